@@ -1,0 +1,164 @@
+//! An agent: whom Wakeful wakes, how it is started, and how often it may run.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::id::{AgentId, CompanyId};
+use crate::retry::RetryPolicy;
+use crate::time::Timestamp;
+use crate::wakeup::Source;
+
+/// Live runs of one agent, unless it says otherwise.
+pub const MAX_CONCURRENT_RUNS_DEFAULT: i64 = 1;
+/// An agent may not ask for more live runs than this.
+pub const MAX_CONCURRENT_RUNS_MAX: i64 = 50;
+/// Longer names are refused.
+pub const NAME_CHARS_MAX: usize = 80;
+
+/// Whether an agent may be woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentState {
+    Active,
+    Paused,
+    PendingApproval,
+    Terminated,
+}
+
+/// What is done to an agent's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AgentEvent {
+    Pause,
+    Resume,
+    Approve,
+    Terminate,
+}
+
+impl AgentState {
+    /// The state after `event`; `None` where the event does not apply.
+    pub fn after(self, event: AgentEvent) -> Option<AgentState> {
+        use AgentState::{Active, Paused, PendingApproval, Terminated};
+        match (self, event) {
+            (Active | Paused, AgentEvent::Pause) => Some(Paused),
+            (Active | Paused, AgentEvent::Resume) => Some(Active),
+            (Active | PendingApproval, AgentEvent::Approve) => Some(Active),
+            (Active | Paused | PendingApproval | Terminated, AgentEvent::Terminate) => Some(Terminated),
+            (PendingApproval | Terminated, AgentEvent::Pause | AgentEvent::Resume) => None,
+            (Paused | Terminated, AgentEvent::Approve) => None,
+        }
+    }
+
+    /// As it stands in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AgentState::Active => "active",
+            AgentState::Paused => "paused",
+            AgentState::PendingApproval => "pending_approval",
+            AgentState::Terminated => "terminated",
+        }
+    }
+}
+
+/// Whether, and when, an agent is woken by the clock and by others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Heartbeat {
+    /// Whether timers wake it.
+    pub enabled: bool,
+    /// Whether anything but a timer wakes it.
+    pub wake_on_demand: bool,
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Self { enabled: false, wake_on_demand: true }
+    }
+}
+
+/// What a single run may take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Seconds after which a run is stopped as `timed_out`; none by default.
+    pub max_duration_s: Option<u32>,
+    /// Seconds between the stop signal and the kill; the adapter's default if absent.
+    pub grace_s: Option<u32>,
+}
+
+/// Whom Wakeful wakes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Agent {
+    pub id: AgentId,
+    pub company: CompanyId,
+    pub name: String,
+    pub title: Option<String>,
+    /// `{type, …}`: checked by the adapter it names.
+    pub adapter: Value,
+    pub capabilities: Vec<String>,
+    pub heartbeat: Heartbeat,
+    pub max_concurrent_runs: i64,
+    pub retry: RetryPolicy,
+    pub limits: Limits,
+    pub state: AgentState,
+    pub state_reason: Option<String>,
+    /// A usage limit holds all of the agent's provider account until then.
+    pub quota_until: Option<Timestamp>,
+    pub live_runs: i64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+impl Agent {
+    /// Why a wake from `source` is not wanted, by the agent's own policy.
+    pub fn declines(&self, source: Source) -> Option<&'static str> {
+        match source {
+            Source::Timer => (!self.heartbeat.enabled).then_some("heartbeat_disabled"),
+            Source::Manual
+            | Source::Goal
+            | Source::Assignment
+            | Source::Comment
+            | Source::Message
+            | Source::Child
+            | Source::Dependency
+            | Source::Subscription
+            | Source::Routine
+            | Source::Webhook
+            | Source::Schedule
+            | Source::Recovery => (!self.heartbeat.wake_on_demand).then_some("wake_on_demand_disabled"),
+        }
+    }
+}
+
+/// What is wrong with a name, if anything. Names stand in `@mentions` and on the command line.
+pub fn name_problem(name: &str) -> Option<String> {
+    let count = name.chars().count();
+    if count == 0 || count > NAME_CHARS_MAX {
+        return Some(format!("must have 1 to {NAME_CHARS_MAX} characters"));
+    }
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (!name.chars().all(allowed) || name.starts_with("agt_"))
+        .then(|| "may hold letters, digits, `-`, `_` and `.` only, and not begin with `agt_`".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminated_agent_stays_terminated() {
+        for event in [AgentEvent::Pause, AgentEvent::Resume, AgentEvent::Approve] {
+            assert_eq!(AgentState::Terminated.after(event), None);
+        }
+        assert_eq!(AgentState::Paused.after(AgentEvent::Resume), Some(AgentState::Active));
+    }
+
+    #[test]
+    fn names_fit_mentions_and_the_command_line() {
+        for good in ["coder", "Ann-2", "größe.x"] {
+            assert_eq!(name_problem(good), None, "{good}");
+        }
+        for bad in ["", "two words", "a/b", "agt_x", "a@b"] {
+            assert!(name_problem(bad).is_some(), "{bad}");
+        }
+    }
+}

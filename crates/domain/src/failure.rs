@@ -1,0 +1,85 @@
+//! Every failure code Wakeful gives, and the class that decides what happens next.
+//! This table is the only place where a code gets its class.
+
+use serde::{Deserialize, Serialize};
+
+/// What a failure means for the wakeups of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// May go away by itself: tried again with back-off.
+    Transient,
+    /// A usage limit: waits until it lifts, attempts not counted.
+    Quota,
+    /// Tried again at once or on the next occasion, attempts not counted: the run never had its chance.
+    Release,
+    /// Tried once more, then given up.
+    Once,
+    /// Will not go away without a person.
+    Permanent,
+}
+
+/// Codes whose class is not [`FailureClass::Transient`]. Unknown codes are transient.
+const CLASSES: &[(&str, FailureClass)] = &[
+    ("usage_limit", FailureClass::Quota),
+    ("launch_interrupted", FailureClass::Release),
+    ("drained", FailureClass::Release),
+    ("paused", FailureClass::Release),
+    ("timed_out", FailureClass::Once),
+    ("stalled", FailureClass::Once),
+    ("bad_config", FailureClass::Permanent),
+    ("command_not_found", FailureClass::Permanent),
+    ("auth_required", FailureClass::Permanent),
+    ("model_not_found", FailureClass::Permanent),
+    ("refused", FailureClass::Permanent),
+    ("max_turns", FailureClass::Permanent),
+];
+
+/// What a person can do about a code, in one clause.
+const REMEDIES: &[(&str, &str)] = &[
+    ("command_not_found", "install the command or give its full path in the agent's adapter.command"),
+    ("auth_required", "log the agent's CLI in on this machine, or give it an API key in adapter.env"),
+    ("model_not_found", "name a model that the account can use in adapter.model"),
+    ("bad_config", "correct the agent's adapter configuration"),
+    ("refused", "reword the task: the model declined it"),
+    ("max_turns", "raise adapter.max_turns or make the task smaller"),
+    ("timed_out", "raise limits.max_duration_s or make the task smaller"),
+    ("out_of_memory", "give the machine more memory or run fewer agents at once"),
+];
+
+/// The class of a failure code.
+pub fn class_of(code: &str) -> FailureClass {
+    CLASSES.iter().find(|(known, _)| *known == code).map_or(FailureClass::Transient, |(_, class)| *class)
+}
+
+/// What a person can do about it, where that is known.
+pub fn remedy_for(code: &str) -> Option<&'static str> {
+    REMEDIES.iter().find(|(known, _)| *known == code).map(|(_, remedy)| *remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_the_class_of_the_specification() {
+        let check = |code, class| assert_eq!(class_of(code), class, "{code}");
+        for code in [
+            "exit_nonzero",
+            "agent_error",
+            "killed",
+            "out_of_memory",
+            "spawn_failed",
+            "overloaded",
+            "process_lost",
+            "no_result",
+            "never seen before",
+        ] {
+            check(code, FailureClass::Transient);
+        }
+        check("usage_limit", FailureClass::Quota);
+        check("command_not_found", FailureClass::Permanent);
+        check("auth_required", FailureClass::Permanent);
+        check("timed_out", FailureClass::Once);
+    }
+}

@@ -1,0 +1,268 @@
+//! Typed identifiers: a prefix that names the kind and a UUIDv7 in base 32
+//! (the TypeID form, `run_01k…`). Within one [`IdSource`] they rise strictly,
+//! so that sorting by id is sorting by creation.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use uuid::Uuid;
+
+use crate::time::Timestamp;
+
+/// The kind of thing an [`Id`] names.
+pub trait Kind: 'static {
+    /// What stands before the underscore.
+    const PREFIX: &'static str;
+    /// How a person calls it in an error message.
+    const NOUN: &'static str;
+}
+
+/// The kinds of things that have ids.
+pub mod kind {
+    use super::Kind;
+
+    pub enum Company {}
+    pub enum Agent {}
+    pub enum Task {}
+    pub enum Wakeup {}
+    pub enum Run {}
+    pub enum Event {}
+    pub enum Token {}
+
+    impl Kind for Company {
+        const PREFIX: &'static str = "co";
+        const NOUN: &'static str = "company";
+    }
+    impl Kind for Agent {
+        const PREFIX: &'static str = "agt";
+        const NOUN: &'static str = "agent";
+    }
+    impl Kind for Task {
+        const PREFIX: &'static str = "tsk";
+        const NOUN: &'static str = "task";
+    }
+    impl Kind for Wakeup {
+        const PREFIX: &'static str = "wak";
+        const NOUN: &'static str = "wakeup";
+    }
+    impl Kind for Run {
+        const PREFIX: &'static str = "run";
+        const NOUN: &'static str = "run";
+    }
+    impl Kind for Event {
+        const PREFIX: &'static str = "evt";
+        const NOUN: &'static str = "event";
+    }
+    impl Kind for Token {
+        const PREFIX: &'static str = "tok";
+        const NOUN: &'static str = "token";
+    }
+}
+
+pub type CompanyId = Id<kind::Company>;
+pub type AgentId = Id<kind::Agent>;
+pub type TaskId = Id<kind::Task>;
+pub type WakeupId = Id<kind::Wakeup>;
+pub type RunId = Id<kind::Run>;
+pub type EventId = Id<kind::Event>;
+pub type TokenId = Id<kind::Token>;
+
+/// An identifier of one kind of thing.
+pub struct Id<K> {
+    uuid: Uuid,
+    kind: PhantomData<fn() -> K>,
+}
+
+/// Why a text is no id of the kind asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    #[error("`{text}` is not a {noun} id: it must begin with `{prefix}_`")]
+    Prefix { text: String, noun: &'static str, prefix: &'static str },
+    #[error("`{text}` is not a {noun} id: 26 characters of 0-9a-z (without i, l, o, u) must follow `{prefix}_`")]
+    Suffix { text: String, noun: &'static str, prefix: &'static str },
+}
+
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+/// 128 bits in 5-bit digits; the first digit carries only 3.
+const SUFFIX_CHARS: usize = 26;
+
+impl<K: Kind> Id<K> {
+    /// The id with these 128 bits.
+    pub fn from_uuid(uuid: Uuid) -> Self {
+        Self { uuid, kind: PhantomData }
+    }
+
+    /// Its 128 bits.
+    pub fn uuid(&self) -> Uuid {
+        self.uuid
+    }
+}
+
+impl<K: Kind> FromStr for Id<K> {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let suffix = text
+            .strip_prefix(K::PREFIX)
+            .and_then(|rest| rest.strip_prefix('_'))
+            .ok_or_else(|| IdError::Prefix { text: text.into(), noun: K::NOUN, prefix: K::PREFIX })?;
+        let refused = || IdError::Suffix { text: text.into(), noun: K::NOUN, prefix: K::PREFIX };
+        if suffix.len() != SUFFIX_CHARS || suffix.as_bytes()[0] > b'7' {
+            return Err(refused());
+        }
+        let mut bits: u128 = 0;
+        for byte in suffix.bytes() {
+            let digit = ALPHABET.iter().position(|letter| *letter == byte).ok_or_else(refused)?;
+            bits = (bits << 5) | digit as u128;
+        }
+        Ok(Self::from_uuid(Uuid::from_u128(bits)))
+    }
+}
+
+impl<K: Kind> fmt::Display for Id<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bits = self.uuid.as_u128();
+        let mut suffix = [0u8; SUFFIX_CHARS];
+        for (place, letter) in suffix.iter_mut().rev().enumerate() {
+            *letter = ALPHABET[((bits >> (5 * place)) & 31) as usize];
+        }
+        f.write_str(K::PREFIX)?;
+        f.write_str("_")?;
+        f.write_str(std::str::from_utf8(&suffix).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl<K: Kind> fmt::Debug for Id<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl<K> Clone for Id<K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<K> Copy for Id<K> {}
+impl<K> PartialEq for Id<K> {
+    fn eq(&self, other: &Self) -> bool {
+        self.uuid == other.uuid
+    }
+}
+impl<K> Eq for Id<K> {}
+impl<K> PartialOrd for Id<K> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl<K> Ord for Id<K> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.uuid.cmp(&other.uuid)
+    }
+}
+impl<K> Hash for Id<K> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.uuid.hash(state);
+    }
+}
+
+impl<K: Kind> Serialize for Id<K> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de, K: Kind> Deserialize<'de> for Id<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+/// Makes ids that rise strictly, from a clock that is handed in and a seeded generator.
+#[derive(Debug)]
+pub struct IdSource {
+    rng: fastrand::Rng,
+    last_ms: u64,
+    counter: u64,
+}
+
+/// The bits behind the time that count up within one millisecond.
+const COUNTER_BITS: u32 = 42;
+
+impl IdSource {
+    /// A source whose ids follow from `seed` and the times it is given.
+    pub fn new(seed: u64) -> Self {
+        Self { rng: fastrand::Rng::with_seed(seed), last_ms: 0, counter: 0 }
+    }
+
+    /// The next id. Greater than all before it, even if `now` went back.
+    pub fn next<K: Kind>(&mut self, now: Timestamp) -> Id<K> {
+        let ms = u64::try_from(now.as_millis()).unwrap_or(0);
+        if ms > self.last_ms {
+            self.last_ms = ms;
+            // The upper half stays free, so that a millisecond cannot run out of numbers.
+            self.counter = self.rng.u64(..1 << (COUNTER_BITS - 1));
+        } else {
+            self.counter += 1;
+        }
+        let tail = u128::from(self.rng.u32(..));
+        // RFC 9562: 48 bits of time, version 7, 12 bits, variant, 62 bits.
+        let mut bits = u128::from(self.last_ms) << 80;
+        bits |= 7 << 76;
+        bits |= u128::from(self.counter >> 30) << 64;
+        bits |= 0b10 << 62;
+        bits |= u128::from(self.counter & ((1 << 30) - 1)) << 32;
+        bits |= tail;
+        Id::from_uuid(Uuid::from_u128(bits))
+    }
+
+    /// The generator behind the ids, for jitter.
+    pub fn rng(&mut self) -> &mut fastrand::Rng {
+        &mut self.rng
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_survives_its_text_form() {
+        let mut ids = IdSource::new(7);
+        let id: RunId = ids.next(Timestamp::from_millis(1_700_000_000_000));
+        assert_eq!(id.to_string().parse::<RunId>().unwrap(), id);
+        assert_eq!(id.uuid().get_version_num(), 7);
+        assert!(id.to_string().starts_with("run_"));
+    }
+
+    #[test]
+    fn the_type_id_example_of_the_specification_reads_back() {
+        let uuid: Uuid = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
+        let id = RunId::from_uuid(uuid);
+        assert_eq!(id.to_string(), "run_01h455vb4pex5vsknk084sn02q");
+    }
+
+    #[test]
+    fn ids_rise_even_when_the_clock_goes_back() {
+        let mut ids = IdSource::new(1);
+        let mut last: WakeupId = ids.next(Timestamp::from_millis(5_000));
+        for ms in [5_000, 4_000, 5_001, 5_001, 1] {
+            let next = ids.next(Timestamp::from_millis(ms));
+            assert!(next > last && next.to_string() > last.to_string());
+            last = next;
+        }
+    }
+
+    #[test]
+    fn a_wrong_id_says_what_an_id_looks_like() {
+        for text in ["agt_01h455vb4pex5vsknk084sn02q", "run_", "run_81h455vb4pex5vsknk084sn02q", "x"] {
+            let error = text.parse::<RunId>().unwrap_err().to_string();
+            assert!(error.contains("run_"), "{error}");
+        }
+    }
+}

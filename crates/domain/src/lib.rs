@@ -1,0 +1,33 @@
+//! What is true in Wakeful. Pure: no async, no I/O, no clock, no chance of its own;
+//! `now` and random draws are arguments. State and event in, new state out.
+//!
+//! Glossary, from the outside in:
+//! - [`company`]: the tenant that everything belongs to.
+//! - [`agent`]: whom Wakeful wakes; how it is started is its *adapter's* business.
+//! - [`task`]: what an agent works on.
+//! - [`wakeup`]: one reason to wake one agent; a durable row with exactly one fate.
+//! - [`lane`]: (agent, task) or (agent, no task): pending wakeups and at most one live run.
+//! - [`run`]: one execution of an agent for one lane, with a *batch* of wakeups and a *fence*.
+//! - [`outcome`]: how an execution ended, as its adapter judges it.
+//! - [`failure`]: every failure code and its class.
+//! - [`settle`]: the end of a run, decided.
+//! - [`retry`]: when a failed wakeup is tried again.
+//! - [`waiting`]: why a pending wakeup waits.
+//! - [`invariant`]: what is always true, by name.
+
+pub mod actor;
+pub mod agent;
+pub mod company;
+pub mod failure;
+pub mod id;
+pub mod invariant;
+pub mod lane;
+pub mod outcome;
+pub mod retry;
+pub mod run;
+pub mod settle;
+pub mod task;
+pub mod time;
+pub mod usage;
+pub mod waiting;
+pub mod wakeup;
