@@ -1,0 +1,15 @@
+//! The server's side of the shim: start one, listen to it, find it again, clean up after it.
+//! Nothing here spawns a task or knows the database; the caller drives [`Attached::next`].
+//!
+//! Blocking calls made on the caller's thread are short, a few small files each; walks over `/proc`
+//! go through `spawn_blocking`.
+
+mod attach;
+mod find;
+mod launch;
+mod sweep;
+
+pub use attach::{Attached, StopHandle, Update};
+pub use find::{Death, FindError, Found, find};
+pub use launch::{LaunchError, launch};
+pub use sweep::{SweepError, Swept, sweep};

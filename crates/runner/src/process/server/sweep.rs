@@ -1,0 +1,100 @@
+//! Ends what a dead shim left behind. A process belongs to a run if `WAKEFUL_RUN=<id>` is in the
+//! environment it was started with; each is signalled through a handle that means only it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Signal, pidfd_send_signal};
+
+use super::super::identity::{Stat, every_pid, stat};
+
+/// Rounds of find and kill; a tree that forks faster than it is killed ends within a few.
+const ROUNDS_MAX: u32 = 100;
+/// How long a round waits for one killed process: only the kernel can delay it.
+const DEATH_WAIT: Duration = Duration::from_millis(100);
+
+/// What a sweep ended. Nothing of the run was left when it returned.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Swept {
+    pub pids: Vec<i32>,
+}
+
+/// Why it is not proven that nothing is left.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    #[error("cannot look through /proc for the processes of run {run}")]
+    Unreadable { run: String, source: io::Error },
+    #[error("the processes {left:?} of run {run} outlive KILL")]
+    Left { run: String, left: Vec<i32> },
+}
+
+/// Kills every process of the run until none is left. Only for a run whose shim is dead.
+pub async fn sweep(run: &str) -> Result<Swept, SweepError> {
+    let owned = run.to_owned();
+    match tokio::task::spawn_blocking(move || sweep_blocking(&owned)).await {
+        Ok(result) => result,
+        Err(error) => Err(SweepError::Unreadable { run: run.to_owned(), source: io::Error::other(error) }),
+    }
+}
+
+fn sweep_blocking(run: &str) -> Result<Swept, SweepError> {
+    let unreadable = |source| SweepError::Unreadable { run: run.to_owned(), source };
+    let mark = format!("WAKEFUL_RUN={run}");
+    let mut swept = BTreeSet::new();
+    let mut left = Vec::new();
+    for _ in 0..ROUNDS_MAX {
+        left = members(&mark).map_err(unreadable)?;
+        if left.is_empty() {
+            return Ok(Swept { pids: swept.into_iter().collect() });
+        }
+        // First signal all, then wait: what is dead cannot start others.
+        let mut dying = Vec::new();
+        for member in &left {
+            if let Some(handle) = kill(member, &mark).map_err(unreadable)? {
+                swept.insert(member.pid);
+                dying.push(handle);
+            }
+        }
+        for handle in &dying {
+            wait_for_death(handle).map_err(unreadable)?;
+        }
+    }
+    Err(SweepError::Left { run: run.to_owned(), left: left.iter().map(|member| member.pid).collect() })
+}
+
+/// The live processes of the run, ourselves never.
+fn members(mark: &str) -> io::Result<Vec<Stat>> {
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let marked = every_pid()?.filter(|pid| *pid != own && has_mark(*pid, mark));
+    Ok(marked.filter_map(stat).filter(Stat::is_running).collect())
+}
+
+/// Whether the process was started with the mark in its environment; zombies and other users' have none to show.
+fn has_mark(pid: i32, mark: &str) -> bool {
+    fs::read(format!("/proc/{pid}/environ"))
+        .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes()))
+}
+
+fn kill(member: &Stat, mark: &str) -> io::Result<Option<OwnedFd>> {
+    let Some(handle) = member.open()? else { return Ok(None) };
+    if !has_mark(member.pid, mark) {
+        return Ok(None);
+    }
+    match pidfd_send_signal(&handle, Signal::KILL) {
+        Ok(()) => Ok(Some(handle)),
+        Err(rustix::io::Errno::SRCH) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn wait_for_death(handle: &OwnedFd) -> io::Result<()> {
+    let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(DEATH_WAIT.subsec_nanos()) };
+    match poll(&mut [PollFd::new(handle, PollFlags::IN)], Some(&timeout)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,8 @@
+//! The shim.
+
+use std::process::ExitCode;
+
+/// Runs the shim.
+pub fn main() -> ExitCode {
+    ExitCode::FAILURE
+}
