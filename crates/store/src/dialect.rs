@@ -1,0 +1,83 @@
+//! Everything that differs between the engines' SQL, in one file. Statements are written for
+//! PostgreSQL (`$1`) with these fragments:
+//! - `{skip_locked}`: at the end of a query that picks work;
+//! - `{for_update}`: at the end of a query whose row is about to be changed;
+//! - `{committed}`: a condition on `events` that hides rows a cursor could overtake.
+
+use std::collections::HashMap;
+
+/// The statement as SQLite takes it.
+pub fn sqlite(sql: &str) -> String {
+    let mut text = String::with_capacity(sql.len());
+    let mut letters = sql.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let numbered = letter == '$' && letters.peek().is_some_and(char::is_ascii_digit);
+        text.push(if numbered { '?' } else { letter });
+    }
+    // One writer: whatever it reads is locked already.
+    text.replace("{skip_locked}", "").replace("{for_update}", "").replace("{committed}", "1 = 1")
+}
+
+/// The statement as PostgreSQL takes it.
+pub fn postgres(sql: &str) -> String {
+    sql.replace("{skip_locked}", "for update skip locked")
+        .replace("{for_update}", "for update")
+        .replace("{committed}", "events.txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+}
+
+/// The engine a migration is meant for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// The migration without the lines of the other engine.
+pub fn migration(sql: &str, engine: Engine) -> String {
+    let foreign = match engine {
+        Engine::Sqlite => "-- postgres",
+        Engine::Postgres => "-- sqlite",
+    };
+    sql.lines().filter(|line| !line.trim_end().ends_with(foreign)).collect::<Vec<_>>().join("\n")
+}
+
+/// Translations of the statements seen so far. Nearly all statements are constants, so this stays small.
+#[derive(Debug, Default)]
+pub struct Translations {
+    known: HashMap<String, String>,
+}
+
+/// Statements with generated text (filters) are few; beyond this the cache starts afresh.
+const TRANSLATIONS_MAX: usize = 1_000;
+
+impl Translations {
+    /// The statement in the engine's own text.
+    pub fn of(&mut self, sql: &str, translate: fn(&str) -> String) -> &str {
+        if self.known.len() >= TRANSLATIONS_MAX && !self.known.contains_key(sql) {
+            self.known.clear();
+        }
+        if !self.known.contains_key(sql) {
+            self.known.insert(sql.to_owned(), translate(sql));
+        }
+        &self.known[sql]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_text_serves_both_engines() {
+        let sql = "select a from t where b = $1 and {committed} {skip_locked}";
+        assert_eq!(sqlite(sql), "select a from t where b = ?1 and 1 = 1 ");
+        assert!(postgres(sql).ends_with("for update skip locked"));
+    }
+
+    #[test]
+    fn a_migration_keeps_only_its_engines_lines() {
+        let sql = "a -- sqlite\nb -- postgres\nc";
+        assert_eq!(migration(sql, Engine::Sqlite), "a -- sqlite\nc");
+        assert_eq!(migration(sql, Engine::Postgres), "b -- postgres\nc");
+    }
+}

@@ -1,0 +1,255 @@
+//! The claim: the best ready lane gets a run with a fence one higher, and all its eligible
+//! wakeups. One transaction; of two claimers exactly one wins.
+//!
+//! Locks are taken in the order agent → task → company, as everywhere in this crate.
+
+use serde_json::{Value as Json, json as object};
+use wakeful_domain::agent::{Agent, AgentState};
+use wakeful_domain::company::Company;
+use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId, WakeupId};
+use wakeful_domain::lane::{BATCH_BYTES_MAX, BATCH_WAKEUPS_MAX};
+use wakeful_domain::outcome::SessionState;
+use wakeful_domain::run::Run;
+use wakeful_domain::task::Task;
+use wakeful_domain::time::Timestamp;
+use wakeful_domain::wakeup::Wakeup;
+
+use crate::ops::run_events::NewRunEvent;
+use crate::ops::{agents, checkpoints, companies, events, ready, run_events, runs, sessions, tasks, wakeups};
+use crate::value::task_key;
+use crate::{Error, Refusal, Tx};
+
+/// What the claimer brings.
+#[derive(Debug, Clone)]
+pub struct ClaimRequest {
+    pub now: Timestamp,
+    /// The id the run will have.
+    pub run: RunId,
+    /// SHA-256 of the token the run will have.
+    pub token_hash: String,
+}
+
+/// A run that has been claimed, with all that starting it needs.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    pub run: Run,
+    pub agent: Agent,
+    pub company: Company,
+    pub task: Option<Task>,
+    pub wakeups: Vec<Wakeup>,
+    pub session: Option<SessionState>,
+    /// What an earlier run of the lane noted down.
+    pub checkpoint: Option<Json>,
+}
+
+/// Lanes found empty in one transaction before it gives up; the sweep repairs the rest.
+const TRIES_MAX: usize = 8;
+
+/// Claims the best ready lane; `None` when nothing may start.
+pub async fn claim(tx: &mut Tx, request: &ClaimRequest) -> Result<Option<Claimed>, Refusal> {
+    for _ in 0..TRIES_MAX {
+        let Some((company, agent, task)) = pick(tx).await? else { return Ok(None) };
+        let agent = agents::get_locked(tx, agent).await?;
+        match batch(tx, request.now, agent.id, task).await? {
+            Some(batch) if may_start(&agent) => {
+                if !count_up(tx, company, agent.id).await? {
+                    ready::refresh_company(tx, company).await?;
+                    return Ok(None);
+                }
+                return start(tx, request, agent, task, &batch).await.map(Some);
+            }
+            // Nothing eligible after all: put the index right and look again.
+            Some(_) | None => ready::refresh(tx, company, agent.id, task).await?,
+        }
+    }
+    Ok(None)
+}
+
+const PICK_COMPANY: &str = "
+    select id
+    from companies
+    where ready_rank is not null
+    order by live_runs, ready_rank
+    limit 1";
+const PICK_AGENT: &str = "
+    select id
+    from agents
+    where company_id = $1
+      and ready_rank is not null
+    order by ready_rank
+    limit 1
+    {skip_locked}";
+const PICK_LANE: &str = "
+    select task_id
+    from lanes
+    where agent_id = $1
+      and ready_rank is not null
+    order by ready_rank
+    limit 1";
+
+/// Fair between companies (least live runs first), then the smallest rank.
+async fn pick(tx: &mut Tx) -> Result<Option<(CompanyId, AgentId, Option<TaskId>)>, Error> {
+    let Some(mut company) = tx.query_first(PICK_COMPANY, &[]).await? else { return Ok(None) };
+    let company: CompanyId = company.get()?;
+    let Some(mut agent) = tx.query_first(PICK_AGENT, &[company.into()]).await? else { return Ok(None) };
+    let agent: AgentId = agent.get()?;
+    let Some(mut lane) = tx.query_first(PICK_LANE, &[agent.into()]).await? else { return Ok(None) };
+    Ok(Some((company, agent, lane.task()?)))
+}
+
+fn may_start(agent: &Agent) -> bool {
+    agent.state == AgentState::Active && agent.quota_until.is_none() && agent.live_runs < agent.max_concurrent_runs
+}
+
+const COUNT_AGENT: &str = "update agents set live_runs = live_runs + 1 where id = $1";
+const COUNT_COMPANY: &str = "
+    update companies
+    set live_runs = live_runs + 1
+    where id = $1
+      and state = 'active'
+      and live_runs < max_concurrent_runs";
+
+/// Takes a place under both caps; tells whether there was one.
+async fn count_up(tx: &mut Tx, company: CompanyId, agent: AgentId) -> Result<bool, Error> {
+    if tx.execute(COUNT_COMPANY, &[company.into()]).await? == 0 {
+        return Ok(false);
+    }
+    tx.execute(COUNT_AGENT, &[agent.into()]).await?;
+    Ok(true)
+}
+
+const CANDIDATES: &str = "
+    select id, rank, length(payload) + length(context)
+    from wakeups
+    where agent_id = $1
+      and task_id = $2
+      and status = 'pending'
+      and eligible = 1
+      and (expires_at is null or expires_at > $3)
+    order by rank, id
+    limit $4";
+
+/// The wakeups that go into the batch: all from the best one to the last that fits.
+struct Batch {
+    lead: WakeupId,
+    last: WakeupId,
+    last_rank: i64,
+}
+
+async fn batch(tx: &mut Tx, now: Timestamp, agent: AgentId, task: Option<TaskId>) -> Result<Option<Batch>, Error> {
+    let parameters = [agent.into(), task_key(task), now.into(), BATCH_WAKEUPS_MAX.into()];
+    let mut batch: Option<Batch> = None;
+    let mut bytes = 0;
+    for mut row in tx.query(CANDIDATES, &parameters).await? {
+        let (id, rank, size): (WakeupId, i64, i64) = (row.get()?, row.get()?, row.get()?);
+        bytes += size;
+        match &mut batch {
+            None => batch = Some(Batch { lead: id, last: id, last_rank: rank }),
+            Some(batch) if bytes <= BATCH_BYTES_MAX => (batch.last, batch.last_rank) = (id, rank),
+            Some(_) => break,
+        }
+    }
+    Ok(batch)
+}
+
+const RAISE_FENCE: &str = "
+    update lanes
+    set fence = fence + 1,
+      live_run_id = $3
+    where agent_id = $1
+      and task_id = $2
+      and live_run_id is null
+    returning fence";
+const CLAIM_WAKEUPS: &str = "
+    update wakeups
+    set status = 'claimed',
+      run_id = $4,
+      attempt = attempt + 1,
+      lead = case when id = $5 then 1 else 0 end
+    where agent_id = $1
+      and task_id = $2
+      and status = 'pending'
+      and eligible = 1
+      and (expires_at is null or expires_at > $3)
+      and (rank < $6 or (rank = $6 and id <= $7))";
+const KEEP_BATCH: &str = "
+    insert into batches (run_id, wakeup_id, lead)
+    select run_id, id, lead
+    from wakeups
+    where run_id = $1
+      and status = 'claimed'";
+const TELL_CLAIMED: &str = "
+    insert into events (company_id, at, type, subject, data)
+    select company_id, $2, 'wakeup.claimed', id, $3
+    from wakeups
+    where run_id = $1
+      and status = 'claimed'
+    order by requested_at, id";
+const TO_IN_PROGRESS: &str = "
+    update tasks
+    set status = 'in_progress',
+      updated_at = $3
+    where id = $1
+      and assignee_id = $2
+      and status = 'todo'";
+
+async fn start(
+    tx: &mut Tx,
+    request: &ClaimRequest,
+    agent: Agent,
+    task: Option<TaskId>,
+    batch: &Batch,
+) -> Result<Claimed, Refusal> {
+    let run = request.run;
+    let raised = tx.query_first(RAISE_FENCE, &[agent.id.into(), task_key(task), run.into()]).await?;
+    let Some(mut raised) = raised else {
+        return Err(Refusal::conflict("lane_busy", "the lane has a live run already", Json::Null));
+    };
+    let fence: i64 = raised.get()?;
+    if let Some(task) = task {
+        if !tasks::hold(tx, task, run).await? {
+            return Err(Refusal::conflict("task_held", "another run holds the task", Json::Null));
+        }
+        tx.execute(TO_IN_PROGRESS, &[task.into(), agent.id.into(), request.now.into()]).await?;
+        ready::refresh_task(tx, agent.company, task, agent.id).await?;
+    }
+    let parameters = [
+        agent.id.into(),
+        task_key(task),
+        request.now.into(),
+        run.into(),
+        batch.lead.into(),
+        batch.last_rank.into(),
+        batch.last.into(),
+    ];
+    tx.execute(CLAIM_WAKEUPS, &parameters).await?;
+    tx.execute(KEEP_BATCH, &[run.into()]).await?;
+    runs::insert(tx, request, &agent, task, fence).await?;
+    ready::refresh(tx, agent.company, agent.id, task).await?;
+    let data = object!({ "run": run, "agent": agent.id });
+    tx.execute(TELL_CLAIMED, &[run.into(), request.now.into(), data.to_string().into()]).await?;
+    let wakeups = wakeups::of_run(tx, run).await?;
+    tell_starting(tx, request, &agent, wakeups.len()).await?;
+    Ok(Claimed {
+        run: runs::get(tx, run).await?,
+        company: companies::get(tx, agent.company).await?,
+        task: match task {
+            Some(id) => tasks::find(tx, id).await?,
+            None => None,
+        },
+        session: sessions::find(tx, &agent, task).await?,
+        checkpoint: checkpoints::latest_of_lane(tx, agent.id, task).await?,
+        wakeups,
+        agent,
+    })
+}
+
+async fn tell_starting(tx: &mut Tx, request: &ClaimRequest, agent: &Agent, count: usize) -> Result<(), Error> {
+    let data = object!({ "agent": agent.id, "wakeups": count });
+    events::append(tx, agent.company, request.now, "run.starting", &request.run.to_string(), &data).await?;
+    let told = match count {
+        1 => "claimed with 1 wakeup".to_owned(),
+        count => format!("claimed with {count} wakeups"),
+    };
+    run_events::append(tx, request.run, request.now, &NewRunEvent::info("starting", told, data)).await
+}

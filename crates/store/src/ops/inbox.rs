@@ -1,0 +1,92 @@
+//! What comes while a run is live: pending wakeups of its lane. The agent sees them and may
+//! acknowledge them; then they share the run's end. The rest makes exactly one follow-up.
+
+use serde_json::json as object;
+use wakeful_domain::id::{RunId, WakeupId};
+use wakeful_domain::time::Timestamp;
+use wakeful_domain::wakeup::{Wakeup, WakeupStatus};
+
+use crate::ops::run_events::NewRunEvent;
+use crate::ops::{agents, events, run_events, runs, wakeups};
+use crate::value::task_key;
+use crate::{Refusal, Tx};
+
+/// At most this many are shown at once: the size of a batch.
+const SHOWN_MAX: i64 = wakeful_domain::lane::BATCH_WAKEUPS_MAX;
+
+/// The eligible pending wakeups of a run's lane, oldest request first.
+pub async fn of_run(tx: &mut Tx, run: RunId) -> Result<Vec<Wakeup>, Refusal> {
+    let run = runs::get(tx, run).await?;
+    let sql = format!(
+        "select {} from wakeups where agent_id = $1 and task_id = $2 and status = 'pending' and eligible = 1 \
+         order by requested_at, id limit $3",
+        wakeups::COLUMNS
+    );
+    let rows = tx.query(&sql, &[run.agent.into(), task_key(run.task), SHOWN_MAX.into()]).await?;
+    Ok(rows.into_iter().map(wakeups::read).collect::<Result<_, _>>()?)
+}
+
+/// What became of an acknowledgement.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Acknowledgement {
+    pub acknowledged: Vec<WakeupId>,
+    pub refused: Vec<(WakeupId, &'static str)>,
+}
+
+/// A run that takes over wakeups which came while it was live.
+#[derive(Debug, Clone)]
+pub struct AcknowledgeRequest {
+    pub now: Timestamp,
+    pub run: RunId,
+    pub fence: i64,
+    pub wakeups: Vec<WakeupId>,
+}
+
+const TAKE: &str = "
+    update wakeups
+    set status = 'claimed',
+      run_id = $2,
+      attempt = attempt + 1
+    where id = $1
+      and status = 'pending'
+      and eligible = 1
+      and (expires_at is null or expires_at > $3)";
+
+const JOIN_BATCH: &str = "
+    insert into batches (run_id, wakeup_id, lead)
+    values ($1, $2, 0)";
+
+/// Gives eligible wakeups of the lane to its live run. Doing it twice changes nothing.
+pub async fn acknowledge(tx: &mut Tx, request: &AcknowledgeRequest) -> Result<Acknowledgement, Refusal> {
+    let agent = runs::get(tx, request.run).await?.agent;
+    agents::get_locked(tx, agent).await?;
+    let run = runs::get_live(tx, request.run, request.fence).await?;
+    let mut answer = Acknowledgement::default();
+    for id in &request.wakeups {
+        let wakeup = match wakeups::get(tx, *id).await {
+            Ok(wakeup) if wakeup.company == run.company => wakeup,
+            Ok(_) | Err(Refusal::NotFound { .. }) => {
+                answer.refused.push((*id, "not_found"));
+                continue;
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        if (wakeup.agent, wakeup.task) != (run.agent, run.task) {
+            answer.refused.push((*id, "other_lane"));
+        } else if wakeup.status == WakeupStatus::Claimed && wakeup.run == Some(run.id) {
+            answer.acknowledged.push(*id);
+        } else if wakeup.status != WakeupStatus::Pending {
+            answer.refused.push((*id, "not_pending"));
+        } else if tx.execute(TAKE, &[(*id).into(), run.id.into(), request.now.into()]).await? == 1 {
+            answer.acknowledged.push(*id);
+            tx.execute(JOIN_BATCH, &[run.id.into(), (*id).into()]).await?;
+            let data = object!({ "run": run.id, "agent": run.agent, "acknowledged": true });
+            events::append(tx, run.company, request.now, "wakeup.claimed", &id.to_string(), &data).await?;
+            let told = NewRunEvent::info("acknowledged", format!("took over {id} while running"), data);
+            run_events::append(tx, run.id, request.now, &told).await?;
+        } else {
+            answer.refused.push((*id, "not_due"));
+        }
+    }
+    Ok(answer)
+}

@@ -1,0 +1,24 @@
+//! Every operation on the store, one file a noun. Each takes the transaction and its
+//! arguments, has its SQL right above it, and awaits nothing else.
+
+pub mod agents;
+pub mod checkpoints;
+pub mod claim;
+pub mod companies;
+pub mod events;
+pub mod filter;
+pub mod finish;
+pub mod inbox;
+pub mod invariants;
+pub mod meta;
+pub mod ready;
+pub mod request_keys;
+pub mod run_events;
+pub mod runs;
+pub mod sessions;
+pub mod stats;
+pub mod tasks;
+pub mod timers;
+pub mod tokens;
+pub mod wake;
+pub mod wakeups;

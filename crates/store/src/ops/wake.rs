@@ -1,0 +1,328 @@
+//! Accepting a wake: find the agent → idempotency → policy → insert → event, in one transaction.
+//! The caller answers only after its commit.
+
+use serde_json::{Map, Value as Json, json as object};
+use wakeful_domain::actor::Actor;
+use wakeful_domain::agent::{Agent, AgentState};
+use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId, WakeupId};
+use wakeful_domain::time::Timestamp;
+use wakeful_domain::wakeup::{Source, Wakeup, WakeupStatus, rank};
+
+use crate::ops::{agents, events, ready, runs, tasks, wakeups};
+use crate::value::{json, task_key};
+use crate::{Error, Refusal, Tx, Value};
+
+/// A request to wake an agent.
+#[derive(Debug, Clone)]
+pub struct Wake {
+    pub id: WakeupId,
+    /// The agent must belong to it, if given.
+    pub company: Option<CompanyId>,
+    pub agent: AgentId,
+    pub task: Option<TaskId>,
+    pub source: Source,
+    pub trigger_detail: Option<String>,
+    pub reason: Option<String>,
+    pub priority: Option<i64>,
+    pub payload: Map<String, Json>,
+    pub context: Map<String, Json>,
+    pub actor: Actor,
+    pub idempotency_key: Option<String>,
+    /// Tells requests under one key apart.
+    pub request_hash: Option<String>,
+    pub now: Timestamp,
+    /// Later than now, if at all.
+    pub due_at: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
+    pub max_attempts: Option<i64>,
+    /// The run whose token asked for it: its cause.
+    pub by_run: Option<RunId>,
+}
+
+/// What became of the request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Accepted {
+    pub wakeup: Wakeup,
+    /// False when an earlier wakeup was returned in its stead.
+    pub is_new: bool,
+}
+
+/// Accepts a wake, or refuses it without a trace.
+pub async fn accept(tx: &mut Tx, wake: &Wake) -> Result<Accepted, Refusal> {
+    let agent = agents::get_locked(tx, wake.agent).await?;
+    if wake.company.is_some_and(|company| company != agent.company) {
+        return Err(Refusal::not_found(wake.agent));
+    }
+    if let Some(earlier) = earlier_under_key(tx, &agent, wake).await? {
+        return Ok(Accepted { wakeup: earlier, is_new: false });
+    }
+    refuse_by_state(&agent)?;
+    let lane = Lane::of(tx, &agent, wake.task).await?;
+    let cause = Cause::of(tx, wake).await?;
+    let mut wakeup = draft(&agent, wake, &cause);
+    if let Some(reason) = skip_reason(tx, &agent, wake, &cause).await? {
+        wakeup.status = WakeupStatus::Skipped;
+        wakeup.status_reason = Some(reason.to_owned());
+        wakeup.finished_at = Some(wake.now);
+        return settled(tx, wakeup, wake, "wakeup.skipped").await;
+    }
+    if wake.source == Source::Timer {
+        if let Some(waiting) = pending_timer(tx, &wakeup).await? {
+            return Ok(Accepted { wakeup: waiting, is_new: false });
+        }
+        if let Some(run) = lane.as_ref().and_then(|lane| lane.live_run) {
+            wakeup.status = WakeupStatus::Coalesced;
+            wakeup.status_reason = Some("lane_live".to_owned());
+            wakeup.run = Some(run);
+            wakeup.finished_at = Some(wake.now);
+            return settled(tx, wakeup, wake, "wakeup.coalesced").await;
+        }
+    }
+    if lane.is_none() {
+        make_lane(tx, &agent, wake.task).await?;
+    }
+    insert(tx, &wakeup, wake.request_hash.as_deref()).await?;
+    let data =
+        object!({ "agent": agent.id, "source": wakeup.source, "reason": wakeup.reason, "due_at": wakeup.due_at });
+    events::append(tx, agent.company, wake.now, "wakeup.accepted", &wakeup.id.to_string(), &data).await?;
+    let stands_first = lane.is_none_or(|lane| lane.could_lead(rank(wakeup.due_at, wakeup.priority)));
+    if stands_first && wakeup.due_at <= wake.now {
+        ready::refresh(tx, agent.company, agent.id, wake.task).await?;
+    }
+    Ok(Accepted { wakeup, is_new: true })
+}
+
+async fn settled(tx: &mut Tx, wakeup: Wakeup, wake: &Wake, event: &str) -> Result<Accepted, Refusal> {
+    insert(tx, &wakeup, wake.request_hash.as_deref()).await?;
+    let data = object!({ "agent": wakeup.agent, "source": wakeup.source, "reason": wakeup.status_reason });
+    events::append(tx, wakeup.company, wake.now, event, &wakeup.id.to_string(), &data).await?;
+    Ok(Accepted { wakeup, is_new: true })
+}
+
+const BY_KEY: &str = "
+    select id, request_hash
+    from wakeups
+    where company_id = $1
+      and idempotency_key = $2";
+
+/// The first wakeup under the same key. A different request under it is refused.
+async fn earlier_under_key(tx: &mut Tx, agent: &Agent, wake: &Wake) -> Result<Option<Wakeup>, Refusal> {
+    let Some(key) = &wake.idempotency_key else { return Ok(None) };
+    let Some(mut row) = tx.query_first(BY_KEY, &[agent.company.into(), key.into()]).await? else { return Ok(None) };
+    let id: WakeupId = row.get()?;
+    let hash: Option<String> = row.get()?;
+    if hash != wake.request_hash {
+        return Err(Refusal::invalid(
+            "idempotency_key",
+            format!("`{key}` was used for another request ({id}): use a new key, or send the same body"),
+        ));
+    }
+    Ok(Some(wakeups::get(tx, id).await?))
+}
+
+fn refuse_by_state(agent: &Agent) -> Result<(), Refusal> {
+    let remedy = match agent.state {
+        AgentState::Active => return Ok(()),
+        AgentState::Paused => "resume it first",
+        AgentState::PendingApproval => "approve it first",
+        AgentState::Terminated => "wake another agent",
+    };
+    Err(Refusal::conflict(
+        "agent_not_wakeable",
+        format!("agent `{}` is {}: {remedy}", agent.name, agent.state.as_str().replace('_', " ")),
+        object!({ "state": agent.state, "agent": agent.id }),
+    ))
+}
+
+/// Where a wake comes from, when a run asked for it.
+struct Cause {
+    cause_id: Option<String>,
+    root_id: WakeupId,
+    depth: i64,
+    /// The lane of the run that asked.
+    by_lane: Option<(AgentId, Option<TaskId>)>,
+}
+
+impl Cause {
+    async fn of(tx: &mut Tx, wake: &Wake) -> Result<Cause, Refusal> {
+        let Some(run) = wake.by_run else {
+            return Ok(Cause { cause_id: None, root_id: wake.id, depth: 0, by_lane: None });
+        };
+        let run = runs::get(tx, run).await?;
+        let batch = wakeups::of_run(tx, run.id).await?;
+        let lead = batch.iter().find(|wakeup| wakeup.lead);
+        Ok(Cause {
+            cause_id: Some(run.id.to_string()),
+            root_id: lead.map_or(wake.id, |lead| lead.root_id),
+            depth: lead.map_or(0, |lead| lead.depth + 1),
+            by_lane: Some((run.agent, run.task)),
+        })
+    }
+}
+
+/// A chain of causes longer than this is a loop.
+const DEPTH_MAX: i64 = 32;
+
+async fn skip_reason(tx: &mut Tx, agent: &Agent, wake: &Wake, cause: &Cause) -> Result<Option<&'static str>, Refusal> {
+    if let Some(reason) = agent.declines(wake.source) {
+        return Ok(Some(reason));
+    }
+    if let Some(id) = wake.task {
+        match tasks::find(tx, id).await? {
+            Some(task) if task.company == agent.company && task.status.is_closed() => return Ok(Some("task_closed")),
+            Some(task) if task.company == agent.company => {}
+            Some(_) | None => return Ok(Some("task_not_found")),
+        }
+    }
+    // A run may ask for its own lane by name: at a later time.
+    if cause.by_lane == Some((agent.id, wake.task)) && wake.due_at.is_none() {
+        return Ok(Some("self_caused"));
+    }
+    Ok((cause.depth > DEPTH_MAX).then_some("loop_limit"))
+}
+
+fn draft(agent: &Agent, wake: &Wake, cause: &Cause) -> Wakeup {
+    let mut context = wake.context.clone();
+    fill(&mut context, "source", Some(wake.source.as_str()));
+    fill(&mut context, "reason", wake.reason.as_deref());
+    fill(&mut context, "trigger_detail", wake.trigger_detail.as_deref());
+    fill(&mut context, "task", wake.task.map(|task| task.to_string()).as_deref());
+    Wakeup {
+        id: wake.id,
+        company: agent.company,
+        agent: agent.id,
+        task: wake.task,
+        source: wake.source,
+        trigger_detail: wake.trigger_detail.clone(),
+        reason: wake.reason.clone(),
+        count: 1,
+        priority: wake.priority.unwrap_or_else(|| wake.source.default_priority()),
+        payload: Json::Object(wake.payload.clone()),
+        context: Json::Object(context),
+        actor: wake.actor.clone(),
+        idempotency_key: wake.idempotency_key.clone(),
+        cause_id: cause.cause_id.clone(),
+        root_id: cause.root_id,
+        depth: cause.depth,
+        requested_at: wake.now,
+        due_at: wake.due_at.unwrap_or(wake.now).max(wake.now),
+        expires_at: wake.expires_at,
+        status: WakeupStatus::Pending,
+        status_reason: None,
+        run: None,
+        lead: false,
+        attempt: 0,
+        max_attempts: wake.max_attempts.unwrap_or_else(|| agent.retry.attempts_max_default()),
+        error_code: None,
+        error: None,
+        finished_at: None,
+    }
+}
+
+/// What the caller left empty is filled; nothing is overwritten.
+fn fill(context: &mut Map<String, Json>, key: &str, value: Option<&str>) {
+    let is_empty = match context.get(key) {
+        None | Some(Json::Null) => true,
+        Some(Json::String(text)) => text.trim().is_empty(),
+        Some(_) => false,
+    };
+    if let Some(value) = value.filter(|_| is_empty) {
+        context.insert(key.to_owned(), value.into());
+    }
+}
+
+const LANE: &str = "
+    select live_run_id, ready_rank
+    from lanes
+    where agent_id = $1
+      and task_id = $2";
+const MAKE_LANE: &str = "
+    insert into lanes (agent_id, task_id, company_id)
+    values ($1, $2, $3)
+    on conflict (agent_id, task_id) do nothing";
+
+/// What accepting needs to know of the lane.
+struct Lane {
+    live_run: Option<RunId>,
+    ready_rank: Option<i64>,
+}
+
+impl Lane {
+    async fn of(tx: &mut Tx, agent: &Agent, task: Option<TaskId>) -> Result<Option<Lane>, Error> {
+        match tx.query_first(LANE, &[agent.id.into(), task_key(task)]).await? {
+            Some(mut row) => Ok(Some(Lane { live_run: row.get()?, ready_rank: row.get()? })),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether a wakeup of this rank may change the lane's place in the hot index.
+    fn could_lead(&self, rank: i64) -> bool {
+        self.live_run.is_none() && self.ready_rank.is_none_or(|best| rank < best)
+    }
+}
+
+async fn make_lane(tx: &mut Tx, agent: &Agent, task: Option<TaskId>) -> Result<(), Error> {
+    tx.execute(MAKE_LANE, &[agent.id.into(), task_key(task), agent.company.into()]).await?;
+    Ok(())
+}
+
+const COUNT_TIMER: &str = "
+    update wakeups
+    set count = count + 1
+    where agent_id = $1
+      and task_id = $2
+      and source = 'timer'
+      and status = 'pending'
+    returning id";
+
+/// A lane has at most one pending timer wakeup: a later tick is counted on it.
+async fn pending_timer(tx: &mut Tx, wakeup: &Wakeup) -> Result<Option<Wakeup>, Refusal> {
+    match tx.query_first(COUNT_TIMER, &[wakeup.agent.into(), task_key(wakeup.task)]).await? {
+        Some(mut row) => Ok(Some(wakeups::get(tx, row.get()?).await?)),
+        None => Ok(None),
+    }
+}
+
+const INSERT: &str = "
+    insert into wakeups (id, company_id, agent_id, task_id, source, trigger_detail, reason, count, priority, payload,
+      context, actor_type, actor_id, idempotency_key, request_hash, cause_id, root_id, depth, requested_at, due_at,
+      expires_at, status, status_reason, run_id, attempt, max_attempts, finished_at, rank, eligible)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
+      $24, $25, $26, $27, $28, $29)";
+
+async fn insert(tx: &mut Tx, wakeup: &Wakeup, request_hash: Option<&str>) -> Result<(), Error> {
+    let is_eligible = wakeup.due_at <= wakeup.requested_at;
+    let parameters: [Value<'_>; 29] = [
+        wakeup.id.into(),
+        wakeup.company.into(),
+        wakeup.agent.into(),
+        task_key(wakeup.task),
+        wakeup.source.as_str().into(),
+        (&wakeup.trigger_detail).into(),
+        (&wakeup.reason).into(),
+        wakeup.count.into(),
+        wakeup.priority.into(),
+        json(&wakeup.payload),
+        json(&wakeup.context),
+        crate::value::name(&wakeup.actor.kind),
+        (&wakeup.actor.id).into(),
+        (&wakeup.idempotency_key).into(),
+        request_hash.into(),
+        (&wakeup.cause_id).into(),
+        wakeup.root_id.into(),
+        wakeup.depth.into(),
+        wakeup.requested_at.into(),
+        wakeup.due_at.into(),
+        wakeup.expires_at.into(),
+        wakeup.status.as_str().into(),
+        (&wakeup.status_reason).into(),
+        wakeup.run.into(),
+        wakeup.attempt.into(),
+        wakeup.max_attempts.into(),
+        wakeup.finished_at.into(),
+        rank(wakeup.due_at, wakeup.priority).into(),
+        is_eligible.into(),
+    ];
+    tx.execute(INSERT, &parameters).await?;
+    Ok(())
+}

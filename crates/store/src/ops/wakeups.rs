@@ -1,0 +1,222 @@
+//! Wakeups as rows: read, listed, cancelled, retried. How they come into being is `wake`.
+
+use serde_json::json as object;
+use wakeful_domain::actor::Actor;
+use wakeful_domain::id::{AgentId, CompanyId, RunId, WakeupId};
+use wakeful_domain::time::Timestamp;
+use wakeful_domain::wakeup::{Wakeup, WakeupEvent, WakeupStatus, rank};
+
+use crate::ops::filter::{List, Page};
+use crate::ops::{events, ready};
+use crate::{Error, Refusal, Row, Tx};
+
+pub(crate) const COLUMNS: &str = "id, company_id, agent_id, task_id, source, trigger_detail, reason, count, priority, payload, \
+    context, actor_type, actor_id, idempotency_key, cause_id, root_id, depth, requested_at, due_at, expires_at, status, \
+    status_reason, run_id, lead, attempt, max_attempts, error_code, error, finished_at";
+
+pub(crate) fn read(mut row: Row) -> Result<Wakeup, Error> {
+    Ok(Wakeup {
+        id: row.get()?,
+        company: row.get()?,
+        agent: row.get()?,
+        task: row.task()?,
+        source: row.name()?,
+        trigger_detail: row.get()?,
+        reason: row.get()?,
+        count: row.get()?,
+        priority: row.get()?,
+        payload: row.json()?,
+        context: row.json()?,
+        actor: Actor { kind: row.name()?, id: row.get()? },
+        idempotency_key: row.get()?,
+        cause_id: row.get()?,
+        root_id: row.get()?,
+        depth: row.get()?,
+        requested_at: row.get()?,
+        due_at: row.get()?,
+        expires_at: row.get()?,
+        status: row.name()?,
+        status_reason: row.get()?,
+        run: row.get()?,
+        lead: row.get()?,
+        attempt: row.get()?,
+        max_attempts: row.get()?,
+        error_code: row.get()?,
+        error: row.get()?,
+        finished_at: row.get()?,
+    })
+}
+
+/// The wakeup with this id.
+pub async fn get(tx: &mut Tx, id: WakeupId) -> Result<Wakeup, Refusal> {
+    let sql = format!("select {COLUMNS} from wakeups where id = $1");
+    let found = tx.query_first(&sql, &[id.into()]).await?.map(read).transpose()?;
+    found.ok_or_else(|| Refusal::not_found(id))
+}
+
+/// The wakeups that a run has had, in the order of their requests.
+pub async fn of_run(tx: &mut Tx, run: RunId) -> Result<Vec<Wakeup>, Error> {
+    let sql = format!(
+        "select {COLUMNS} from wakeups where id in (select wakeup_id from batches where run_id = $1) \
+         order by requested_at, id"
+    );
+    let mut wakeups: Vec<Wakeup> =
+        tx.query(&sql, &[run.into()]).await?.into_iter().map(read).collect::<Result<_, _>>()?;
+    let lead = lead_of(tx, run).await?;
+    for wakeup in &mut wakeups {
+        wakeup.lead = Some(wakeup.id) == lead;
+    }
+    Ok(wakeups)
+}
+
+const LEAD: &str = "
+    select wakeup_id
+    from batches
+    where run_id = $1
+      and lead = 1";
+
+async fn lead_of(tx: &mut Tx, run: RunId) -> Result<Option<WakeupId>, Error> {
+    match tx.query_first(LEAD, &[run.into()]).await? {
+        Some(mut row) => Ok(Some(row.get()?)),
+        None => Ok(None),
+    }
+}
+
+const RUNS_OF: &str = "
+    select run_id
+    from batches
+    where wakeup_id = $1
+    order by run_id";
+
+/// The runs that have had a wakeup, oldest first.
+pub async fn runs_of(tx: &mut Tx, wakeup: WakeupId) -> Result<Vec<RunId>, Error> {
+    let mut runs = Vec::new();
+    for mut row in tx.query(RUNS_OF, &[wakeup.into()]).await? {
+        runs.push(row.get()?);
+    }
+    Ok(runs)
+}
+
+/// What a list of wakeups is narrowed to.
+#[derive(Debug, Clone, Default)]
+pub struct WakeupFilter {
+    pub company: Option<CompanyId>,
+    pub status: Option<WakeupStatus>,
+    pub agent: Option<AgentId>,
+    pub task: Option<String>,
+    pub source: Option<String>,
+}
+
+/// A page of wakeups.
+pub async fn list(
+    tx: &mut Tx,
+    filter: &WakeupFilter,
+    cursor: Option<String>,
+    limit: i64,
+) -> Result<Page<Wakeup>, Refusal> {
+    let list = List::of(COLUMNS, "wakeups")
+        .and_if("company_id = $", filter.company)
+        .and_if("status = $", filter.status.map(WakeupStatus::as_str))
+        .and_if("agent_id = $", filter.agent)
+        .and_if("task_id = $", filter.task.clone())
+        .and_if("source = $", filter.source.clone());
+    Ok(list.page(tx, cursor, limit, read, |wakeup| wakeup.id.to_string()).await?)
+}
+
+/// Locks the agent of a wakeup, so that nothing claims it meanwhile, and reads it.
+async fn get_locked(tx: &mut Tx, id: WakeupId) -> Result<Wakeup, Refusal> {
+    let wakeup = get(tx, id).await?;
+    super::agents::get_locked(tx, wakeup.agent).await?;
+    get(tx, id).await
+}
+
+const CANCEL: &str = "
+    update wakeups
+    set status = 'cancelled',
+      status_reason = $3,
+      finished_at = $2
+    where id = $1
+      and status = 'pending'";
+
+/// Cancels a pending wakeup.
+pub async fn cancel(tx: &mut Tx, now: Timestamp, id: WakeupId) -> Result<Wakeup, Refusal> {
+    let wakeup = get_locked(tx, id).await?;
+    if wakeup.status == WakeupStatus::Claimed {
+        return Err(Refusal::conflict(
+            "wakeup_claimed",
+            "the wakeup is with a live run: cancel the run instead",
+            object!({ "status": wakeup.status, "run": wakeup.run }),
+        ));
+    }
+    if wakeup.status.after(WakeupEvent::Cancel).is_none() {
+        return Err(Refusal::conflict(
+            "wakeup_terminal",
+            format!("the wakeup is {} already", wakeup.status),
+            object!({ "status": wakeup.status }),
+        ));
+    }
+    tx.execute(CANCEL, &[id.into(), now.into(), "cancelled".into()]).await?;
+    let data = object!({ "agent": wakeup.agent, "reason": "cancelled" });
+    events::append(tx, wakeup.company, now, "wakeup.cancelled", &id.to_string(), &data).await?;
+    ready::refresh(tx, wakeup.company, wakeup.agent, wakeup.task).await?;
+    get(tx, id).await
+}
+
+const RETRY: &str = "
+    update wakeups
+    set status = 'pending',
+      status_reason = null,
+      run_id = null,
+      lead = 0,
+      attempt = 0,
+      finished_at = null,
+      due_at = $2,
+      rank = $3,
+      eligible = 1,
+      expires_at = null
+    where id = $1
+      and status = 'failed'";
+
+/// Brings a dead letter back, with all its attempts before it. It no longer expires.
+pub async fn retry(tx: &mut Tx, now: Timestamp, id: WakeupId) -> Result<Wakeup, Refusal> {
+    let wakeup = get_locked(tx, id).await?;
+    if wakeup.status.after(WakeupEvent::Retry).is_none() {
+        return Err(Refusal::conflict(
+            "wakeup_not_failed",
+            format!("only failed wakeups can be retried; this one is {}", wakeup.status),
+            object!({ "status": wakeup.status }),
+        ));
+    }
+    tx.execute(RETRY, &[id.into(), now.into(), rank(now, wakeup.priority).into()]).await?;
+    let data = object!({ "agent": wakeup.agent, "due_at": now, "attempt": 0, "explicit": true });
+    events::append(tx, wakeup.company, now, "wakeup.retry_scheduled", &id.to_string(), &data).await?;
+    ready::refresh(tx, wakeup.company, wakeup.agent, wakeup.task).await?;
+    get(tx, id).await
+}
+
+const CANCEL_OF_AGENT: &str = "
+    update wakeups
+    set status = 'cancelled',
+      status_reason = $3,
+      finished_at = $2
+    where agent_id = $1
+      and status = 'pending'
+    returning id";
+const EMPTY_LANES: &str = "update lanes set ready_rank = null where agent_id = $1";
+
+/// Cancels all that waits for an agent.
+pub(crate) async fn cancel_pending_of_agent(
+    tx: &mut Tx,
+    now: Timestamp,
+    company: CompanyId,
+    agent: AgentId,
+    reason: &str,
+) -> Result<(), Error> {
+    for mut row in tx.query(CANCEL_OF_AGENT, &[agent.into(), now.into(), reason.into()]).await? {
+        let id: WakeupId = row.get()?;
+        let data = object!({ "agent": agent, "reason": reason });
+        events::append(tx, company, now, "wakeup.cancelled", &id.to_string(), &data).await?;
+    }
+    tx.execute(EMPTY_LANES, &[agent.into()]).await?;
+    Ok(())
+}
