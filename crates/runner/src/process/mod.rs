@@ -15,7 +15,7 @@ pub mod protocol;
 pub mod record;
 pub mod server;
 pub mod shim;
-pub mod tree;
+mod tree;
 
 pub use identity::Identity;
 pub use launch::{Launch, LogLimits};

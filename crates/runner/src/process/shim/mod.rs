@@ -1,8 +1,208 @@
-//! The shim.
+//! The shim: one small process per launch, single-threaded, that outlives the server. It takes the
+//! launch, starts the agent, keeps its log, ends its tree and leaves the exit record.
+//!
+//! [`watch`] is its loop; [`ending`] decides when and how the tree ends. It must run before any
+//! async runtime or argument parser starts, and uses none.
+//!
+//! Invariant: nothing is started before the shim file is durable, or if somebody else has written it.
 
+mod agent;
+mod connection;
+mod ending;
+mod files;
+mod kernel_log;
+mod output;
+mod servers;
+mod system;
+mod watch;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
-/// Runs the shim.
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{WaitStatus, getpid, set_child_subreaper, setsid};
+use wakeful_domain::time::Timestamp;
+
+use super::clock;
+use super::identity::{Identity, boot_id};
+use super::launch::Launch;
+use super::log::write::LogWriter;
+use super::protocol::{Report, take_line};
+use super::record::{AgentRecord, ExitRecord, ShimRecord, StartFailure};
+use connection::Connection;
+use servers::Servers;
+use system::SignalDescriptor;
+use watch::{Ended, Watch};
+
+/// How long a shim tries to leave its exit record on a disk that does not take it, once a second.
+const EXIT_RECORD_ATTEMPTS_MAX: u32 = 3_600;
+
+/// Runs the shim of one launch, whose description comes over standard input, and ends with it.
 pub fn main() -> ExitCode {
-    ExitCode::FAILURE
+    // Away from the terminal and the group of the server. It fails only for a group leader, who is away already.
+    setsid().ok();
+    match receive() {
+        Ok(Some((launch, stream, received))) => match run(launch, stream, received) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        // The server died over the description: nothing was started.
+        Ok(None) | Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// The description, the socket it came over, and what came after it.
+fn receive() -> io::Result<Option<(Launch, UnixStream, Vec<u8>)>> {
+    let mut stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let mut received = Vec::new();
+    let mut bytes = [0; 16 * 1024];
+    loop {
+        let count = stream.read(&mut bytes)?;
+        if count == 0 || received.len() + count > Launch::BYTES_MAX {
+            return Ok(None);
+        }
+        received.extend_from_slice(&bytes[..count]);
+        if bytes[..count].contains(&b'\n') {
+            break;
+        }
+    }
+    let Some(line) = take_line(&mut received) else { return Ok(None) };
+    Ok(Some((serde_json::from_slice(&line)?, stream, received)))
+}
+
+fn run(mut launch: Launch, stream: UnixStream, received: Vec<u8>) -> io::Result<()> {
+    let mut first = Connection::new(stream, received)?;
+    let (mut shim_file, boot_id) = match take(&launch) {
+        Ok(Some(taken)) => taken,
+        // The server gave this launch up before we came.
+        Ok(None) => return Ok(()),
+        Err(error) => {
+            first.send(&Report::StartFailed(spawn_failed("take the launch", &error)));
+            return Err(error);
+        }
+    };
+    let mut servers = Servers::listen(launch.number, first)?;
+    let started_at = clock::now();
+    let ended = match begin(&mut launch) {
+        Ok((mut log, signals, agent)) => {
+            let pid = agent.pid.as_raw_pid();
+            // It cannot be gone before we have waited for it.
+            let unknown = Identity { pid, start_time: 0, boot_id: boot_id.clone() };
+            let identity = Identity::of(pid, &boot_id).unwrap_or(unknown);
+            // It only helps to explain a death; the sweep does without.
+            drop(files::name_agent(&mut shim_file, &AgentRecord { agent: identity.clone() }));
+            servers.send(&Report::Started(identity.clone()));
+            let ended = Watch::new(&launch, identity, agent, &mut servers, &mut log, &signals).run()?;
+            exit_record(started_at, pid, ended, &mut log)
+        }
+        Err(failure) => {
+            servers.send(&Report::StartFailed(failure.clone()));
+            start_failed_record(started_at, failure, &launch)
+        }
+    };
+    leave(&launch, &ended, servers);
+    Ok(())
+}
+
+/// Makes the launch ours; `None` if it is somebody else's.
+fn take(launch: &Launch) -> io::Result<Option<(File, String)>> {
+    std::env::set_current_dir(&launch.dir)?;
+    set_child_subreaper(Some(getpid()))?;
+    let boot_id = boot_id()?;
+    let identity = Identity::of(getpid().as_raw_pid(), &boot_id).ok_or(io::ErrorKind::NotFound)?;
+    let record = ShimRecord::Shim { run: launch.run.clone(), number: launch.number, identity };
+    Ok(files::take_launch(launch.number, &record)?.map(|file| (file, boot_id)))
+}
+
+/// Everything that must stand before the first output, then the agent.
+fn begin(launch: &mut Launch) -> Result<(LogWriter, SignalDescriptor, agent::Agent), StartFailure> {
+    let log = LogWriter::open(Path::new("."), launch.log).map_err(|error| spawn_failed("open the log", &error))?;
+    let signals = SignalDescriptor::open().map_err(|error| spawn_failed("take signals", &error))?;
+    let agent = agent::start(launch)?;
+    // The token of the run is in there; we have no use for it any more.
+    launch.env = Vec::new();
+    Ok((log, signals, agent))
+}
+
+fn spawn_failed(what: &str, error: &io::Error) -> StartFailure {
+    StartFailure { code: "spawn_failed".to_owned(), message: format!("the shim cannot {what}: {error}") }
+}
+
+fn exit_record(started_at: Timestamp, pid: i32, ended: Ended, log: &mut LogWriter) -> ExitRecord {
+    let signal = ended.status.and_then(WaitStatus::terminating_signal);
+    let is_foreign_kill = signal == Some(libc::SIGKILL) && !ended.killed_by_us;
+    ExitRecord {
+        code: ended.status.and_then(WaitStatus::exit_status),
+        signal,
+        timed_out: ended.ending.timed_out,
+        stop: ended.ending.stop,
+        start_failed: None,
+        started_at,
+        ended_at: clock::now(),
+        log: log.finish(),
+        rusage: system::children_usage(),
+        out_of_memory: is_foreign_kill && kernel_log::says_out_of_memory(pid, boot_us_of(started_at)),
+    }
+}
+
+/// The point in time as the kernel's log counts it. A second is allowed for the clocks to differ.
+fn boot_us_of(at: Timestamp) -> u64 {
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let seconds = uptime.split('.').next().and_then(|seconds| seconds.parse::<u64>().ok()).unwrap_or(0);
+    let now_us = seconds.saturating_mul(1_000_000);
+    let ago_us = u64::try_from(clock::now().since(at).as_micros()).unwrap_or(u64::MAX);
+    now_us.saturating_sub(ago_us).saturating_sub(1_000_000)
+}
+
+fn start_failed_record(started_at: Timestamp, failure: StartFailure, launch: &Launch) -> ExitRecord {
+    let log = LogWriter::open(Path::new("."), launch.log).map(|mut log| log.finish()).unwrap_or_default();
+    ExitRecord {
+        code: None,
+        signal: None,
+        timed_out: false,
+        stop: None,
+        start_failed: Some(failure),
+        started_at,
+        ended_at: clock::now(),
+        log,
+        rusage: system::children_usage(),
+        out_of_memory: false,
+    }
+}
+
+/// Leaves the exit record, says so, and goes. A full disk is waited for: nobody else knows how it ended.
+fn leave(launch: &Launch, record: &ExitRecord, mut servers: Servers) {
+    let exited = Report::Exited(Box::new(record.clone()));
+    let mut is_told = false;
+    for _ in 0..EXIT_RECORD_ATTEMPTS_MAX {
+        match files::write_exit_record(launch.number, record) {
+            // Without its directory the run is beyond help.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                if !is_told {
+                    servers.send(&exited);
+                    is_told = true;
+                }
+                wait_for_newcomers(&servers, Duration::from_secs(1));
+                servers.accept(std::slice::from_ref(&exited));
+            }
+            Ok(()) | Err(_) => break,
+        }
+    }
+    // Before the last word, so that whoever hears it finds the directory as it stays.
+    servers.hide();
+    if !is_told {
+        servers.send(&exited);
+    }
+}
+
+fn wait_for_newcomers(servers: &Servers, at_most: Duration) {
+    let timeout = Timespec { tv_sec: i64::try_from(at_most.as_secs()).unwrap_or(1), tv_nsec: 0 };
+    let mut waited = [PollFd::new(&servers.listener, PollFlags::IN)];
+    // Whether it was the time or a newcomer makes no difference.
+    poll(&mut waited, Some(&timeout)).ok();
 }

@@ -1,0 +1,73 @@
+//! One of the agent's two output pipes on its way into the log. Reads never block; one read is one
+//! pipe's worth, so that both streams and everything else get their turn.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use super::super::clock;
+use super::super::log::LogStream;
+use super::super::log::split::Splitter;
+use super::super::log::write::LogWriter;
+
+/// As much as a pipe holds by default.
+pub const READ_BYTES: usize = 64 * 1024;
+/// What is read after the tree is gone: no pipe holds more, unless a stranger goes on writing to it.
+const DRAIN_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A pipe and the unfinished line that came through it.
+pub struct Output {
+    stream: LogStream,
+    /// `None` once it has ended.
+    pub pipe: Option<OwnedFd>,
+    splitter: Splitter,
+}
+
+impl Output {
+    pub fn new(stream: LogStream, pipe: Option<OwnedFd>) -> Output {
+        Output { stream, pipe, splitter: Splitter::default() }
+    }
+
+    /// Moves what is there into the log; gives the number of bytes, none if there is nothing (more).
+    pub fn read(&mut self, log: &mut LogWriter, buffer: &mut [u8]) -> usize {
+        let Some(pipe) = &self.pipe else { return 0 };
+        let read = loop {
+            match rustix::io::read(pipe, &mut *buffer) {
+                Err(rustix::io::Errno::INTR) => {}
+                other => break other.map_err(io::Error::from),
+            }
+        };
+        match read {
+            Ok(count) if count > 0 => {
+                let at = clock::now();
+                self.splitter.push(&buffer[..count], |piece| log.append(self.stream, piece, at));
+                count
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Ok(_) | Err(_) => {
+                self.finish(log);
+                0
+            }
+        }
+    }
+
+    /// Moves all that is left into the log, once nothing of the tree can write any more.
+    pub fn drain(&mut self, log: &mut LogWriter, buffer: &mut [u8]) {
+        let mut total = 0;
+        while total < DRAIN_BYTES_MAX {
+            let count = self.read(log, buffer);
+            if count == 0 {
+                break;
+            }
+            total += count;
+            log.flush();
+        }
+        self.finish(log);
+    }
+
+    fn finish(&mut self, log: &mut LogWriter) {
+        if self.pipe.take().is_some() {
+            let at = clock::now();
+            self.splitter.finish(|piece| log.append(self.stream, piece, at));
+        }
+    }
+}

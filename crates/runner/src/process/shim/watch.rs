@@ -1,0 +1,275 @@
+//! The one loop of the shim: from the started agent to the empty tree. It waits for signals, output,
+//! servers and deadlines, and never for anything else.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, wait};
+
+use crate::adapters::StopSignal;
+
+use super::super::clock;
+use super::super::identity::Identity;
+use super::super::launch::Launch;
+use super::super::log::LogStream;
+use super::super::log::write::LogWriter;
+use super::super::protocol::{Order, Report};
+use super::super::tree;
+use super::agent::{Agent, Feed};
+use super::ending::{Action, Ending};
+use super::output::{Output, READ_BYTES};
+use super::servers::Servers;
+use super::system::SignalDescriptor;
+
+/// Hints are at least this far apart.
+const HINT_INTERVAL: Duration = Duration::from_millis(20);
+
+/// A running launch.
+pub struct Watch<'a> {
+    pub launch: &'a Launch,
+    pub identity: Identity,
+    pub servers: &'a mut Servers,
+    pub log: &'a mut LogWriter,
+    signals: &'a SignalDescriptor,
+    /// Until it was waited for: from then on its number may mean another process.
+    leader: Option<Pid>,
+    main: Pid,
+    stdin: Option<Feed>,
+    outputs: [Output; 2],
+    ending: Ending,
+    ended: Option<WaitStatus>,
+    killed_by_us: bool,
+    stuck: Option<Report>,
+    hinted_at: Option<Instant>,
+    hint_is_owed: bool,
+}
+
+/// How the tree ended.
+pub struct Ended {
+    pub status: Option<WaitStatus>,
+    pub ending: Ending,
+    /// Whether KILL was sent before the main process ended.
+    pub killed_by_us: bool,
+}
+
+/// What can be served without waiting.
+#[derive(Default)]
+struct Ready {
+    signals: bool,
+    newcomers: bool,
+    stdin: bool,
+    outputs: [bool; 2],
+    connections: Vec<bool>,
+}
+
+impl<'a> Watch<'a> {
+    pub fn new(
+        launch: &'a Launch,
+        identity: Identity,
+        agent: Agent,
+        servers: &'a mut Servers,
+        log: &'a mut LogWriter,
+        signals: &'a SignalDescriptor,
+    ) -> Watch<'a> {
+        let stdout = Output::new(LogStream::Stdout, agent.stdout.map(OwnedFd::from));
+        let stderr = Output::new(LogStream::Stderr, agent.stderr.map(OwnedFd::from));
+        Watch {
+            launch,
+            identity,
+            servers,
+            log,
+            signals,
+            leader: Some(agent.pid),
+            main: agent.pid,
+            stdin: agent.stdin,
+            outputs: [stdout, stderr],
+            ending: Ending::new(launch, clock::monotonic()),
+            ended: None,
+            killed_by_us: false,
+            stuck: None,
+            hinted_at: None,
+            hint_is_owed: false,
+        }
+    }
+
+    /// Serves until no descendant is left and all their output is in the log's hands.
+    pub fn run(mut self) -> io::Result<Ended> {
+        let mut buffer = vec![0; READ_BYTES];
+        // Orders may have come together with the description.
+        let all = vec![true; self.servers.connections.len()];
+        self.serve_servers(&all);
+        loop {
+            let ready = self.wait_for_something()?;
+            if ready.stdin && !self.stdin.as_mut().is_some_and(Feed::proceed) {
+                self.stdin = None;
+            }
+            self.take_output(ready.outputs, &mut buffer);
+            if ready.newcomers {
+                let present = self.present();
+                self.servers.accept(&present);
+            }
+            self.serve_servers(&ready.connections);
+            if ready.signals && self.take_signals()? {
+                break;
+            }
+            let action = self.ending.due(clock::monotonic());
+            self.act(action);
+        }
+        for output in &mut self.outputs {
+            output.drain(self.log, &mut buffer);
+        }
+        self.log.flush();
+        self.hint_now();
+        Ok(Ended { status: self.ended, ending: self.ending, killed_by_us: self.killed_by_us })
+    }
+
+    fn wait_for_something(&mut self) -> io::Result<Ready> {
+        let hint_at = self.hinted_at.filter(|_| self.hint_is_owed).map(|at| at + HINT_INTERVAL);
+        let due_at = [self.ending.due_at(), hint_at].into_iter().flatten().min();
+        let timeout = due_at.map(|at| timespec(at.saturating_duration_since(clock::monotonic())));
+        let mut waited = vec![
+            PollFd::new(self.signals, PollFlags::IN),
+            PollFd::new(&self.servers.listener, PollFlags::IN),
+        ];
+        for connection in &self.servers.connections {
+            let flags = if connection.is_behind() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+            waited.push(PollFd::new(connection, flags));
+        }
+        let connections = waited.len();
+        let pipes = self.outputs.iter().map(|output| output.pipe.as_ref().map(AsFd::as_fd));
+        waited.extend(pipes.flatten().map(|pipe| PollFd::from_borrowed_fd(pipe, PollFlags::IN)));
+        if let Some(feed) = &self.stdin {
+            waited.push(PollFd::new(&feed.pipe, PollFlags::OUT));
+        }
+        match poll(&mut waited, timeout.as_ref()) {
+            Ok(0) | Err(Errno::INTR) => return Ok(Ready::default()),
+            Ok(_) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut found = waited.iter().map(|waited| !waited.revents().is_empty());
+        let mut next = || found.next().unwrap_or(false);
+        Ok(Ready {
+            signals: next(),
+            newcomers: next(),
+            connections: (2..connections).map(|_| next()).collect(),
+            outputs: [self.outputs[0].pipe.is_some() && next(), self.outputs[1].pipe.is_some() && next()],
+            stdin: self.stdin.is_some() && next(),
+        })
+    }
+
+    fn take_output(&mut self, ready: [bool; 2], buffer: &mut [u8]) {
+        let before = self.log.position();
+        for (output, _) in self.outputs.iter_mut().zip(ready).filter(|(_, is_ready)| *is_ready) {
+            output.read(self.log, buffer);
+        }
+        self.log.flush();
+        self.hint_is_owed |= self.log.position() != before;
+        let now = clock::monotonic();
+        if self.hinted_at.is_none_or(|at| now.saturating_duration_since(at) >= HINT_INTERVAL) {
+            self.hint_now();
+        }
+    }
+
+    fn hint_now(&mut self) {
+        if std::mem::take(&mut self.hint_is_owed) {
+            self.hinted_at = Some(clock::monotonic());
+            let report = self.grown();
+            self.servers.hint(&report);
+        }
+    }
+
+    fn grown(&self) -> Report {
+        let (log_bytes, lines) = self.log.position();
+        Report::Output { log_bytes, lines }
+    }
+
+    fn present(&self) -> Vec<Report> {
+        [Report::Started(self.identity.clone()), self.grown()].into_iter().chain(self.stuck.clone()).collect()
+    }
+
+    fn serve_servers(&mut self, ready: &[bool]) {
+        if ready.contains(&true) {
+            for order in self.servers.serve(ready) {
+                self.obey(order);
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Stop { reason, grace_ms } => self.stop(reason, grace_ms.map(Duration::from_millis)),
+            Order::Input(_) => {}
+        }
+    }
+
+    fn stop(&mut self, reason: String, grace: Option<Duration>) {
+        let action = self.ending.order_stop(reason, grace, clock::now(), clock::monotonic());
+        self.act(action);
+    }
+
+    /// True when the tree is proven empty.
+    fn take_signals(&mut self) -> io::Result<bool> {
+        let taken = self.signals.take();
+        let is_empty = taken.contains(&libc::SIGCHLD) && self.collect()?;
+        for signal in taken {
+            match signal {
+                libc::SIGTERM => self.stop("the shim was told to end (SIGTERM)".into(), None),
+                libc::SIGINT => self.stop("the shim was told to end (SIGINT)".into(), None),
+                _ => {}
+            }
+        }
+        Ok(is_empty)
+    }
+
+    /// Collects who has ended; true when there is nobody left: every orphan below us becomes our child.
+    fn collect(&mut self) -> io::Result<bool> {
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if pid == self.main && self.leader.is_some() => {
+                    self.leader = None;
+                    self.ended = Some(status);
+                    self.killed_by_us = self.ending.is_killing();
+                }
+                Ok(Some(_)) => self.ending.some_ended(clock::monotonic()),
+                Ok(None) => break,
+                Err(Errno::CHILD) => return Ok(true),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if self.leader.is_none() {
+            self.ending.main_ended(clock::monotonic());
+        }
+        Ok(false)
+    }
+
+    fn act(&mut self, action: Action) {
+        let stop_signal = match self.launch.stop_signal {
+            StopSignal::Terminate => Signal::TERM,
+            StopSignal::Interrupt => Signal::INT,
+        };
+        // What cannot be signalled now is tried again: by KILL, then by KILL again.
+        match action {
+            Action::Wait => {}
+            Action::AskToStop => drop(tree::signal_all(self.leader, stop_signal)),
+            Action::Kill => drop(tree::signal_all(self.leader, Signal::KILL)),
+            Action::KillAndReport => {
+                let members = tree::signal_all(self.leader, Signal::KILL).unwrap_or_default();
+                let report = Report::Stuck { pids: members.iter().map(|member| member.pid).collect() };
+                self.servers.send(&report);
+                self.stuck = Some(report);
+            }
+        }
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        // Rounded up to the next millisecond by nobody: poll takes nanoseconds, so the loop does not spin.
+        tv_nsec: i64::from(duration.subsec_nanos()),
+    }
+}
