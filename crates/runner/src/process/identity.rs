@@ -3,7 +3,7 @@
 //! is ever hit.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -35,7 +35,10 @@ pub fn boot_id() -> io::Result<String> {
 
 /// What `/proc` says about a process; `None` if there is none.
 pub fn stat(pid: i32) -> Option<Stat> {
-    parse_stat(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
+    // The line is shorter than this, and /proc gives it in one read.
+    let mut line = [0; 1024];
+    let count = fs::File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut line).ok()?;
+    parse_stat(pid, &line[..count])
 }
 
 fn parse_stat(pid: i32, bytes: &[u8]) -> Option<Stat> {

@@ -1,6 +1,7 @@
 //! The launch description: all that a shim is told. It travels over a socket and is never on disk,
 //! because its environment holds the token of the run.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::adapters::StopSignal;
 
 /// What a shim shall start, where, and within which limits.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Launch {
     /// The id of the run, as in `WAKEFUL_RUN`.
     pub run: String,
@@ -41,6 +42,23 @@ impl Launch {
     pub const LINGER_MS_DEFAULT: u64 = 5_000;
     /// A longer description is refused: the largest batch is 8 MiB, and escapes may multiply it.
     pub const BYTES_MAX: usize = 64 * 1024 * 1024;
+}
+
+/// Without the values of the environment and without the input: they may hold secrets.
+impl fmt::Debug for Launch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.env.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Launch")
+            .field("run", &self.run)
+            .field("number", &self.number)
+            .field("dir", &self.dir)
+            .field("argv", &self.argv)
+            .field("cwd", &self.cwd)
+            .field("env", &names)
+            .field("stdin_bytes", &self.stdin.len())
+            .field("max_duration_ms", &self.max_duration_ms)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How much output of a run is kept. Text is counted before encoding, line ends included.

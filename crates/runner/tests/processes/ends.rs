@@ -41,7 +41,8 @@ async fn what_cannot_start_says_why() {
     check(launch_of(&["no-such-agent"]), "command_not_found", &["no-such-agent", "/usr/local/bin:/usr/bin:/bin"]).await;
     check(launch_of(&["/no/such/agent"]), "command_not_found", &["/no/such/agent"]).await;
     check(launch_of(&["/etc/passwd"]), "not_executable", &["/etc/passwd"]).await;
-    check(Launch { cwd: "/no/such/place".into(), ..sh("true") }, "working_directory_missing", &["/no/such/place"]).await;
+    check(Launch { cwd: "/no/such/place".into(), ..sh("true") }, "working_directory_missing", &["/no/such/place"])
+        .await;
     check(Launch { argv: Vec::new(), ..sh("true") }, "command_not_found", &["no command"]).await;
 
     let script = sh("true");
@@ -53,7 +54,11 @@ async fn what_cannot_start_says_why() {
 #[tokio::test]
 async fn the_environment_directory_and_input_are_exactly_those_of_the_description() {
     let mut launch = sh("pwd; env | grep -v ^_= | sort; cat; grep -E '^Sig(Blk|Ign)' /proc/self/status");
-    launch.env = vec![("WAKEFUL_RUN".into(), launch.run.clone()), ("PATH".into(), "/bin:/usr/bin".into()), ("A".into(), "ä\nb".into())];
+    launch.env = vec![
+        ("WAKEFUL_RUN".into(), launch.run.clone()),
+        ("PATH".into(), "/bin:/usr/bin".into()),
+        ("A".into(), "ä\nb".into()),
+    ];
     launch.stdin = "x".repeat(300_000) + "\nend\n";
     run(&launch).await;
     let expected = format!(
@@ -79,7 +84,9 @@ async fn an_agent_that_does_not_read_its_input_ends_all_the_same() {
 
 #[tokio::test]
 async fn the_stop_signal_is_the_one_of_the_description() {
-    let mut launch = sh("trap 'echo interrupted; exit 7' INT; trap 'echo terminated; exit 8' TERM; echo ready; while :; do sleep 0.01; done");
+    let mut launch = sh(
+        "trap 'echo interrupted; exit 7' INT; trap 'echo terminated; exit 8' TERM; echo ready; while :; do sleep 0.01; done",
+    );
     launch.stop_signal = StopSignal::Interrupt;
     let mut attached = start(&launch).await;
     output_with(&mut attached, &launch, "ready").await;
@@ -111,6 +118,27 @@ async fn a_stop_right_after_the_launch_is_not_lost() {
     let record = exit_of(&mut attached).await;
     assert!(record.signal.is_some());
     assert_eq!(record.stop.unwrap().reason, "at once");
+}
+
+#[tokio::test]
+async fn a_terminated_shim_stops_its_tree_first() {
+    let launch = sh("trap 'echo caught; exit 9' TERM; echo ready; while :; do sleep 0.01; done");
+    let mut attached = start(&launch).await;
+    output_with(&mut attached, &launch, "ready").await;
+    let shim = attached.shim_pid().unwrap().to_string();
+    std::process::Command::new("kill").args(["-TERM", &shim]).status().unwrap();
+    let record = exit_of(&mut attached).await;
+    assert_eq!(record.code, Some(9));
+    assert!(record.stop.unwrap().reason.contains("SIGTERM"));
+}
+
+#[tokio::test]
+async fn an_ended_shim_is_collected() {
+    let mut attached = start(&sh("true")).await;
+    let shim = attached.shim_pid().unwrap();
+    exit_of(&mut attached).await;
+    drop(attached);
+    until("no zombie is left", || !std::path::Path::new(&format!("/proc/{shim}")).exists()).await;
 }
 
 #[tokio::test]

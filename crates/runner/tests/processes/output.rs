@@ -61,7 +61,8 @@ async fn a_flood_keeps_head_and_tail_and_marks_the_cut() {
     let (numbers, memory) = tail.trim_end().rsplit_once('\n').unwrap();
     assert!(numbers.ends_with("\n8000000"));
 
-    let all: u64 = (1..=8_000_000_u64).map(|number| u64::from(number.ilog10()) + 2).sum::<u64>() + memory.len() as u64 + 1;
+    let all: u64 =
+        (1..=8_000_000_u64).map(|number| u64::from(number.ilog10()) + 2).sum::<u64>() + memory.len() as u64 + 1;
     assert_eq!(records[cut].missing.unwrap().bytes.unwrap() + written.len() as u64, all);
     let lines = records.iter().filter(|record| record.stream == LogStream::Stdout).count() as u64;
     assert_eq!(records[cut].missing.unwrap().lines.unwrap() + lines, 8_000_001);
@@ -88,7 +89,8 @@ async fn a_full_disk_costs_output_but_not_the_run() {
     let launch = sh("seq 1 20000; echo end >&2; exit 4");
     let limited = "trap '' XFSZ; ulimit -f 128; exec \"$0\"";
     let arguments = ["-c", limited, SHIM];
-    let mut attached = in_time(wakeful_runner::process::launch(Path::new("/bin/sh"), &arguments, &launch)).await.unwrap();
+    let mut attached =
+        in_time(wakeful_runner::process::launch(Path::new("/bin/sh"), &arguments, &launch)).await.unwrap();
     let record = exit_of(&mut attached).await;
     assert_eq!(record.code, Some(4));
     assert!(record.log.truncated);

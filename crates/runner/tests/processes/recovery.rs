@@ -26,7 +26,8 @@ async fn a_restarted_server_finds_the_run_and_its_whole_output() {
     let record = exit_of(&mut attached).await;
     assert_eq!(exit_of(&mut other).await, record);
     assert_eq!(record.code, Some(6));
-    let expected: String = std::iter::once("first\n".to_owned()).chain((1..=10_000).map(|n| format!("{n}\n"))).collect();
+    let expected: String =
+        std::iter::once("first\n".to_owned()).chain((1..=10_000).map(|n| format!("{n}\n"))).collect();
     assert_eq!(String::from_utf8(stdout_of(&launch)).unwrap(), expected);
     assert!(!file_in(&launch, "control-1.sock").exists());
     let Found::Ended(found) = in_time(find(&launch.dir, 1)).await.unwrap() else { panic!("it ended") };
@@ -78,7 +79,8 @@ async fn a_killed_shim_is_found_dead_and_what_it_left_is_swept() {
     assert_eq!(death.shim.unwrap().pid.to_string(), shim);
 
     // Another run with an id that begins alike is not touched.
-    let mut stranger = Command::new("sleep").arg("1000").env("WAKEFUL_RUN", format!("{}0", launch.run)).spawn().unwrap();
+    let mut stranger =
+        Command::new("sleep").arg("1000").env("WAKEFUL_RUN", format!("{}0", launch.run)).spawn().unwrap();
     let swept = in_time(sweep(&launch.run)).await.unwrap();
     assert!(swept.pids.contains(&agent.pid) && swept.pids.len() >= 3, "{swept:?}");
     assert!(processes_of(&launch).is_empty());

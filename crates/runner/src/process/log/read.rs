@@ -108,7 +108,8 @@ impl LogReader {
             let bytes = read_range(file, start, length - start)?;
             let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
             // Unless at the very beginning, the first record may be cut off.
-            let first = if start == 0 { 0 } else { bytes.iter().position(|byte| *byte == b'\n').map_or(whole, |n| n + 1) };
+            let first =
+                if start == 0 { 0 } else { bytes.iter().position(|byte| *byte == b'\n').map_or(whole, |n| n + 1) };
             let mut records = parse(&bytes[first.min(whole)..whole])?;
             let from = start_of_last_lines(&records, lines);
             if from.is_some() || start == 0 || length - start >= TAIL_BYTES_MAX {

@@ -198,7 +198,10 @@ impl LogWriter {
         if marks.bytes == 0 {
             return;
         }
-        let text = format!("{} bytes of output ({} lines) were lost here: the disk did not take them", marks.bytes, marks.lines);
+        let text = format!(
+            "{} bytes of output ({} lines) were lost here: the disk did not take them",
+            marks.bytes, marks.lines
+        );
         self.mark(&text, Missing { bytes: Some(marks.bytes), lines: Some(marks.lines) });
         if let Some(last) = self.batched.last_mut() {
             last.marks = marks;
@@ -248,14 +251,7 @@ fn length_of(piece: Piece<'_>) -> u64 {
     piece.bytes.len() as u64 + u64::from(!piece.partial)
 }
 
-fn encode(
-    out: &mut Vec<u8>,
-    seq: u64,
-    stream: LogStream,
-    piece: Piece<'_>,
-    at: Timestamp,
-    missing: Option<Missing>,
-) {
+fn encode(out: &mut Vec<u8>, seq: u64, stream: LogStream, piece: Piece<'_>, at: Timestamp, missing: Option<Missing>) {
     let stream = match stream {
         LogStream::Stdout => "stdout",
         LogStream::Stderr => "stderr",

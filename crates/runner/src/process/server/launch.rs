@@ -38,10 +38,9 @@ pub async fn launch(program: &Path, arguments: &[&str], launch: &Launch) -> Resu
     if description.len() > Launch::BYTES_MAX {
         return Err(LaunchError::TooLong { bytes: description.len() });
     }
-    create_private_dir(&launch.dir)
-        .map_err(|source| LaunchError::Directory { path: launch.dir.clone(), source })?;
-    let (stream, child) = spawn(program, arguments)
-        .map_err(|source| LaunchError::Spawn { program: program.to_owned(), source })?;
+    create_private_dir(&launch.dir).map_err(|source| LaunchError::Directory { path: launch.dir.clone(), source })?;
+    let (stream, child) =
+        spawn(program, arguments).map_err(|source| LaunchError::Spawn { program: program.to_owned(), source })?;
     write_all(&stream, &description).await.map_err(LaunchError::Interrupted)?;
     Ok(Attached::new(stream, launch.dir.clone(), launch.number, Some(child)))
 }

@@ -102,11 +102,15 @@ fn path_of(launch: &Launch) -> &str {
 /// What a failed start means: the file was there a moment ago.
 fn explain(launch: &Launch, error: &io::Error) -> StartFailure {
     match error.raw_os_error() {
-        Some(libc::ENOENT) => failure(launch, "command_not_found", "the interpreter that its first line names does not exist"),
+        Some(libc::ENOENT) => {
+            failure(launch, "command_not_found", "the interpreter that its first line names does not exist")
+        }
         Some(libc::EACCES | libc::ENOEXEC) => {
             failure(launch, "not_executable", &format!("the system refuses to execute it: {error}"))
         }
-        Some(libc::E2BIG) => failure(launch, "spawn_failed", "arguments and environment are longer than the system allows"),
+        Some(libc::E2BIG) => {
+            failure(launch, "spawn_failed", "arguments and environment are longer than the system allows")
+        }
         _ => failure(launch, "spawn_failed", &format!("the system cannot start it: {error}")),
     }
 }
@@ -114,7 +118,10 @@ fn explain(launch: &Launch, error: &io::Error) -> StartFailure {
 fn failure(launch: &Launch, code: &str, why: &str) -> StartFailure {
     let command = launch.argv.first().map_or("", String::as_str);
     let command = OsStr::new(command).display();
-    let message =
-        format!("cannot start `{command}`: {why} (working directory {}, PATH {})", launch.cwd.display(), path_of(launch));
+    let message = format!(
+        "cannot start `{command}`: {why} (working directory {}, PATH {})",
+        launch.cwd.display(),
+        path_of(launch)
+    );
     StartFailure { code: code.to_owned(), message }
 }

@@ -30,9 +30,17 @@ pub enum Action {
 enum Phase {
     Running,
     /// The main process has ended; others may end by themselves.
-    Lingering { until: Instant },
-    Stopping { kill_at: Instant },
-    Killing { again_at: Instant, wait: Duration, report_at: Instant },
+    Lingering {
+        until: Instant,
+    },
+    Stopping {
+        kill_at: Instant,
+    },
+    Killing {
+        again_at: Instant,
+        wait: Duration,
+        report_at: Instant,
+    },
 }
 
 /// The way of one launch to its end.

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -21,8 +21,6 @@ static SIGNALS: AtomicI32 = AtomicI32::new(-1);
 /// Signals that arrive as bytes.
 pub struct SignalDescriptor {
     reader: OwnedFd,
-    /// Held open for the handler, as long as the process lives.
-    _writer: OwnedFd,
 }
 
 /// Only calls `write`, which a handler may, and leaves `errno` as it was.
@@ -43,7 +41,8 @@ impl SignalDescriptor {
     #[expect(unsafe_code, reason = "neither std nor rustix installs handlers")]
     pub fn open() -> io::Result<SignalDescriptor> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        SIGNALS.store(writer.as_raw_fd(), Ordering::Relaxed);
+        // Never closed: the handler would write into whatever gets its number next.
+        SIGNALS.store(writer.into_raw_fd(), Ordering::Relaxed);
         for signal in TAKEN {
             // SAFETY: all zeroes is a valid sigaction; the handler is one that may run at any time.
             let installed = unsafe {
@@ -56,7 +55,7 @@ impl SignalDescriptor {
                 return Err(io::Error::last_os_error());
             }
         }
-        Ok(SignalDescriptor { reader, _writer: writer })
+        Ok(SignalDescriptor { reader })
     }
 
     /// The numbers of the signals that have arrived.

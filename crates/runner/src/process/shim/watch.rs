@@ -130,10 +130,8 @@ impl<'a> Watch<'a> {
         let hint_at = self.hinted_at.filter(|_| self.hint_is_owed).map(|at| at + HINT_INTERVAL);
         let due_at = [self.ending.due_at(), hint_at].into_iter().flatten().min();
         let timeout = due_at.map(|at| timespec(at.saturating_duration_since(clock::monotonic())));
-        let mut waited = vec![
-            PollFd::new(self.signals, PollFlags::IN),
-            PollFd::new(&self.servers.listener, PollFlags::IN),
-        ];
+        let mut waited =
+            vec![PollFd::new(self.signals, PollFlags::IN), PollFd::new(&self.servers.listener, PollFlags::IN)];
         for connection in &self.servers.connections {
             let flags = if connection.is_behind() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
             waited.push(PollFd::new(connection, flags));
