@@ -29,6 +29,8 @@ const CLASSES: &[(&str, FailureClass)] = &[
     ("stalled", FailureClass::Once),
     ("bad_config", FailureClass::Permanent),
     ("command_not_found", FailureClass::Permanent),
+    ("not_executable", FailureClass::Permanent),
+    ("working_directory_missing", FailureClass::Permanent),
     ("auth_required", FailureClass::Permanent),
     ("model_not_found", FailureClass::Permanent),
     ("refused", FailureClass::Permanent),
@@ -38,6 +40,8 @@ const CLASSES: &[(&str, FailureClass)] = &[
 /// What a person can do about a code, in one clause.
 const REMEDIES: &[(&str, &str)] = &[
     ("command_not_found", "install the command or give its full path in the agent's adapter.command"),
+    ("not_executable", "make the command executable, or name another in adapter.command"),
+    ("working_directory_missing", "create the directory, or name another in adapter.cwd"),
     ("auth_required", "log the agent's CLI in on this machine, or give it an API key in adapter.env"),
     ("model_not_found", "name a model that the account can use in adapter.model"),
     ("bad_config", "correct the agent's adapter configuration"),

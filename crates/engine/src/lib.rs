@@ -1,1 +1,21 @@
-//! placeholder
+//! What keeps Wakeful moving: it accepts wakes, starts what may start, follows what runs, ends
+//! what is over, and finds everything again after a crash. Decisions are the domain's, rows the
+//! store's, processes the runner's; here they are put together.
+//!
+//! Invariants kept here: an answer leaves only after its commit; effects (start, stop) only after
+//! theirs; every live run of the store has exactly one task in here that follows it.
+
+mod beat;
+pub mod clock;
+pub mod context;
+mod engine;
+mod explain;
+mod meters;
+mod nudge;
+mod run;
+mod token;
+
+pub use engine::{Engine, EngineConfig, LogWatch, StopKind};
+pub use explain::{Explanation, Link};
+pub use meters::{Meter, Meters};
+pub use token::{TokenKind, hash_of, mint};

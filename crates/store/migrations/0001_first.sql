@@ -165,7 +165,7 @@ create table runs (
   event_seq bigint not null default 0,
   -- The number of the log record up to which the agent's output has become events.
   read_seq bigint not null default 0,
-  -- SHA-256 of the run's token; gone when the run is.
+  -- SHA-256 of the run's token, which is good while the run is live.
   token_hash text
 );
 create index runs_agent on runs (agent_id, id);

@@ -42,6 +42,18 @@ pub struct Claimed {
     pub checkpoint: Option<Json>,
 }
 
+/// Claims the best ready lanes, one for each request, until nothing more may start.
+pub async fn claim_some(tx: &mut Tx, requests: &[ClaimRequest]) -> Result<Vec<Claimed>, Refusal> {
+    let mut claimed = Vec::new();
+    for request in requests {
+        match claim(tx, request).await? {
+            Some(run) => claimed.push(run),
+            None => break,
+        }
+    }
+    Ok(claimed)
+}
+
 /// Lanes found empty in one transaction before it gives up; the sweep repairs the rest.
 const TRIES_MAX: usize = 8;
 

@@ -96,8 +96,7 @@ const WRITE: &str = "
       log_lines = $20,
       log_sha256 = $21,
       log_truncated = $22,
-      finished_at = $23,
-      token_hash = null
+      finished_at = $23
     where id = $1
       and fence = $2
       and status in ('starting', 'running')";

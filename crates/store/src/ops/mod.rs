@@ -16,6 +16,7 @@ pub mod request_keys;
 pub mod run_events;
 pub mod runs;
 pub mod sessions;
+pub mod standing;
 pub mod stats;
 pub mod tasks;
 pub mod timers;

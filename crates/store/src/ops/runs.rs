@@ -108,7 +108,13 @@ pub(crate) async fn get_live(tx: &mut Tx, id: RunId, fence: i64) -> Result<Run, 
     ))
 }
 
-/// The live run whose token has this hash.
+/// Adds an event to a run that takes no more writes: what came too late is shown, never applied.
+pub async fn note_late(tx: &mut Tx, now: Timestamp, id: RunId, event: &NewRunEvent) -> Result<(), Refusal> {
+    Ok(run_events::append(tx, id, now, event).await?)
+}
+
+/// The run whose token has this hash. The token is good while the run is live; afterwards it only
+/// tells whose late write is being refused.
 pub async fn by_token(tx: &mut Tx, hash: &str) -> Result<Option<Run>, Refusal> {
     let sql = format!("select {COLUMNS} from runs where token_hash = $1");
     Ok(tx.query_first(&sql, &[hash.into()]).await?.map(read).transpose()?)
@@ -165,7 +171,8 @@ const STARTED: &str = "
       and status in ('starting', 'running')";
 
 /// Moves a run to `running`. A second start within the run (a fresh session) keeps its start time.
-pub async fn started(tx: &mut Tx, start: &Started) -> Result<(), Refusal> {
+/// Returns the run as it was before: a stop may have been asked for meanwhile.
+pub async fn started(tx: &mut Tx, start: &Started) -> Result<Run, Refusal> {
     let run = get_live(tx, start.run, start.fence).await?;
     let parameters = [
         start.run.into(),
@@ -188,7 +195,27 @@ pub async fn started(tx: &mut Tx, start: &Started) -> Result<(), Refusal> {
     }
     let told = format!("process {} started, session {}", start.process.pid, start.session_choice.choice);
     run_events::append(tx, run.id, start.now, &NewRunEvent::info("running", told, data)).await?;
+    Ok(run)
+}
+
+const RENEW_TOKEN: &str = "
+    update runs
+    set token_hash = $3
+    where id = $1
+      and fence = $2
+      and status in ('starting', 'running')";
+
+/// Gives a live run another token; the old one is no good any more.
+pub async fn renew_token(tx: &mut Tx, id: RunId, fence: i64, hash: &str) -> Result<(), Refusal> {
+    get_live(tx, id, fence).await?;
+    tx.execute(RENEW_TOKEN, &[id.into(), fence.into(), hash.into()]).await?;
     Ok(())
+}
+
+/// Adds an event to a live run.
+pub async fn note(tx: &mut Tx, now: Timestamp, id: RunId, fence: i64, event: &NewRunEvent) -> Result<(), Refusal> {
+    get_live(tx, id, fence).await?;
+    Ok(run_events::append(tx, id, now, event).await?)
 }
 
 /// What the output of a run has brought since the last look.

@@ -132,3 +132,11 @@ pub(crate) async fn release(tx: &mut Tx, id: TaskId, run: wakeful_domain::id::Ru
     tx.execute(RELEASE, &[id.into(), run.into()]).await?;
     Ok(())
 }
+
+/// The status of a task in words.
+pub fn status_name(task: &Task) -> String {
+    match name(&task.status) {
+        crate::Value::Text(text) => text.replace('_', " "),
+        crate::Value::Null | crate::Value::Int(_) | crate::Value::Real(_) => String::new(),
+    }
+}

@@ -23,6 +23,10 @@ pub struct TimerReport {
 
 /// Does all that is due at `now`, up to a bite of each kind.
 pub async fn tick(tx: &mut Tx, now: Timestamp) -> Result<TimerReport, Refusal> {
+    let soonest = next_at(tx).await?;
+    if soonest.is_none_or(|at| at > now) {
+        return Ok(TimerReport { next_at: soonest, ..TimerReport::default() });
+    }
     let expired = expire(tx, now).await?;
     let became_due = become_due(tx, now).await?;
     let unparked = unpark(tx, now).await?;

@@ -92,6 +92,19 @@ pub async fn accept(tx: &mut Tx, wake: &Wake) -> Result<Accepted, Refusal> {
     Ok(Accepted { wakeup, is_new: true })
 }
 
+/// Accepts many wakes in one transaction. A refused one leaves no trace and does not touch the others;
+/// an error of the store ends them all.
+pub async fn accept_all(tx: &mut Tx, wakes: &[Wake]) -> Result<Vec<Result<Accepted, Refusal>>, Refusal> {
+    let mut answers = Vec::with_capacity(wakes.len());
+    for wake in wakes {
+        match accept(tx, wake).await {
+            Err(Refusal::Store(error)) => return Err(error.into()),
+            answer => answers.push(answer),
+        }
+    }
+    Ok(answers)
+}
+
 async fn settled(tx: &mut Tx, wakeup: Wakeup, wake: &Wake, event: &str) -> Result<Accepted, Refusal> {
     insert(tx, &wakeup, wake.request_hash.as_deref()).await?;
     let data = object!({ "agent": wakeup.agent, "source": wakeup.source, "reason": wakeup.status_reason });

@@ -1,0 +1,134 @@
+//! The dispatcher's beat: look, start what may start, sleep until something is due or someone
+//! nudges. The hint is armed before the look, so nothing that comes in between is missed. A slow
+//! sweep exists only as a safety net and counts what it had to repair.
+
+use std::time::Duration;
+
+use wakeful_domain::time::Timestamp;
+use wakeful_store::Refusal;
+use wakeful_store::ops::claim::{ClaimRequest, claim_some};
+use wakeful_store::ops::{runs, timers};
+
+use crate::engine::Engine;
+use crate::meters::Meter;
+use crate::token::{TokenKind, hash_of, mint};
+use crate::{clock, run};
+
+/// Between sweeps while a run is live.
+const SWEEP_BUSY: Duration = Duration::from_secs(30);
+/// Between sweeps while nothing is.
+const SWEEP_IDLE: Duration = Duration::from_secs(5 * 60);
+/// After an error of the store.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
+/// Runs claimed in one transaction.
+const CLAIMS_MAX: usize = 16;
+
+/// Dispatches until the engine stops.
+pub async fn run(engine: &Engine) {
+    let mut is_sweep = false;
+    loop {
+        let started = match look(engine).await {
+            Ok(look) => look,
+            Err(refusal) => {
+                tracing::error!("the dispatcher could not read the store and tries again: {refusal}");
+                Look { started: 0, next_at: Some(clock::now() + PAUSE_AFTER_ERROR) }
+            }
+        };
+        if is_sweep {
+            let repaired = started.started + adopt_forgotten(engine).await;
+            (0..repaired).for_each(|_| engine.inner.meters.count(Meter::SweepRepairs));
+        }
+        engine.inner.meters.beat(clock::now());
+        let sweep_in = if engine.live().is_empty() { SWEEP_IDLE } else { SWEEP_BUSY };
+        let due_in = started.next_at.map(|at| at.since(clock::now()));
+        tokio::select! {
+            () = engine.stopping() => return,
+            () = engine.inner.nudge.dispatch() => is_sweep = false,
+            () = tokio::time::sleep(due_in.unwrap_or(sweep_in).min(sweep_in)) => {
+                is_sweep = due_in.is_none_or(|due_in| due_in > sweep_in);
+            }
+        }
+    }
+}
+
+struct Look {
+    started: usize,
+    next_at: Option<Timestamp>,
+}
+
+/// Does all that is due, then starts all that may start.
+async fn look(engine: &Engine) -> Result<Look, Refusal> {
+    let mut started = 0;
+    // One at first: most nudges are about a single wake, and preparing claims has a cost.
+    let mut wanted = 1;
+    loop {
+        let now = clock::now();
+        let claims = prepare(engine, wanted, now);
+        let (timers, claimed) = dispatch(engine, now, claims).await?;
+        started += claimed;
+        let has_more_timers = timers.next_at.is_some_and(|at| at <= now);
+        if claimed < wanted && !has_more_timers {
+            return Ok(Look { started, next_at: timers.next_at });
+        }
+        wanted = CLAIMS_MAX;
+    }
+}
+
+/// One transaction: what is due, and claims as far as there is something to claim.
+/// Where there is neither, it costs no sync.
+async fn dispatch(
+    engine: &Engine,
+    now: Timestamp,
+    claims: Vec<(ClaimRequest, String)>,
+) -> Result<(timers::TimerReport, usize), Refusal> {
+    let (requests, tokens): (Vec<_>, Vec<_>) = claims.into_iter().unzip();
+    let (timers, claimed) = engine
+        .db()
+        .write("dispatch", (now, requests), |tx, (now, requests)| {
+            Box::pin(async move {
+                let timers = timers::tick(tx, *now).await?;
+                Ok((timers, claim_some(tx, requests).await?))
+            })
+        })
+        .await?;
+    let count = claimed.len();
+    for (claimed, token) in claimed.into_iter().zip(tokens) {
+        run::spawn_claimed(engine, claimed, token);
+    }
+    if count > 0 || timers.expired > 0 {
+        engine.inner.nudge.told();
+    }
+    Ok((timers, count))
+}
+
+/// Ids and tokens for up to `wanted` runs, as far as this host has room for them.
+fn prepare(engine: &Engine, wanted: usize, now: Timestamp) -> Vec<(ClaimRequest, String)> {
+    let host = engine.host();
+    let room = if host.is_draining { 0 } else { host.live_runs_max.saturating_sub(host.live_runs).min(wanted) };
+    let claim = |_| match mint(TokenKind::Run) {
+        Ok(token) => Some((ClaimRequest { now, run: engine.new_id(), token_hash: hash_of(&token) }, token)),
+        Err(error) => {
+            tracing::error!("the system has no randomness to give, so no run can be started: {error}");
+            None
+        }
+    };
+    (0..room).map_while(claim).collect()
+}
+
+/// Live runs of the store that no task follows; only a bug of ours leaves any.
+async fn adopt_forgotten(engine: &Engine) -> usize {
+    let live = match engine.db().read("run.live", (), |tx, ()| Box::pin(runs::live(tx))).await {
+        Ok(live) => live,
+        Err(refusal) => {
+            tracing::error!("the sweep could not read the live runs: {refusal}");
+            return 0;
+        }
+    };
+    let forgotten: Vec<_> = live.into_iter().filter(|run| !engine.live().contains_key(&run.id)).collect();
+    let count = forgotten.len();
+    for found in forgotten {
+        tracing::warn!(run.id = %found.id, "run {} was followed by nobody; it is now", found.id);
+        run::spawn_adopted(engine, found);
+    }
+    count
+}

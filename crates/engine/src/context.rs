@@ -1,0 +1,160 @@
+//! What an agent is told: the context document (`WAKEFUL_CONTEXT_FILE`), the environment, and the
+//! prompt for agents that read one. On a resumed session the prompt holds only what is new.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json as object};
+use wakeful_domain::company::Company;
+use wakeful_domain::outcome::SessionState;
+use wakeful_domain::run::{Run, SessionChoice, Workspace};
+use wakeful_domain::task::Task;
+use wakeful_domain::wakeup::Wakeup;
+
+use wakeful_domain::agent::Agent;
+use wakeful_store::ops::claim::Claimed;
+
+/// What a run starts with, as it lies beside its log. It holds no secret.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunContext {
+    pub run: Json,
+    pub agent: Json,
+    pub task: Option<Json>,
+    pub wakeups: Vec<Json>,
+    pub checkpoint: Option<Json>,
+    pub workspace: Workspace,
+    pub session: Option<SessionState>,
+    pub session_choice: SessionChoice,
+    /// The agent's adapter configuration at the time of the claim.
+    #[serde(skip)]
+    pub adapter: Json,
+}
+
+impl RunContext {
+    /// The context of a claimed run.
+    pub fn new(claimed: &Claimed, workspace: Workspace, session: Option<SessionState>, choice: SessionChoice) -> Self {
+        let Claimed { run, agent, company, task, wakeups, checkpoint, .. } = claimed;
+        Self {
+            run: run_json(run, company),
+            agent: object!({ "id": agent.id, "name": agent.name, "title": agent.title }),
+            task: task.as_ref().map(task_json),
+            wakeups: wakeups.iter().map(wakeup_json).collect(),
+            checkpoint: checkpoint.clone(),
+            workspace,
+            session,
+            session_choice: choice,
+            adapter: agent.adapter.clone(),
+        }
+    }
+}
+
+fn run_json(run: &Run, company: &Company) -> Json {
+    object!({
+        "id": run.id,
+        "company": company.id,
+        "company_slug": company.slug,
+        "fence": run.fence,
+        "created_at": run.created_at,
+    })
+}
+
+fn task_json(task: &Task) -> Json {
+    object!({ "id": task.id, "title": task.title, "description": task.description, "status": task.status })
+}
+
+fn wakeup_json(wakeup: &Wakeup) -> Json {
+    object!({
+        "id": wakeup.id,
+        "source": wakeup.source,
+        "reason": wakeup.reason,
+        "trigger_detail": wakeup.trigger_detail,
+        "priority": wakeup.priority,
+        "count": wakeup.count,
+        "lead": wakeup.lead,
+        "attempt": wakeup.attempt,
+        "actor": wakeup.actor,
+        "requested_at": wakeup.requested_at,
+        "payload": wakeup.payload,
+        "context": wakeup.context,
+    })
+}
+
+/// The variables that tell a run what it is. `WAKEFUL_CONTEXT_FILE` and `WAKEFUL_RESULT_FILE` come on top.
+pub fn variables(claimed: &Claimed, url: &str, token: &str) -> Vec<(String, String)> {
+    let lead = claimed.wakeups.iter().find(|wakeup| wakeup.lead).or(claimed.wakeups.first());
+    let mut variables = vec![
+        ("WAKEFUL_URL", url.to_owned()),
+        ("WAKEFUL_TOKEN", token.to_owned()),
+        ("WAKEFUL_COMPANY", claimed.company.id.to_string()),
+        ("WAKEFUL_AGENT", claimed.agent.id.to_string()),
+        ("WAKEFUL_AGENT_NAME", claimed.agent.name.clone()),
+        ("WAKEFUL_RUN", claimed.run.id.to_string()),
+        ("WAKEFUL_TASK", claimed.run.task.map(|task| task.to_string()).unwrap_or_default()),
+    ];
+    if let Some(lead) = lead {
+        variables.push(("WAKEFUL_REASON", lead.reason.clone().unwrap_or_default()));
+        variables.push(("WAKEFUL_SOURCE", lead.source.as_str().to_owned()));
+    }
+    variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// What an agent that reads a prompt is told.
+pub fn prompt(agent: &Agent, context: &RunContext) -> String {
+    let resumes = context.session.is_some();
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    if !resumes {
+        let title = agent.title.as_ref().map(|title| format!(", {title}")).unwrap_or_default();
+        write!(text, "You are {}{title}, an agent run by Wakeful. Nobody watches: decide, do the work, and end with a short account of the outcome.\n\n", agent.name).ok();
+    }
+    if let Some(own) = context.adapter.get("prompt").and_then(Json::as_str).filter(|_| !resumes) {
+        write!(text, "{own}\n\n").ok();
+    }
+    if let Some(task) = &context.task {
+        writeln!(text, "Task {}: {}", text_of(task, "id"), text_of(task, "title")).ok();
+        if let Some(description) = task.get("description").and_then(Json::as_str).filter(|_| !resumes) {
+            writeln!(text, "{description}").ok();
+        }
+        text.push('\n');
+    }
+    match context.wakeups.len() {
+        1 => text.push_str("You were woken because:\n"),
+        count => {
+            writeln!(text, "You were woken by {count} things, oldest first:").ok();
+        }
+    }
+    for wakeup in &context.wakeups {
+        write_wakeup(&mut text, wakeup);
+    }
+    if let Some(checkpoint) = context.checkpoint.as_ref().filter(|_| !resumes) {
+        write!(text, "\nAn earlier run of yours left this checkpoint:\n{checkpoint}\n").ok();
+    }
+    if !resumes {
+        text.push_str(
+            "\nThe command `wakeful` is on your PATH: `wakeful inbox` shows what came while you work, \
+             `wakeful checkpoint '<json>'` leaves a note for your next run, `wakeful done -m '<summary>'` reports the outcome.\n",
+        );
+    }
+    text
+}
+
+fn write_wakeup(text: &mut String, wakeup: &Json) {
+    let reason = match text_of(wakeup, "reason") {
+        "" => "no reason was given",
+        reason => reason,
+    };
+    write!(text, "- [{}] {reason}", text_of(wakeup, "source")).ok();
+    if let Some(attempt) = wakeup.get("attempt").and_then(Json::as_i64).filter(|attempt| *attempt > 1) {
+        write!(text, " (attempt {attempt})").ok();
+    }
+    if let Some(payload) =
+        wakeup.get("payload").filter(|payload| payload.as_object().is_some_and(|map| !map.is_empty()))
+    {
+        write!(text, "\n  {payload}").ok();
+    }
+    text.push('\n');
+}
+
+fn text_of<'a>(object: &'a Json, key: &str) -> &'a str {
+    object.get(key).and_then(Json::as_str).unwrap_or_default()
+}

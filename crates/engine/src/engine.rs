@@ -1,0 +1,367 @@
+//! The engine's handle: everything the API asks for goes through here, so that each commit is
+//! followed by its effects. It owns the only place where tasks are spawned.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wakeful_domain::agent::{Agent, AgentEvent};
+use wakeful_domain::company::{Company, CompanyState};
+use wakeful_domain::id::{AgentId, CompanyId, Id, IdSource, Kind, RunId, WakeupId};
+use wakeful_domain::outcome::Outcome;
+use wakeful_domain::run::{Run, StopRequest};
+use wakeful_domain::waiting::Host;
+use wakeful_domain::wakeup::Wakeup;
+use wakeful_store::ops::wake::{Accepted, Wake};
+use wakeful_store::ops::{agents, companies, finish, inbox, runs, wake, wakeups};
+use wakeful_store::{Db, Operation, Refusal};
+
+use crate::meters::{Meter, Meters};
+use crate::nudge::Nudge;
+use crate::{beat, clock, run};
+
+/// What an engine needs to know of its surroundings.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Runs and agents' homes are kept below it.
+    pub data_dir: PathBuf,
+    /// The binary that has the `shim` subcommand: this one.
+    pub program: PathBuf,
+    /// The environment that runs inherit; `WAKEFUL_*` is taken out of it.
+    pub environment: Vec<(String, String)>,
+    /// Live runs on this host.
+    pub live_runs_max: usize,
+    /// Whether runs are started as root.
+    pub is_root: bool,
+}
+
+/// The engine. Cheap to clone; all clones are the same engine.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub db: Db,
+    pub config: EngineConfig,
+    pub nudge: Nudge,
+    pub meters: Meters,
+    address: OnceLock<String>,
+    ids: Mutex<IdSource>,
+    live: Mutex<HashMap<RunId, LiveRun>>,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+    is_draining: AtomicBool,
+    has_recovered: AtomicBool,
+}
+
+/// The lines to the task that follows a live run.
+#[derive(Debug)]
+pub(crate) struct LiveRun {
+    /// The reason and grace of a stop, once there is one.
+    pub stop: watch::Sender<Option<StopKind>>,
+    /// Bytes of the log so far.
+    pub log: watch::Sender<u64>,
+}
+
+/// How a live run is to be stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopKind {
+    pub reason: String,
+}
+
+/// Follows the growth of a live run's log.
+pub type LogWatch = watch::Receiver<u64>;
+
+impl Engine {
+    /// An engine over a store. Nothing moves before [`Engine::start`].
+    pub fn new(db: Db, config: EngineConfig) -> Engine {
+        let inner = Inner {
+            db,
+            config,
+            nudge: Nudge::new(),
+            meters: Meters::default(),
+            address: OnceLock::new(),
+            ids: Mutex::new(IdSource::new(clock::seed())),
+            live: Mutex::default(),
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            is_draining: AtomicBool::new(false),
+            has_recovered: AtomicBool::new(false),
+        };
+        Engine { inner: Arc::new(inner) }
+    }
+
+    /// Finds again what was running, then dispatches. Call it once the API listens on `address`.
+    pub fn start(&self, address: &str) {
+        // Set once: a second start would only name the same address.
+        self.inner.address.set(address.to_owned()).ok();
+        let engine = self.clone();
+        self.spawn(async move {
+            run::recover(&engine).await;
+            engine.inner.has_recovered.store(true, Ordering::Release);
+            engine.inner.nudge.changed();
+            beat::run(&engine).await;
+        });
+    }
+
+    /// Stops following; runs go on with their shims. Returns once every task has let go.
+    pub async fn stop(&self, patience: Duration) {
+        self.inner.is_draining.store(true, Ordering::Release);
+        self.inner.stopping.cancel();
+        self.inner.tasks.close();
+        if tokio::time::timeout(patience, self.inner.tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = self.inner.tasks.len(), "some tasks did not stop in time; their runs go on");
+        }
+    }
+
+    /// The store.
+    pub fn db(&self) -> &Db {
+        &self.inner.db
+    }
+
+    /// The counters of this process.
+    pub fn meters(&self) -> &Meters {
+        &self.inner.meters
+    }
+
+    /// How this engine was set up.
+    pub fn config(&self) -> &EngineConfig {
+        &self.inner.config
+    }
+
+    /// Whether everything that was running has been found again.
+    pub fn has_recovered(&self) -> bool {
+        self.inner.has_recovered.load(Ordering::Acquire)
+    }
+
+    /// How this host stands.
+    pub fn host(&self) -> Host {
+        Host {
+            live_runs: self.live().len(),
+            live_runs_max: self.inner.config.live_runs_max,
+            is_draining: self.inner.is_draining.load(Ordering::Acquire),
+        }
+    }
+
+    /// A new id, greater than all that this engine has given.
+    pub fn new_id<K: Kind>(&self) -> Id<K> {
+        let now = clock::now();
+        self.ids().next(now)
+    }
+
+    /// A place to wait for new events.
+    pub fn event_watch(&self) -> watch::Receiver<u64> {
+        self.inner.nudge.events()
+    }
+
+    /// Follows the log of a live run; `None` once it is over.
+    pub fn log_watch(&self, run: RunId) -> Option<LogWatch> {
+        self.live().get(&run).map(|live| live.log.subscribe())
+    }
+
+    /// Resolves when the server is to stop.
+    pub async fn stopping(&self) {
+        self.inner.stopping.cancelled().await;
+    }
+
+    /// Where a run keeps its log and its records.
+    pub fn run_dir(&self, run: RunId) -> PathBuf {
+        self.inner.config.data_dir.join("runs").join(run.to_string())
+    }
+
+    /// Spawns a task that a stop waits for.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.inner.tasks.spawn(task);
+    }
+
+    /// Runs an operation and tells whoever waits for events.
+    pub async fn write<A, T>(&self, name: &'static str, arguments: A, operation: Operation<A, T>) -> Result<T, Refusal>
+    where
+        A: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let result = self.inner.db.write(name, arguments, operation).await;
+        match &result {
+            Ok(_) => self.inner.nudge.changed(),
+            Err(Refusal::Store(error)) => {
+                self.inner.meters.count(Meter::StoreErrors);
+                tracing::error!(operation = name, "{error}");
+            }
+            Err(Refusal::NotFound { .. } | Refusal::Conflict { .. } | Refusal::Invalid { .. }) => {}
+        }
+        result
+    }
+
+    /// Accepts a wake; it is durable when this returns.
+    pub async fn accept(&self, request: Wake) -> Result<Accepted, Refusal> {
+        let accepted = self.write("wake.accept", request, |tx, wake| Box::pin(wake::accept(tx, wake))).await?;
+        if accepted.is_new {
+            self.inner.meters.count(Meter::WakesAccepted);
+        }
+        Ok(accepted)
+    }
+
+    /// Accepts many wakes in one transaction; each has its own answer.
+    pub async fn accept_all(&self, requests: Vec<Wake>) -> Result<Vec<Result<Accepted, Refusal>>, Refusal> {
+        let answers =
+            self.write("wake.accept_all", requests, |tx, wakes| Box::pin(wake::accept_all(tx, wakes))).await?;
+        for _ in answers.iter().filter(|answer| answer.as_ref().is_ok_and(|accepted| accepted.is_new)) {
+            self.inner.meters.count(Meter::WakesAccepted);
+        }
+        Ok(answers)
+    }
+
+    /// Cancels a pending wakeup.
+    pub async fn cancel_wakeup(&self, id: WakeupId) -> Result<Wakeup, Refusal> {
+        let arguments = (clock::now(), id);
+        self.write("wakeup.cancel", arguments, |tx, (now, id)| Box::pin(wakeups::cancel(tx, *now, *id))).await
+    }
+
+    /// Brings a dead letter back.
+    pub async fn retry_wakeup(&self, id: WakeupId) -> Result<Wakeup, Refusal> {
+        let arguments = (clock::now(), id);
+        self.write("wakeup.retry", arguments, |tx, (now, id)| Box::pin(wakeups::retry(tx, *now, *id))).await
+    }
+
+    /// Gives wakeups that came while a run was live to that run.
+    pub async fn acknowledge(&self, request: inbox::AcknowledgeRequest) -> Result<inbox::Acknowledgement, Refusal> {
+        self.write("inbox.acknowledge", request, |tx, request| Box::pin(inbox::acknowledge(tx, request))).await
+    }
+
+    /// Asks a live run to stop: durably first, then in fact.
+    pub async fn stop_run(&self, id: RunId, reason: &str) -> Result<Run, Refusal> {
+        let stop = StopRequest { reason: reason.to_owned(), at: clock::now(), puts_back: false };
+        let run = self
+            .write("run.request_stop", (id, stop), |tx, (id, stop)| Box::pin(runs::request_stop(tx, *id, stop)))
+            .await?;
+        self.signal_stop(id, reason);
+        Ok(run)
+    }
+
+    /// Changes an agent's state; stops its live runs if asked, or if it is terminated.
+    pub async fn change_agent_state(
+        &self,
+        id: AgentId,
+        event: AgentEvent,
+        reason: Option<String>,
+        cancel_runs: bool,
+    ) -> Result<Agent, Refusal> {
+        let now = clock::now();
+        let agent = self
+            .write("agent.state", (now, id, event, reason.clone()), |tx, (now, id, event, reason)| {
+                Box::pin(agents::set_state(tx, *now, *id, *event, reason.as_deref()))
+            })
+            .await?;
+        if cancel_runs || event == AgentEvent::Terminate {
+            let told = reason.unwrap_or_else(|| format!("agent {} was {}", agent.name, agent.state.as_str()));
+            self.stop_runs_of_agent(id, &told, event == AgentEvent::Pause).await?;
+        }
+        Ok(agent)
+    }
+
+    /// Terminates and hides an agent.
+    pub async fn delete_agent(&self, id: AgentId) -> Result<Agent, Refusal> {
+        let arguments = (clock::now(), id);
+        let agent =
+            self.write("agent.delete", arguments, |tx, (now, id)| Box::pin(agents::delete(tx, *now, *id))).await?;
+        self.stop_runs_of_agent(id, "the agent was deleted", false).await?;
+        Ok(agent)
+    }
+
+    async fn stop_runs_of_agent(&self, id: AgentId, reason: &str, puts_back: bool) -> Result<(), Refusal> {
+        let stop = StopRequest { reason: reason.to_owned(), at: clock::now(), puts_back };
+        let stopped = self
+            .write("run.stop_all", (id, stop), |tx, (id, stop)| Box::pin(runs::stop_all_of_agent(tx, *id, stop)))
+            .await?;
+        stopped.into_iter().for_each(|run| self.signal_stop(run, reason));
+        Ok(())
+    }
+
+    /// Pauses or resumes a company; stops its live runs if asked.
+    pub async fn change_company_state(
+        &self,
+        id: CompanyId,
+        state: CompanyState,
+        reason: Option<String>,
+        cancel_runs: bool,
+    ) -> Result<Company, Refusal> {
+        let now = clock::now();
+        let company = self
+            .write("company.state", (now, id, state, reason.clone()), |tx, (now, id, state, reason)| {
+                Box::pin(companies::set_state(tx, *now, *id, *state, reason.as_deref()))
+            })
+            .await?;
+        if cancel_runs {
+            let told = reason.unwrap_or_else(|| format!("company {} was paused", company.slug));
+            let stop = StopRequest { reason: told.clone(), at: now, puts_back: state == CompanyState::Paused };
+            let stopped = self
+                .write("run.stop_all", (id, stop), |tx, (id, stop)| Box::pin(runs::stop_all_of_company(tx, *id, stop)))
+                .await?;
+            stopped.into_iter().for_each(|run| self.signal_stop(run, &told));
+        }
+        Ok(company)
+    }
+
+    /// Ends a run with this outcome, once.
+    pub(crate) async fn finish(&self, request: finish::FinishRequest) -> Result<Run, Refusal> {
+        let run = self.write("run.finish", request, |tx, request| Box::pin(finish::finish(tx, request))).await?;
+        self.inner.meters.count(Meter::RunsFinished);
+        Ok(run)
+    }
+
+    /// Ends a run that reports its own end.
+    pub async fn finish_reported(&self, run: RunId, fence: i64, outcome: Outcome) -> Result<Run, Refusal> {
+        let request = finish::FinishRequest {
+            now: clock::now(),
+            draw: self.draw(),
+            run,
+            fence,
+            outcome,
+            exit_code: None,
+            signal: None,
+            log: None,
+        };
+        self.finish(request).await
+    }
+
+    pub(crate) fn draw(&self) -> f64 {
+        self.ids().rng().f64()
+    }
+
+    pub(crate) fn signal_stop(&self, run: RunId, reason: &str) {
+        if let Some(live) = self.live().get(&run) {
+            live.stop.send_replace(Some(StopKind { reason: reason.to_owned() }));
+        }
+    }
+
+    /// The base URL under which runs reach this server.
+    pub(crate) fn address(&self) -> &str {
+        self.inner.address.get().map(String::as_str).unwrap_or_default()
+    }
+
+    pub(crate) fn live(&self) -> MutexGuard<'_, HashMap<RunId, LiveRun>> {
+        self.inner.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ids(&self) -> MutexGuard<'_, IdSource> {
+        self.inner.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The directory of an agent's own: where it works unless something else is said.
+    pub(crate) fn agent_home(&self, agent: AgentId) -> PathBuf {
+        self.inner.config.data_dir.join("agents").join(agent.to_string())
+    }
+
+    /// The directory that holds this binary, so that runs find `wakeful` on their PATH.
+    pub(crate) fn program_dir(&self) -> Option<&Path> {
+        self.inner.config.program.parent()
+    }
+}

@@ -1,0 +1,55 @@
+//! Counters of this process, for `/metrics` and `doctor`.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+/// A counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meter {
+    WakesAccepted,
+    RunsStarted,
+    RunsFinished,
+    RunsAdopted,
+    /// Work that only the safety sweep found: should stay 0.
+    SweepRepairs,
+    StoreErrors,
+}
+
+/// The counters of this process.
+#[derive(Debug, Default)]
+pub struct Meters {
+    counts: [AtomicU64; 6],
+    /// Microseconds since 1970 at the last completed dispatch beat.
+    last_beat_micros: AtomicI64,
+}
+
+impl Meters {
+    /// Every counter with its name in `/metrics` and what it counts.
+    pub const ALL: [(Meter, &'static str, &'static str); 6] = [
+        (Meter::WakesAccepted, "wakeful_wakes_accepted", "Wakes accepted by this process"),
+        (Meter::RunsStarted, "wakeful_runs_started", "Runs whose process was started by this process"),
+        (Meter::RunsFinished, "wakeful_runs_finished", "Runs ended by this process"),
+        (Meter::RunsAdopted, "wakeful_runs_adopted", "Live runs found again at start"),
+        (Meter::SweepRepairs, "wakeful_sweep_repairs", "Work that only the safety sweep found; should stay 0"),
+        (Meter::StoreErrors, "wakeful_store_errors", "Transactions that failed for a reason of the store's"),
+    ];
+
+    /// Counts one.
+    pub fn count(&self, meter: Meter) {
+        self.counts[meter as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many there were.
+    pub fn get(&self, meter: Meter) -> u64 {
+        self.counts[meter as usize].load(Ordering::Relaxed)
+    }
+
+    /// Notes that the dispatcher is alive.
+    pub fn beat(&self, now: wakeful_domain::time::Timestamp) {
+        self.last_beat_micros.store(now.as_micros(), Ordering::Relaxed);
+    }
+
+    /// When the dispatcher last completed a beat.
+    pub fn last_beat(&self) -> wakeful_domain::time::Timestamp {
+        wakeful_domain::time::Timestamp::from_micros(self.last_beat_micros.load(Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,217 @@
+//! From a claim to a running process: workspace, session, context, command, launch. Whatever
+//! cannot work is an honest end of the run, not a panic and not a hang.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value as Json;
+use wakeful_domain::outcome::{End, Outcome, SessionState};
+use wakeful_domain::run::{Run, SessionChoice, Workspace};
+use wakeful_runner::adapters::{Adapter, Command, Invocation};
+use wakeful_runner::process::{Attached, Launch, LogLimits, launch};
+use wakeful_store::ops::claim::Claimed;
+
+use super::follow::{Followed, follow};
+use super::{Lines, conclude};
+use crate::context::{RunContext, prompt, variables};
+use crate::engine::Engine;
+use crate::meters::Meter;
+
+/// The files of a run beside its log.
+pub(super) const CONTEXT_FILE: &str = "context.json";
+pub(super) const RESULT_FILE: &str = "result.json";
+const CLAIM_FILE: &str = "claim.json";
+
+/// Variables that would make an agent believe it runs inside another one.
+const NESTING_VARIABLES: &[&str] = &["CLAUDECODE", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SESSION_ID"];
+
+/// A run with all that launching it needs, now or once more.
+pub(super) struct Prepared {
+    pub run: Run,
+    pub claimed: Claimed,
+    pub adapter: Adapter,
+    pub context: RunContext,
+    pub token: String,
+    pub dir: PathBuf,
+}
+
+/// Starts a claimed run and follows it to its end.
+pub(super) async fn start(engine: &Engine, claimed: Claimed, token: String, lines: Lines) {
+    let run = claimed.run.clone();
+    let prepared = match prepare(engine, claimed, token).await {
+        Ok(prepared) => prepared,
+        Err(outcome) => return conclude::end(engine, &run, *outcome, None).await,
+    };
+    launch_and_follow(engine, prepared, 1, lines).await;
+}
+
+/// Launches the run for the `number`th time, follows it, and does what follows from its end.
+pub(super) async fn launch_and_follow(engine: &Engine, mut prepared: Prepared, mut number: u32, mut lines: Lines) {
+    loop {
+        let stop = lines.stop.borrow_and_update().clone();
+        if let Some(stop) = stop {
+            let outcome = Outcome::ended(End::Cancelled, "cancelled", stop.reason);
+            return conclude::end(engine, &prepared.run, outcome, None).await;
+        }
+        let attached = match launched(engine, &prepared, number).await {
+            Ok(attached) => attached,
+            Err(outcome) => return conclude::end(engine, &prepared.run, *outcome, None).await,
+        };
+        engine.inner.meters.count(Meter::RunsStarted);
+        match follow(engine, &prepared.run, prepared.adapter, &prepared.context, attached, number, &mut lines).await {
+            Followed::Ended => return,
+            Followed::SessionUnknown { error } => {
+                conclude::note_fresh_start(engine, &prepared.run, &error).await;
+                prepared.context.session = None;
+                prepared.context.session_choice = SessionChoice {
+                    choice: "fresh".into(),
+                    reason: "the session to be resumed does not exist any more".into(),
+                };
+                number += 1;
+            }
+        }
+    }
+}
+
+type Refused = Box<Outcome>;
+
+fn refused(code: &str, error: impl Into<String>) -> Refused {
+    Box::new(Outcome::failed(code, error))
+}
+
+async fn prepare(engine: &Engine, claimed: Claimed, token: String) -> Result<Prepared, Refused> {
+    let adapter = Adapter::of(&claimed.agent.adapter).map_err(|error| refused("bad_config", error.to_string()))?;
+    let home = engine.agent_home(claimed.agent.id);
+    private_dir(&home)
+        .map_err(|error| refused("spawn_failed", format!("cannot create {}: {error}", home.display())))?;
+    let workspace = workspace(&claimed.agent.adapter, claimed.session.as_ref(), &home);
+    let (session, choice) = session(adapter, claimed.session.clone(), Path::new(&workspace.cwd));
+    let context = RunContext::new(&claimed, workspace, session, choice);
+    let dir = engine.run_dir(claimed.run.id);
+    let prepared = Prepared { run: claimed.run.clone(), claimed, adapter, context, token, dir };
+    keep_claim(&prepared)
+        .map_err(|error| refused("spawn_failed", format!("cannot write to {}: {error}", prepared.dir.display())))?;
+    Ok(prepared)
+}
+
+/// First that exists: what the agent's configuration names → where the session was → the agent's home.
+fn workspace(adapter: &Json, session: Option<&SessionState>, home: &Path) -> Workspace {
+    if let Some(cwd) = adapter.get("cwd").and_then(Json::as_str) {
+        let (cwd, source) = (cwd.to_owned(), "adapter".to_owned());
+        return Workspace { cwd, source, reason: "the agent's configuration names it".into() };
+    }
+    let of_session = session.and_then(|session| session.params.get("cwd")).and_then(Json::as_str);
+    if let Some(cwd) = of_session.filter(|cwd| Path::new(cwd).is_dir()) {
+        let (cwd, source) = (cwd.to_owned(), "session".to_owned());
+        return Workspace { cwd, source, reason: "the session to be resumed works there".into() };
+    }
+    Workspace {
+        cwd: home.to_string_lossy().into_owned(),
+        source: "agent_home".into(),
+        reason: "nothing else was said, so it is the agent's own directory".into(),
+    }
+}
+
+fn session(adapter: Adapter, known: Option<SessionState>, cwd: &Path) -> (Option<SessionState>, SessionChoice) {
+    let choice = |choice: &str, reason: String| SessionChoice { choice: choice.into(), reason };
+    let Some(known) = known else {
+        return (None, choice("fresh", "the lane has no session yet".into()));
+    };
+    match adapter.resumable(&known, cwd) {
+        Ok(()) => {
+            let reason = format!("session {} is this lane's", known.display_id);
+            (Some(known), choice("resumed", reason))
+        }
+        Err(reason) => (None, choice("fresh", reason)),
+    }
+}
+
+/// What a later server needs in order to go on with this run. Nothing in it is secret.
+pub(super) fn keep_claim(prepared: &Prepared) -> io::Result<()> {
+    private_dir(&prepared.dir)?;
+    let context = serde_json::to_vec(&prepared.context)?;
+    write_private(&prepared.dir.join(CONTEXT_FILE), &context)?;
+    write_private(&prepared.dir.join(CLAIM_FILE), &serde_json::to_vec(&prepared.context.adapter)?)
+}
+
+/// The context and adapter configuration that a run was started with.
+pub(super) fn kept_claim(dir: &Path) -> io::Result<RunContext> {
+    let mut context: RunContext = serde_json::from_slice(&fs::read(dir.join(CONTEXT_FILE))?)?;
+    context.adapter = serde_json::from_slice(&fs::read(dir.join(CLAIM_FILE))?)?;
+    Ok(context)
+}
+
+fn private_dir(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    io::Write::write_all(&mut file, bytes)
+}
+
+async fn launched(engine: &Engine, prepared: &Prepared, number: u32) -> Result<Attached, Refused> {
+    let told = prompt(&prepared.claimed.agent, &prepared.context);
+    let context_json =
+        serde_json::to_string(&prepared.context).map_err(|error| refused("spawn_failed", error.to_string()))?;
+    let invocation = Invocation {
+        config: &prepared.context.adapter,
+        prompt: &told,
+        context_json: &context_json,
+        session: prepared.context.session.as_ref(),
+        cwd: Path::new(&prepared.context.workspace.cwd),
+        is_root: engine.config().is_root,
+    };
+    let command = prepared.adapter.command(&invocation).map_err(|error| refused("bad_config", error.to_string()))?;
+    let description = describe(engine, prepared, number, command);
+    let program = &engine.config().program;
+    launch(program, &["shim"], &description)
+        .await
+        .map_err(|error| refused("spawn_failed", format!("{error}: {}", source_of(&error))))
+}
+
+fn source_of(error: &dyn std::error::Error) -> String {
+    error.source().map(ToString::to_string).unwrap_or_default()
+}
+
+fn describe(engine: &Engine, prepared: &Prepared, number: u32, command: Command) -> Launch {
+    let limits = prepared.claimed.agent.limits;
+    let grace_s = limits.grace_s.unwrap_or(command.grace_s_default);
+    Launch {
+        run: prepared.run.id.to_string(),
+        number,
+        dir: prepared.dir.clone(),
+        env: environment(engine, prepared, &command),
+        argv: command.argv,
+        cwd: PathBuf::from(&prepared.context.workspace.cwd),
+        stdin: command.stdin,
+        stop_signal: command.stop_signal,
+        grace_ms: u64::from(grace_s) * 1_000,
+        max_duration_ms: limits.max_duration_s.map(|seconds| u64::from(seconds) * 1_000),
+        linger_ms: Launch::LINGER_MS_DEFAULT,
+        log: LogLimits::default(),
+    }
+}
+
+/// The server's own environment without what is not the run's business, the adapter's variables,
+/// and what Wakeful tells the run: the latter wins.
+fn environment(engine: &Engine, prepared: &Prepared, command: &Command) -> Vec<(String, String)> {
+    let mut told = variables(&prepared.claimed, engine.address(), &prepared.token);
+    let file = |name: &str| prepared.dir.join(name).to_string_lossy().into_owned();
+    told.push(("WAKEFUL_CONTEXT_FILE".into(), file(CONTEXT_FILE)));
+    told.push(("WAKEFUL_RESULT_FILE".into(), file(RESULT_FILE)));
+    let is_removed = |name: &String| NESTING_VARIABLES.contains(&name.as_str()) || command.env_remove.contains(name);
+    let inherited = engine.config().environment.iter().filter(|(name, _)| !is_removed(name));
+    let mut all: std::collections::BTreeMap<String, String> = inherited.cloned().collect();
+    all.extend(
+        command.env.iter().filter(|(name, _)| !name.starts_with("WAKEFUL_") || name == "WAKEFUL_SESSION").cloned(),
+    );
+    if let Some(own) = engine.program_dir() {
+        let path = all.get("PATH").cloned().unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+        all.insert("PATH".into(), format!("{}:{path}", own.display()));
+    }
+    all.extend(told);
+    all.into_iter().collect()
+}
