@@ -31,6 +31,17 @@ async fn output_is_kept_to_the_byte() {
 }
 
 #[tokio::test]
+async fn a_prompt_without_a_line_end_is_seen_while_the_agent_waits() {
+    let launch = sh("printf 'password: '; while [ ! -e go ]; do sleep 0.01; done; printf 'thanks\\n'");
+    let mut attached = start(&launch).await;
+    output_with(&mut attached, &launch, "password: ").await;
+    fs::write(file_in(&launch, "go"), "").unwrap();
+    exit_of(&mut attached).await;
+    assert_eq!(stdout_of(&launch), b"password: thanks\n");
+    assert_eq!(in_time(tail_log(&launch.dir, 1)).await.unwrap().records.len(), 2);
+}
+
+#[tokio::test]
 async fn both_streams_are_kept_apart_and_binary_is_marked_as_such() {
     let launch = sh("echo out; echo err >&2; printf '\\377\\n' >&2");
     run(&launch).await;

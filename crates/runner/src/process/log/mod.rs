@@ -1,8 +1,9 @@
 //! The log of a run: `log.ndjson`, one record a line, appended to by the shims of its launches one
 //! after another and read by anyone. Its `seq` counts from 1 without a gap over the whole file.
 //!
-//! [`read`] is for the server, [`write`] for the shim, [`split`] cuts output into records.
+//! [`read`] and [`Lines`] are for the server, `write` for the shim; `split` cuts output into records.
 
+mod lines;
 pub mod read;
 mod resume;
 pub(super) mod split;
@@ -12,6 +13,7 @@ pub(super) mod write;
 use serde::{Deserialize, Serialize};
 use wakeful_domain::time::Timestamp;
 
+pub use lines::{LINE_BYTES_MAX, Lines};
 pub use read::{LogChunk, LogReader, bytes_of, read_log, tail_log};
 pub use write::close_after_death;
 

@@ -52,6 +52,22 @@ impl Splitter {
         self.held.drain(..cut);
     }
 
+    /// Whether an unfinished line is held.
+    pub fn is_holding(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Hands on what is held of an unfinished line, but for an unfinished character.
+    pub fn release(&mut self, emit: impl FnMut(Piece<'_>)) {
+        let whole = match std::str::from_utf8(&self.held) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            Ok(_) | Err(_) => self.held.len(),
+        };
+        let unfinished = self.held.split_off(whole);
+        self.finish(emit);
+        self.held = unfinished;
+    }
+
     /// Hands on what is left, at the end of the stream.
     pub fn finish(&mut self, mut emit: impl FnMut(Piece<'_>)) {
         let held = std::mem::take(&mut self.held);
@@ -162,6 +178,18 @@ mod tests {
         check(vec![0xff; 300_000]);
         check([vec![b'"'; 100_000], vec![b'\n'], vec![b'x'; 65_536]].concat());
         check((0..=255).cycle().take(1_000_000).collect());
+    }
+
+    #[test]
+    fn an_unfinished_line_is_released_but_no_half_of_a_character() {
+        let mut splitter = Splitter::default();
+        let mut found = Vec::new();
+        splitter.push(b"a\xe2\x82", |_| panic!("nothing is finished"));
+        splitter.release(|piece| found.push((piece.bytes.to_vec(), piece.partial)));
+        splitter.release(|_| panic!("half a character"));
+        splitter.push(b"\xac\n", |piece| found.push((piece.bytes.to_vec(), piece.partial)));
+        assert_eq!(found, [(b"a".to_vec(), true), ("€".as_bytes().to_vec(), false)]);
+        assert!(!splitter.is_holding());
     }
 
     #[test]

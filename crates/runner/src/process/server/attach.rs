@@ -15,7 +15,7 @@ use super::super::record::{ExitRecord, StartFailure};
 use super::find::read_exit_record;
 
 /// Bytes taken from the socket at a time; reports are small.
-const READ_BYTES: usize = 16 * 1024;
+const READ_BYTES: usize = 4 * 1024;
 
 /// What a shim reports, in order. `Started`, `Output` and `Stuck` may come again after attaching anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,16 +65,17 @@ impl Attached {
                     Err(error) => tracing::warn!(%error, dir = %self.dir.display(), "unreadable report of a shim"),
                 }
             }
-            let mut bytes = [0; READ_BYTES];
             let read = match self.stream.readable().await {
-                Ok(()) => self.stream.try_read(&mut bytes),
+                Ok(()) => {
+                    self.received.reserve(READ_BYTES);
+                    self.stream.try_read_buf(&mut self.received)
+                }
                 Err(error) => Err(error),
             };
             match read {
-                Ok(0) => return self.closed().await,
-                Ok(count) => self.received.extend_from_slice(&bytes[..count]),
+                Ok(count) if count > 0 => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return self.closed().await,
+                Ok(_) | Err(_) => return self.closed(),
             }
         }
     }
@@ -95,7 +96,7 @@ impl Attached {
         self.child.as_ref().and_then(Child::id)
     }
 
-    async fn closed(&mut self) -> Update {
+    fn closed(&self) -> Update {
         // The record is written before the last report: it is there, or the shim did not end well.
         match read_exit_record(&self.dir, self.number) {
             Ok(Some(record)) => Update::Exited(Box::new(record)),

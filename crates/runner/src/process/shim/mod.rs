@@ -1,7 +1,7 @@
 //! The shim: one small process per launch, single-threaded, that outlives the server. It takes the
 //! launch, starts the agent, keeps its log, ends its tree and leaves the exit record.
 //!
-//! [`watch`] is its loop; [`ending`] decides when and how the tree ends. It must run before any
+//! `watch` is its loop; `ending` decides when and how the tree ends. It must run before any
 //! async runtime or argument parser starts, and uses none.
 //!
 //! Invariant: nothing is started before the shim file is durable, or if somebody else has written it.

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use super::super::clock;
 use super::super::log::LogStream;
@@ -14,17 +15,22 @@ pub const READ_BYTES: usize = 64 * 1024;
 /// What is read after the tree is gone: no pipe holds more, unless a stranger goes on writing to it.
 const DRAIN_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// An unfinished line is logged as such after this long: a prompt or a row of dots is output, too.
+const HELD_MAX: Duration = Duration::from_secs(1);
+
 /// A pipe and the unfinished line that came through it.
 pub struct Output {
     stream: LogStream,
     /// `None` once it has ended.
     pub pipe: Option<OwnedFd>,
     splitter: Splitter,
+    /// When to log what is held of an unfinished line.
+    pub release_at: Option<Instant>,
 }
 
 impl Output {
     pub fn new(stream: LogStream, pipe: Option<OwnedFd>) -> Output {
-        Output { stream, pipe, splitter: Splitter::default() }
+        Output { stream, pipe, splitter: Splitter::default(), release_at: None }
     }
 
     /// Moves what is there into the log; gives the number of bytes, none if there is nothing (more).
@@ -40,6 +46,11 @@ impl Output {
             Ok(count) if count > 0 => {
                 let at = clock::now();
                 self.splitter.push(&buffer[..count], |piece| log.append(self.stream, piece, at));
+                if self.splitter.is_holding() {
+                    self.release_at.get_or_insert_with(|| clock::monotonic() + HELD_MAX);
+                } else {
+                    self.release_at = None;
+                }
                 count
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
@@ -47,6 +58,15 @@ impl Output {
                 self.finish(log);
                 0
             }
+        }
+    }
+
+    /// Moves an unfinished line into the log, if it has waited long enough for its end.
+    pub fn release(&mut self, log: &mut LogWriter, now: Instant) {
+        if self.release_at.is_some_and(|at| at <= now) {
+            self.release_at = None;
+            let at = clock::now();
+            self.splitter.release(|piece| log.append(self.stream, piece, at));
         }
     }
 
@@ -65,6 +85,7 @@ impl Output {
     }
 
     fn finish(&mut self, log: &mut LogWriter) {
+        self.release_at = None;
         if self.pipe.take().is_some() {
             let at = clock::now();
             self.splitter.finish(|piece| log.append(self.stream, piece, at));

@@ -128,7 +128,8 @@ impl<'a> Watch<'a> {
 
     fn wait_for_something(&mut self) -> io::Result<Ready> {
         let hint_at = self.hinted_at.filter(|_| self.hint_is_owed).map(|at| at + HINT_INTERVAL);
-        let due_at = [self.ending.due_at(), hint_at].into_iter().flatten().min();
+        let [out_at, err_at] = [self.outputs[0].release_at, self.outputs[1].release_at];
+        let due_at = [self.ending.due_at(), hint_at, out_at, err_at].into_iter().flatten().min();
         let timeout = due_at.map(|at| timespec(at.saturating_duration_since(clock::monotonic())));
         let mut waited =
             vec![PollFd::new(self.signals, PollFlags::IN), PollFd::new(&self.servers.listener, PollFlags::IN)];
@@ -163,9 +164,12 @@ impl<'a> Watch<'a> {
         for (output, _) in self.outputs.iter_mut().zip(ready).filter(|(_, is_ready)| *is_ready) {
             output.read(self.log, buffer);
         }
+        let now = clock::monotonic();
+        for output in &mut self.outputs {
+            output.release(self.log, now);
+        }
         self.log.flush();
         self.hint_is_owed |= self.log.position() != before;
-        let now = clock::monotonic();
         if self.hinted_at.is_none_or(|at| now.saturating_duration_since(at) >= HINT_INTERVAL) {
             self.hint_now();
         }
@@ -267,7 +271,7 @@ impl<'a> Watch<'a> {
 fn timespec(duration: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-        // Rounded up to the next millisecond by nobody: poll takes nanoseconds, so the loop does not spin.
+        // In nanoseconds, so that the loop does not wake a little too early and spin.
         tv_nsec: i64::from(duration.subsec_nanos()),
     }
 }
