@@ -27,27 +27,24 @@ pub(super) fn descendants() -> io::Result<Vec<Stat>> {
 }
 
 /// Signals every descendant: the group of `leader` at once, the others one by one.
-/// Stopped ones are continued, or they would not take the signal.
+/// Stopped ones are continued, or they would not take the signal. One that refuses the signal, as a
+/// program of another user may, keeps nobody else from it; the walk shows that it is still there.
 ///
 /// `leader` is `None` once it was waited for, because its number may then mean another group.
 pub(super) fn signal_all(leader: Option<Pid>, signal: Signal) -> io::Result<Vec<Stat>> {
     if let Some(leader) = leader {
         // Its group may be gone or never have been; whoever lives is found by the walk.
-        kill_process_group(leader, signal).or_else(ignore_gone)?;
+        kill_process_group(leader, signal).ok();
     }
     let members = descendants()?;
     let group = leader.map(Pid::as_raw_pid);
     for member in &members {
         if group != Some(member.group) || signal == Signal::KILL {
-            member.signal(signal)?;
+            member.signal(signal).ok();
         }
         if matches!(member.state, b'T' | b't') && signal != Signal::KILL {
-            member.signal(Signal::CONT)?;
+            member.signal(Signal::CONT).ok();
         }
     }
     Ok(members)
-}
-
-fn ignore_gone(error: rustix::io::Errno) -> rustix::io::Result<()> {
-    if matches!(error, rustix::io::Errno::SRCH | rustix::io::Errno::PERM) { Ok(()) } else { Err(error) }
 }

@@ -75,6 +75,18 @@ async fn the_environment_directory_and_input_are_exactly_those_of_the_descriptio
 }
 
 #[tokio::test]
+async fn signals_that_the_server_ignores_stop_the_agent_all_the_same() {
+    let mut launch = sh("echo ready; while :; do sleep 0.01; done");
+    launch.stop_signal = StopSignal::Interrupt;
+    let arguments = ["-c", "trap '' INT QUIT HUP TERM USR1 TSTP; exec \"$0\"", SHIM];
+    let shell = std::path::Path::new("/bin/sh");
+    let mut attached = in_time(wakeful_runner::process::launch(shell, &arguments, &launch)).await.unwrap();
+    output_with(&mut attached, &launch, "ready").await;
+    attached.stop("operator", None).unwrap();
+    assert_eq!(exit_of(&mut attached).await.signal, Some(2));
+}
+
+#[tokio::test]
 async fn an_agent_that_does_not_read_its_input_ends_all_the_same() {
     let mut launch = sh("exec 0<&-; echo done");
     launch.stdin = "x".repeat(1_000_000);

@@ -54,14 +54,13 @@ fn sweep_blocking(run: &str) -> Result<Swept, SweepError> {
         // First signal all, then wait: what is dead cannot start others.
         let mut dying = Vec::new();
         for member in &left {
-            if let Some(handle) = kill(member, &mark).map_err(unreadable)? {
+            // One that refuses is still there in the next round, and in the end is reported.
+            if let Ok(Some(handle)) = kill(member, &mark) {
                 swept.insert(member.pid);
                 dying.push(handle);
             }
         }
-        for handle in &dying {
-            wait_for_death(handle).map_err(unreadable)?;
-        }
+        wait_for_deaths(&dying).map_err(unreadable)?;
     }
     Err(SweepError::Left { run: run.to_owned(), left: left.iter().map(|member| member.pid).collect() })
 }
@@ -91,10 +90,15 @@ fn kill(member: &Stat, mark: &str) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-fn wait_for_death(handle: &OwnedFd) -> io::Result<()> {
+/// Waits until all are dead, or one takes too long: the round is then over for all.
+fn wait_for_deaths(dying: &[OwnedFd]) -> io::Result<()> {
     let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(DEATH_WAIT.subsec_nanos()) };
-    match poll(&mut [PollFd::new(handle, PollFlags::IN)], Some(&timeout)) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-        Err(error) => Err(error.into()),
+    for handle in dying {
+        match poll(&mut [PollFd::new(handle, PollFlags::IN)], Some(&timeout)) {
+            Ok(0) => return Ok(()),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
+    Ok(())
 }

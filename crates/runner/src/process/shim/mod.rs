@@ -72,6 +72,8 @@ fn receive() -> io::Result<Option<(Launch, UnixStream, Vec<u8>)>> {
         }
     }
     let Some(line) = take_line(&mut received) else { return Ok(None) };
+    // It may have held megabytes.
+    received.shrink_to_fit();
     Ok(Some((serde_json::from_slice(&line)?, stream, received)))
 }
 

@@ -12,8 +12,9 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::super::record::ResourceUsage;
 
-/// The signals that the shim takes as events instead of dying of them. HUP is taken and left alone.
-const TAKEN: [libc::c_int; 4] = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
+/// The signals that the shim takes as events instead of dying of them. HUP and XFSZ are taken and
+/// left alone; after the latter, a write beyond the file size limit fails like one to a full disk.
+const TAKEN: [libc::c_int; 5] = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGXFSZ];
 
 /// Where the handler writes.
 static SIGNALS: AtomicI32 = AtomicI32::new(-1);
@@ -37,12 +38,14 @@ extern "C" fn on_signal(signal: libc::c_int) {
 }
 
 impl SignalDescriptor {
-    /// Installs the handler. Once per process.
+    /// Installs the handler, and undoes what a server started by `nohup` or in the background hands
+    /// down: an agent that inherits an ignored INT could not be stopped by it. Once per process.
     #[expect(unsafe_code, reason = "neither std nor rustix installs handlers")]
     pub fn open() -> io::Result<SignalDescriptor> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         // Never closed: the handler would write into whatever gets its number next.
         SIGNALS.store(writer.into_raw_fd(), Ordering::Relaxed);
+        forget_inherited_signals();
         for signal in TAKEN {
             // SAFETY: all zeroes is a valid sigaction; the handler is one that may run at any time.
             let installed = unsafe {
@@ -63,6 +66,29 @@ impl SignalDescriptor {
         let mut bytes = [0; 256];
         let count = rustix::io::read(&self.reader, &mut bytes).unwrap_or(0);
         bytes[..count].iter().map(|number| i32::from(*number)).collect()
+    }
+}
+
+/// Ignored signals get their default action back, blocked ones are let through. PIPE is std's business.
+#[expect(unsafe_code, reason = "neither std nor rustix sets dispositions or masks")]
+fn forget_inherited_signals() {
+    for signal in (1..32).filter(|signal| *signal != libc::SIGPIPE) {
+        // SAFETY: both pointers are to whole sigactions that live through the calls; all zeroes is a
+        // valid one and means the default action. KILL and STOP are refused, which changes nothing.
+        unsafe {
+            let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
+            libc::sigaction(signal, std::ptr::null(), &raw mut action);
+            if action.sa_sigaction == libc::SIG_IGN {
+                let default: libc::sigaction = MaybeUninit::zeroed().assume_init();
+                libc::sigaction(signal, &raw const default, std::ptr::null_mut());
+            }
+        }
+    }
+    // SAFETY: sigemptyset initialises the set before it is read; there is a single thread.
+    unsafe {
+        let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
     }
 }
 
