@@ -92,7 +92,7 @@ fn has_tool_output(body: &Value) -> bool {
 }
 
 fn reply(body: &Value, number: u64, item: Value) -> Response {
-    let input_tokens = USAGE.input_tokens + USAGE.cache_read_tokens;
+    let input_tokens = USAGE.input_tokens + USAGE.cache_read_tokens + USAGE.cache_write_tokens;
     let response = json!({
         "id": format!("resp_stub_{number}"),
         "object": "response",
@@ -102,7 +102,10 @@ fn reply(body: &Value, number: u64, item: Value) -> Response {
         "output": [item],
         "usage": {
             "input_tokens": input_tokens,
-            "input_tokens_details": {"cached_tokens": USAGE.cache_read_tokens},
+            "input_tokens_details": {
+                "cached_tokens": USAGE.cache_read_tokens,
+                "cache_write_tokens": USAGE.cache_write_tokens,
+            },
             "output_tokens": USAGE.output_tokens,
             "output_tokens_details": {"reasoning_tokens": 0},
             "total_tokens": input_tokens + USAGE.output_tokens,

@@ -20,8 +20,8 @@ pub struct UsageNumbers {
     pub cache_write_tokens: i64,
 }
 
-/// What a single answer costs. The Responses API reports 1200 input tokens, 200 of them cached:
-/// there the cached ones are a part of the input, and cache writes are not reported.
+/// What a single answer costs. The Responses API reports 1230 input tokens: there those read from
+/// and written to a cache are a part of the input.
 pub const USAGE: UsageNumbers =
     UsageNumbers { input_tokens: 1_000, output_tokens: 50, cache_read_tokens: 200, cache_write_tokens: 30 };
 
