@@ -1,0 +1,381 @@
+//! The `claude` adapter: Claude Code in print mode. The prompt goes in on standard input, one JSON
+//! event a line comes out. Its `result` event is the judgement; the exit status is only asked when
+//! there is none. Learnt from version 2.1.197; unknown events and fields are passed over.
+
+mod classify;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+use wakeful_domain::outcome::{Outcome, SessionChange, SessionState};
+use wakeful_domain::usage::Usage;
+
+use self::classify::{Failure, Judged};
+use super::excerpt::{LastLines, cut, cut_bytes};
+use super::settings::{self, Keys, Kind};
+use super::{
+    Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, StopSignal, Stream, ending, reset_time, session,
+};
+
+const KEYS: Keys = &[
+    ("command", Kind::Command),
+    ("model", Kind::Text),
+    ("cwd", Kind::Text),
+    ("env", Kind::Environment),
+    ("extra_args", Kind::Texts),
+    ("prompt", Kind::Text),
+    ("max_turns", Kind::Count),
+    ("permission_mode", Kind::OneOf(PERMISSION_MODES)),
+    ("allowed_tools", Kind::Texts),
+];
+const PERMISSION_MODES: &[&str] = &["acceptEdits", "auto", "bypassPermissions", "default", "dontAsk", "plan"];
+/// What an agent may do as root unless its settings say otherwise: the CLI refuses
+/// `bypassPermissions` to root, and nobody is there to be asked.
+const TOOLS_AS_ROOT: &str = "Bash,Edit,NotebookEdit,Read,Skill,Task,WebFetch,WebSearch,Write";
+/// Set by Claude Code for what it starts: a server started from there must not pass them on.
+const ENV_REMOVED: &[&str] =
+    &["CLAUDECODE", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SESSION_ID", "CLAUDE_CODE_SSE_PORT"];
+/// Time to stop after SIGTERM: tools in flight are ended and the transcript is written.
+const GRACE_S: u32 = 20;
+/// A summary is read by people.
+const SUMMARY_BYTES_MAX: usize = 16 * 1024;
+/// Messages in the event list are excerpts: the log has the whole.
+const MESSAGE_CHARS_MAX: usize = 500;
+/// Several events repeat the usage of one message; they lie this close together even with subagents.
+const MESSAGES_REMEMBERED: usize = 64;
+
+pub(super) fn check(config: &Value) -> Result<(), ConfigError> {
+    settings::check("claude", KEYS, config)
+}
+
+pub(super) fn command(invocation: &Invocation<'_>) -> Result<Command, ConfigError> {
+    let config = invocation.config;
+    check(config)?;
+    let session_id = invocation.session.and_then(session::id);
+    let mut argv = settings::program(config, "claude");
+    let mut add = |arguments: &[&str]| argv.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+    add(&["--print", "--output-format", "stream-json", "--verbose"]);
+    if let Some(id) = session_id {
+        add(&["--resume", id]);
+    }
+    if let Some(model) = settings::text(config, "model") {
+        add(&["--model", model]);
+    }
+    if let Some(turns) = config.get("max_turns").and_then(Value::as_u64) {
+        add(&["--max-turns", &turns.to_string()]);
+    }
+    let mode = settings::text(config, "permission_mode");
+    add(&["--permission-mode", mode.unwrap_or(if invocation.is_root { "dontAsk" } else { "bypassPermissions" })]);
+    let tools = settings::texts(config, "allowed_tools").join(",");
+    if !tools.is_empty() {
+        add(&["--allowedTools", &tools]);
+    } else if invocation.is_root && mode.is_none() {
+        add(&["--allowedTools", TOOLS_AS_ROOT]);
+    }
+    argv.extend(settings::texts(config, "extra_args"));
+
+    // An update in the middle of a run would change the CLI under all other runs.
+    let mut env = vec![("DISABLE_AUTOUPDATER".to_owned(), "1".to_owned())];
+    env.extend(settings::environment(config));
+    let stdin = match settings::text(config, "prompt") {
+        Some(standing) if session_id.is_none() => format!("{standing}\n\n{}", invocation.prompt),
+        _ => invocation.prompt.to_owned(),
+    };
+    Ok(Command {
+        argv,
+        env,
+        env_remove: ENV_REMOVED.iter().map(|name| (*name).to_owned()).collect(),
+        stdin,
+        stop_signal: StopSignal::Terminate,
+        grace_s_default: GRACE_S,
+    })
+}
+
+/// Reads the event stream.
+#[derive(Debug)]
+pub(super) struct ClaudeReader {
+    resumes: bool,
+    cwd: String,
+    session_id: Option<String>,
+    model: Option<String>,
+    /// Where the key comes from: `none` is a login.
+    key_source: Option<String>,
+    /// The last text of the agent itself; those of its subagents are not an answer.
+    text: String,
+    /// What the last `assistant` event calls an error of the API.
+    api_error: Option<String>,
+    /// When the limit lifts that stopped the run.
+    limit_resets_at: Option<i64>,
+    limit_is_reached: bool,
+    counted: Usage,
+    messages_counted: VecDeque<String>,
+    result: Option<Value>,
+    stderr: LastLines,
+}
+
+impl ClaudeReader {
+    pub(super) fn new(session: Option<&SessionState>, cwd: &Path) -> Self {
+        Self {
+            resumes: session.is_some(),
+            cwd: cwd.to_string_lossy().into_owned(),
+            session_id: None,
+            model: None,
+            key_source: None,
+            text: String::new(),
+            api_error: None,
+            limit_resets_at: None,
+            limit_is_reached: false,
+            counted: Usage::default(),
+            messages_counted: VecDeque::new(),
+            result: None,
+            stderr: LastLines::default(),
+        }
+    }
+
+    fn event(&mut self, mut event: Value) -> Vec<Signal> {
+        match event["type"].as_str() {
+            Some("system") => self.system(&event),
+            Some("assistant") => self.assistant(&event),
+            Some("rate_limit_event") => self.rate_limit(event["rate_limit_info"].take()),
+            Some("result") => {
+                self.take_session_id(&event);
+                self.result = Some(event);
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn take_session_id(&mut self, event: &Value) {
+        if let Some(id) = event["session_id"].as_str().filter(|id| session::is_id(id)) {
+            self.session_id = Some(id.to_owned());
+        }
+    }
+
+    fn system(&mut self, event: &Value) -> Vec<Signal> {
+        match event["subtype"].as_str() {
+            Some("init") => {
+                self.take_session_id(event);
+                self.model = event["model"].as_str().map(str::to_owned);
+                self.key_source = event["apiKeySource"].as_str().map(str::to_owned);
+                let data = json!({"session_id": self.session_id, "model": self.model});
+                vec![signal("session", self.session_id.as_deref().unwrap_or_default(), data)]
+            }
+            Some("api_retry") => {
+                let attempts = format!("{}/{}", event["attempt"], event["max_retries"]);
+                let why = event["error"].as_str().unwrap_or("error");
+                let message = format!("the model did not answer ({why}), attempt {attempts}");
+                vec![signal(
+                    "error",
+                    &message,
+                    json!({"status": event["error_status"], "delay_ms": event["retry_delay_ms"]}),
+                )]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn assistant(&mut self, event: &Value) -> Vec<Signal> {
+        self.take_session_id(event);
+        self.api_error = event["error"].as_str().map(str::to_owned);
+        let message = &event["message"];
+        self.count(message);
+        let is_its_own = event["parent_tool_use_id"].is_null();
+        let mut signals = Vec::new();
+        for block in message["content"].as_array().into_iter().flatten() {
+            match (block["type"].as_str(), block["text"].as_str()) {
+                (Some("text"), Some(text)) if self.api_error.is_some() => {
+                    signals.push(signal("error", text, json!({"error": self.api_error})));
+                }
+                (Some("text"), Some(text)) if is_its_own && !text.is_empty() => {
+                    self.text = cut_bytes(text, SUMMARY_BYTES_MAX);
+                    signals.push(signal("message", text, Value::Null));
+                }
+                (Some("tool_use"), _) => signals.push(tool(block)),
+                _ => {}
+            }
+        }
+        signals
+    }
+
+    /// Counts a message once, however many events it comes in. Only asked when there is no result:
+    /// the output of a message is not known yet when its events are written.
+    fn count(&mut self, message: &Value) {
+        let Some(id) = message["id"].as_str() else { return };
+        if self.messages_counted.iter().any(|known| known == id) {
+            return;
+        }
+        if self.messages_counted.len() == MESSAGES_REMEMBERED {
+            self.messages_counted.pop_front();
+        }
+        self.messages_counted.push_back(cut(id, SessionState::DISPLAY_CHARS_MAX));
+        self.counted = self.counted.plus(&usage_of_message(&message["usage"]));
+    }
+
+    fn rate_limit(&mut self, info: Value) -> Vec<Signal> {
+        let status = info["status"].as_str().unwrap_or_default();
+        self.limit_is_reached = status == "rejected";
+        if self.limit_is_reached {
+            self.limit_resets_at = info["resetsAt"].as_i64();
+        }
+        match status {
+            "" | "allowed" => Vec::new(),
+            status => {
+                let kind = info["rateLimitType"].as_str().unwrap_or("unnamed");
+                vec![signal("rate_limit", &format!("{kind} limit: {status}"), info.clone())]
+            }
+        }
+    }
+
+    /// What every outcome carries, however the run ended.
+    fn base(&self) -> Outcome {
+        let is_elsewhere =
+            self.model.as_deref().is_some_and(|model| model.contains("anthropic.") || model.contains('@'));
+        let session = self.session_id.as_deref().map(|id| session::state(id, &self.cwd, Map::new()));
+        let usage = self.result.as_ref().map(usage_of_result).unwrap_or(self.counted);
+        let cost_micros = self.result.as_ref().and_then(|result| result["total_cost_usd"].as_f64()).and_then(micros_of);
+        Outcome {
+            session: session.map_or(SessionChange::Keep, SessionChange::Set),
+            usage: (usage != Usage::default() || self.result.is_some()).then_some(usage),
+            cost_micros,
+            model: self.model.clone(),
+            provider: (self.model.is_some() && !is_elsewhere).then(|| "anthropic".into()),
+            billing: match self.key_source.as_deref() {
+                Some("none") if is_elsewhere => None,
+                Some("none") => Some("subscription".into()),
+                Some(_) => Some("api".into()),
+                None => None,
+            },
+            ..Outcome::succeeded()
+        }
+    }
+
+    fn failed(&self, failure: &Failure, sentence: String, exit: &Exit) -> Outcome {
+        let zone = jiff::tz::TimeZone::system();
+        let retry_at = || {
+            let told = self.limit_resets_at.and_then(reset_time::epoch);
+            told.or_else(|| reset_time::read(&sentence, exit.at, &zone))
+        };
+        let base = self.base();
+        Outcome {
+            retry_at: if failure.code == "usage_limit" { retry_at() } else { None },
+            session: if failure.ends_session { SessionChange::Clear } else { base.session.clone() },
+            ..with_failure(base, failure.code, sentence)
+        }
+    }
+
+    fn conclude_by_result(&self, result: &Value, exit: &Exit) -> Conclusion {
+        let judged = Judged {
+            result,
+            api_error: self.api_error.as_deref(),
+            limit_is_reached: self.limit_is_reached,
+            resumes: self.resumes,
+        };
+        match classify::judge(&judged) {
+            Ok(()) => {
+                let text = result["result"].as_str().filter(|text| !text.is_empty()).unwrap_or(&self.text);
+                let summary = (!text.is_empty()).then(|| cut_bytes(text, SUMMARY_BYTES_MAX));
+                Conclusion::Done(Box::new(Outcome { summary, ..self.base() }))
+            }
+            Err((Failure::SESSION_UNKNOWN, error)) => Conclusion::SessionUnknown { error },
+            Err((failure, error)) => Conclusion::Done(Box::new(self.failed(&failure, error, exit))),
+        }
+    }
+
+    fn conclude_without_result(&self, exit: &Exit) -> Conclusion {
+        let by_exit = ending::without_result(exit, "claude", self.stderr.last());
+        let lines = self.stderr.newest_first();
+        let told = lines.filter_map(|line| Some((classify::of_stderr(line, self.resumes)?, line))).next();
+        let outcome = match told {
+            // Nothing was done yet when the session was not found, whatever the exit says.
+            Some((Failure::SESSION_UNKNOWN, line)) => return Conclusion::SessionUnknown { error: line.to_owned() },
+            Some((failure, line)) if exit.signal.is_none() => self.failed(&failure, line.to_owned(), exit),
+            _ => Outcome { error_code: by_exit.error_code, error: by_exit.error, end: by_exit.end, ..self.base() },
+        };
+        Conclusion::Done(Box::new(outcome))
+    }
+}
+
+impl Reader for ClaudeReader {
+    fn line(&mut self, stream: Stream, line: &str) -> Vec<Signal> {
+        match stream {
+            Stream::Stderr => {
+                self.stderr.push(line);
+                Vec::new()
+            }
+            Stream::Stdout => match serde_json::from_str(line) {
+                Ok(event @ Value::Object(_)) => self.event(event),
+                _ => Vec::new(),
+            },
+        }
+    }
+
+    fn conclude(&mut self, exit: &Exit) -> Conclusion {
+        match &self.result {
+            Some(result) => self.conclude_by_result(result, exit),
+            None => self.conclude_without_result(exit),
+        }
+    }
+
+    fn so_far(&self) -> Outcome {
+        Outcome { summary: (!self.text.is_empty()).then(|| self.text.clone()), ..self.base() }
+    }
+}
+
+fn with_failure(base: Outcome, code: &str, error: String) -> Outcome {
+    let failed = Outcome::failed(code, error);
+    Outcome { end: failed.end, error_code: failed.error_code, error: failed.error, ..base }
+}
+
+fn signal(kind: &'static str, message: &str, data: Value) -> Signal {
+    Signal { kind, message: cut(message, MESSAGE_CHARS_MAX), data }
+}
+
+/// A tool and the part of its input that says what it is used on.
+fn tool(block: &Value) -> Signal {
+    let name = block["name"].as_str().unwrap_or("tool");
+    let subject = ["command", "file_path", "notebook_path", "path", "pattern", "url", "query", "description", "skill"]
+        .iter()
+        .find_map(|key| block["input"][*key].as_str());
+    let message = subject.map_or_else(|| name.to_owned(), |subject| format!("{name}: {subject}"));
+    signal("tool", &message, json!({"name": name, "id": block["id"]}))
+}
+
+fn usage_of_message(usage: &Value) -> Usage {
+    let count = |name: &str| usage[name].as_i64().unwrap_or(0).max(0);
+    Usage {
+        input_tokens: count("input_tokens"),
+        output_tokens: count("output_tokens"),
+        cache_read_tokens: count("cache_read_input_tokens"),
+        cache_write_tokens: count("cache_creation_input_tokens"),
+    }
+}
+
+/// Over all models: the `usage` of a result leaves out what subagents used.
+fn usage_of_result(result: &Value) -> Usage {
+    let of_model = |usage: &Value| {
+        let count = |name: &str| usage[name].as_i64().unwrap_or(0).max(0);
+        Usage {
+            input_tokens: count("inputTokens"),
+            output_tokens: count("outputTokens"),
+            cache_read_tokens: count("cacheReadInputTokens"),
+            cache_write_tokens: count("cacheCreationInputTokens"),
+        }
+    };
+    match result["modelUsage"].as_object() {
+        Some(models) if !models.is_empty() => {
+            models.values().fold(Usage::default(), |sum, usage| sum.plus(&of_model(usage)))
+        }
+        _ => usage_of_message(&result["usage"]),
+    }
+}
+
+/// Dollars as millionths, rounded.
+fn micros_of(dollars: f64) -> Option<i64> {
+    let micros = (dollars * 1e6).round();
+    #[expect(clippy::cast_possible_truncation, reason = "within the range that i64 and f64 share")]
+    (0.0..9e15).contains(&micros).then_some(micros as i64)
+}

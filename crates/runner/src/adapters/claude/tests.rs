@@ -1,0 +1,237 @@
+//! The adapter against what Claude Code 2.1.197 really wrote (`tests/fixtures/claude`).
+
+use wakeful_domain::outcome::End;
+use wakeful_domain::time::Timestamp;
+
+use super::*;
+
+const CWD: &str = "/work/agent";
+
+fn resumed() -> SessionState {
+    session::state("11111111-2222-4333-8444-555555555555", CWD, Map::new())
+}
+
+fn fixture(name: &str) -> &'static str {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/claude").join(name).with_extension("jsonl");
+    std::fs::read_to_string(path).unwrap().leak()
+}
+
+fn exit(code: i32) -> Exit {
+    Exit { code: Some(code), signal: None, result_file: None, at: "2026-11-21T10:18:20Z".parse().unwrap() }
+}
+
+fn read(session: Option<&SessionState>, stdout: &str, stderr: &str) -> (ClaudeReader, Vec<Signal>) {
+    let mut reader = ClaudeReader::new(session, Path::new(CWD));
+    let mut signals: Vec<Signal> = stdout.lines().flat_map(|line| reader.line(Stream::Stdout, line)).collect();
+    signals.extend(stderr.lines().flat_map(|line| reader.line(Stream::Stderr, line)));
+    (reader, signals)
+}
+
+fn done(conclusion: Conclusion) -> Outcome {
+    match conclusion {
+        Conclusion::Done(outcome) => *outcome,
+        Conclusion::SessionUnknown { error } => panic!("the session is not known: {error}"),
+    }
+}
+
+fn outcome(stdout: &str, stderr: &str, exit: &Exit) -> Outcome {
+    done(read(None, stdout, stderr).0.conclude(exit))
+}
+
+fn invocation<'a>(config: &'a Value, session: Option<&'a SessionState>, is_root: bool) -> Invocation<'a> {
+    Invocation { config, prompt: "do it", context_json: "{}", session, cwd: Path::new(CWD), is_root }
+}
+
+#[test]
+fn arguments() {
+    let session = resumed();
+    let check = |config: Value, session: Option<&SessionState>, is_root: bool, expected: &str| {
+        let found = command(&invocation(&config, session, is_root)).unwrap();
+        assert_eq!(found.argv.join(" "), expected);
+    };
+    let print = "--print --output-format stream-json --verbose";
+    check(json!({}), None, false, &format!("claude {print} --permission-mode bypassPermissions"));
+    check(
+        json!({"model": "opus", "max_turns": 5, "extra_args": ["--effort", "high"]}),
+        Some(&session),
+        false,
+        &format!(
+            "claude {print} --resume {} --model opus --max-turns 5 --permission-mode bypassPermissions --effort high",
+            session.display_id
+        ),
+    );
+    check(json!({}), None, true, &format!("claude {print} --permission-mode dontAsk --allowedTools {TOOLS_AS_ROOT}"));
+    check(
+        json!({"command": ["npx", "claude"], "permission_mode": "plan", "allowed_tools": ["Read", "Bash(git *)"]}),
+        None,
+        true,
+        &format!("npx claude {print} --permission-mode plan --allowedTools Read,Bash(git *)"),
+    );
+    let not_an_id = session::state("--model", CWD, Map::new());
+    check(json!({}), Some(&not_an_id), false, &format!("claude {print} --permission-mode bypassPermissions"));
+}
+
+#[test]
+fn the_standing_prompt_opens_a_session() {
+    let session = resumed();
+    let config = json!({"prompt": "You keep house."});
+    assert_eq!(command(&invocation(&config, None, false)).unwrap().stdin, "You keep house.\n\ndo it");
+    assert_eq!(command(&invocation(&config, Some(&session), false)).unwrap().stdin, "do it");
+    let refusal = command(&invocation(&json!({"modle": "x"}), None, false)).unwrap_err().to_string();
+    assert_eq!(refusal, "adapter.modle: is not a setting of the claude adapter; did you mean `model`?");
+}
+
+#[test]
+fn a_success_and_all_that_it_reports() {
+    let found = outcome(fixture("success"), "", &exit(0));
+    assert_eq!((found.end, found.error_code), (End::Succeeded, None));
+    assert!(found.summary.is_some_and(|text| text.starts_with("stub answer")));
+    assert_eq!(
+        found.usage,
+        Some(Usage { input_tokens: 1_000, output_tokens: 50, cache_read_tokens: 200, cache_write_tokens: 30 })
+    );
+    assert_eq!(found.cost_micros, Some(6_538));
+    assert_eq!(found.provider.as_deref(), Some("anthropic"));
+    assert_eq!(found.billing.as_deref(), Some("api"));
+    assert!(found.model.is_some_and(|model| model.starts_with("claude-")));
+    match found.session {
+        SessionChange::Set(session) => assert_eq!(session::resumable(&session, Path::new(CWD)), Ok(())),
+        other => panic!("{other:?}"),
+    }
+    // A tree that was killed after its result has still succeeded.
+    let killed = Exit { code: None, signal: Some(15), ..exit(0) };
+    assert_eq!(outcome(fixture("success"), "", &killed).end, End::Succeeded);
+}
+
+#[test]
+fn failures_have_their_code() {
+    let check = |stdout: &str, code: &str, words: &str| {
+        let found = outcome(stdout, "", &exit(1));
+        assert_eq!(found.end, End::Failed, "{code}");
+        assert_eq!(found.error_code.as_deref(), Some(code));
+        let error = found.error.unwrap_or_default();
+        assert!(error.contains(words), "{error}");
+        found.session
+    };
+    check(fixture("auth_error"), "auth_required", "Invalid API key");
+    check(fixture("not_logged_in"), "auth_required", "Please run /login");
+    check(fixture("model_not_found"), "model_not_found", "claude-foo-9");
+    check(fixture("rate_limited"), "rate_limited", "(429)");
+    check(fixture("overloaded"), "overloaded", "529");
+    check(fixture("server_error"), "server_error", "500");
+    check(fixture("no_connection"), "server_error", "Unable to connect");
+    check(fixture("unknown_session"), "agent_error", "No conversation found");
+    assert!(matches!(check(fixture("usage_limit"), "usage_limit", "session limit"), SessionChange::Set(_)));
+    assert_eq!(check(fixture("refused"), "refused", "Usage Policy"), SessionChange::Clear);
+    assert_eq!(check(fixture("max_turns"), "max_turns", "maximum number of turns (1)"), SessionChange::Clear);
+}
+
+#[test]
+fn a_usage_limit_says_when_it_lifts() {
+    let found = outcome(fixture("usage_limit"), "", &exit(1));
+    assert_eq!(found.retry_at, Some(Timestamp::from_millis(1_795_263_500_000)));
+    assert_eq!(found.billing.as_deref(), Some("subscription"));
+    // Without the event the words must do.
+    let without: Vec<&str> = fixture("usage_limit").lines().filter(|line| !line.contains("rate_limit_event")).collect();
+    let found = outcome(&without.join("\n"), "", &exit(1));
+    assert_eq!(found.error_code.as_deref(), Some("usage_limit"));
+    assert_eq!(found.retry_at.map(|at| at.to_string()).as_deref(), Some("2026-11-21T12:18:00.000Z"));
+}
+
+#[test]
+fn an_unknown_session_is_no_failure_when_resuming() {
+    let session = resumed();
+    let check = |stdout: &str, stderr: &str, code: i32| {
+        let (mut reader, _) = read(Some(&session), stdout, stderr);
+        assert!(matches!(reader.conclude(&exit(code)), Conclusion::SessionUnknown { .. }), "{stderr}");
+    };
+    let line = "No conversation found with session ID: 11111111-2222-4333-8444-555555555555";
+    check(fixture("unknown_session"), line, 1);
+    check("", line, 1);
+    check("", line, 0);
+    check("", "Error: --resume requires a valid session ID or session title when used with --print.", 1);
+    let (mut reader, _) = read(Some(&session), fixture("success"), line);
+    assert_eq!(done(reader.conclude(&exit(0))).end, End::Succeeded);
+}
+
+#[test]
+fn ends_without_a_result() {
+    let check = |stderr: &str, exit: Exit, code: &str| {
+        let found = outcome(fixture("success").lines().next().unwrap_or_default(), stderr, &exit);
+        assert_eq!(found.error_code.as_deref(), Some(code), "{stderr}");
+        assert!(matches!(found.session, SessionChange::Set(_)));
+    };
+    check("", exit(0), "no_result");
+    check("boom", exit(143), "exit_nonzero");
+    check("", Exit { code: None, signal: Some(9), ..exit(0) }, "killed");
+    check("error: unknown option '--nosuchflag'", exit(1), "bad_config");
+    check(
+        "--dangerously-skip-permissions cannot be used with root/sudo privileges for security reasons",
+        exit(1),
+        "bad_config",
+    );
+}
+
+#[test]
+fn garbage_is_passed_over() {
+    let noisy: String = fixture("success")
+        .lines()
+        .map(|line| format!("not json\n[1]\n{{\"type\":7}}\n{line}\n{{\"type\":\n"))
+        .collect();
+    assert_eq!(outcome(&noisy, "", &exit(0)).end, End::Succeeded);
+}
+
+#[test]
+fn signals_tell_the_course_of_the_run() {
+    let kinds = |stdout: &str| -> Vec<(&'static str, String)> {
+        read(None, stdout, "").1.into_iter().map(|signal| (signal.kind, signal.message)).collect()
+    };
+    let found = kinds(fixture("tool"));
+    let found: Vec<(&str, &str)> = found.iter().map(|(kind, message)| (*kind, message.as_str())).collect();
+    assert_eq!(found[0].0, "session");
+    assert_eq!(found[1], ("tool", "Bash: mkdir -p sub; date > sub/x"));
+    assert_eq!(found[2].0, "message");
+    assert_eq!(found.len(), 3);
+
+    let found = kinds(fixture("usage_limit"));
+    assert_eq!(found[1], ("rate_limit", "five_hour limit: rejected".to_owned()));
+    assert_eq!(found[2].0, "error");
+    let retry = r#"{"type":"system","subtype":"api_retry","attempt":2,"max_retries":10,"error_status":401,"error":"authentication_failed"}"#;
+    assert_eq!(kinds(retry), [("error", "the model did not answer (authentication_failed), attempt 2/10".to_owned())]);
+}
+
+#[test]
+fn so_far_counts_every_message_once() {
+    let without_result: Vec<&str> =
+        fixture("tool").lines().filter(|line| !line.contains(r#""type":"result""#)).collect();
+    let twice = format!("{0}\n{0}", without_result.join("\n"));
+    let found = read(None, &twice, "").0.so_far();
+    assert_eq!(
+        found.usage,
+        Some(Usage { input_tokens: 2_000, output_tokens: 2, cache_read_tokens: 400, cache_write_tokens: 60 })
+    );
+    assert!(matches!(found.session, SessionChange::Set(_)));
+    assert_eq!(read(None, "", "").0.so_far(), Outcome::succeeded());
+}
+
+#[test]
+fn words_are_told_apart() {
+    let check = |words: &str, code: &str| {
+        let result = json!({"type": "result", "subtype": "success", "is_error": true, "result": words});
+        let found = outcome(&result.to_string(), "", &exit(1));
+        assert_eq!(found.error_code.as_deref(), Some(code), "{words}");
+    };
+    check("You've hit your limit · resets 3pm (Europe/Berlin)", "usage_limit");
+    check("5-hour limit reached ∙ resets 4pm", "usage_limit");
+    check("Claude AI usage limit reached|1795263500", "usage_limit");
+    check("Credit balance is too low", "usage_limit");
+    check("Prompt is too long", "context_too_long");
+    check("API Error: 400 messages.3: `tool_use` ids were found without `tool_result` blocks", "session_broken");
+    check("API Error: Connection error.", "server_error");
+    check("API Error: Request timed out.", "server_error");
+    check("Failed to authenticate. API Error: 401", "auth_required");
+    check("OAuth token has expired · Please run /login", "auth_required");
+    check("API Error: Overloaded", "overloaded");
+    check("I could not find the file", "agent_error");
+    check("", "agent_error");
+}
