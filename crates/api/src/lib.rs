@@ -1,1 +1,44 @@
-//! placeholder
+//! Wakeful over HTTP: routes, errors, tokens, event streams, OpenAPI, metrics.
+//! A handler parses, authorises, makes one call to the engine or the store, and maps the answer.
+//!
+//! Not here: decisions, SQL, processes. Only this crate (and the web pages) knows axum.
+
+mod access;
+mod body;
+mod errors;
+mod idempotency;
+mod metrics;
+mod openapi;
+mod parameters;
+mod routes;
+mod sse;
+pub mod wire;
+
+use std::sync::Arc;
+
+use axum::Router;
+use wakeful_engine::Engine;
+
+pub use access::ADMIN_TOKEN_NAME;
+pub use errors::Problem;
+pub use openapi::document;
+
+/// What every handler can reach.
+#[derive(Debug, Clone)]
+pub struct Api {
+    engine: Engine,
+    /// SHA-256 of the instance's admin token: checked without asking the store.
+    admin_hash: Arc<str>,
+}
+
+impl Api {
+    /// An API over an engine. `admin_hash` is the hash of the instance's admin token.
+    pub fn new(engine: Engine, admin_hash: &str) -> Api {
+        Api { engine, admin_hash: admin_hash.into() }
+    }
+}
+
+/// All routes.
+pub fn router(api: Api) -> Router {
+    routes::router(api)
+}

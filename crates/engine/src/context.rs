@@ -107,9 +107,6 @@ pub fn prompt(agent: &Agent, context: &RunContext) -> String {
         let title = agent.title.as_ref().map(|title| format!(", {title}")).unwrap_or_default();
         write!(text, "You are {}{title}, an agent run by Wakeful. Nobody watches: decide, do the work, and end with a short account of the outcome.\n\n", agent.name).ok();
     }
-    if let Some(own) = context.adapter.get("prompt").and_then(Json::as_str).filter(|_| !resumes) {
-        write!(text, "{own}\n\n").ok();
-    }
     if let Some(task) = &context.task {
         writeln!(text, "Task {}: {}", text_of(task, "id"), text_of(task, "title")).ok();
         if let Some(description) = task.get("description").and_then(Json::as_str).filter(|_| !resumes) {

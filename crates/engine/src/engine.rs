@@ -14,7 +14,6 @@ use tokio_util::task::TaskTracker;
 use wakeful_domain::agent::{Agent, AgentEvent};
 use wakeful_domain::company::{Company, CompanyState};
 use wakeful_domain::id::{AgentId, CompanyId, Id, IdSource, Kind, RunId, WakeupId};
-use wakeful_domain::outcome::Outcome;
 use wakeful_domain::run::{Run, StopRequest};
 use wakeful_domain::waiting::Host;
 use wakeful_domain::wakeup::Wakeup;
@@ -317,19 +316,10 @@ impl Engine {
         Ok(run)
     }
 
-    /// Ends a run that reports its own end.
-    pub async fn finish_reported(&self, run: RunId, fence: i64, outcome: Outcome) -> Result<Run, Refusal> {
-        let request = finish::FinishRequest {
-            now: clock::now(),
-            draw: self.draw(),
-            run,
-            fence,
-            outcome,
-            exit_code: None,
-            signal: None,
-            log: None,
-        };
-        self.finish(request).await
+    /// Keeps what a run reports about its own end until its process is gone, as if it had written it to its
+    /// result file.
+    pub async fn keep_report(&self, run: &Run, report: &serde_json::Value) -> std::io::Result<()> {
+        run::keep_report(&self.run_dir(run.id), report)
     }
 
     pub(crate) fn draw(&self) -> f64 {

@@ -14,6 +14,7 @@ use wakeful_store::ops::claim::Claimed;
 use crate::engine::{Engine, LiveRun, StopKind};
 
 pub(crate) use adopt::recover;
+pub(crate) use start::keep_report;
 
 /// What a run's task listens to.
 struct Lines {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use wakeful_domain::run::{LogSummary, Run};
 use wakeful_runner::adapters::{Reader, Signal, Stream};
-use wakeful_runner::process::log::{Content, LogRecord, LogStream, read_log};
+use wakeful_runner::process::log::{Lines, LogRecord, LogStream, read_log};
 use wakeful_store::Refusal;
 use wakeful_store::ops::run_events::NewRunEvent;
 use wakeful_store::ops::runs;
@@ -20,8 +20,6 @@ use crate::engine::Engine;
 const READ_BYTES: usize = 256 * 1024;
 /// Output alone is noted this often; what has a meaning is noted at once.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
-/// A line is put together from its parts up to this size; the rest of it is not given to the reader.
-const LINE_BYTES_MAX: usize = 1024 * 1024;
 
 /// The place in a run's log, and the reader that has been given everything before it.
 pub(super) struct LogFollower {
@@ -32,8 +30,7 @@ pub(super) struct LogFollower {
     seq: u64,
     /// Records up to here were turned into events by an earlier server.
     known_seq: u64,
-    /// The begun lines of standard output and standard error.
-    begun: [String; 2],
+    lines: Lines,
     unwritten: Vec<NewRunEvent>,
     is_dirty: bool,
     written_at: Instant,
@@ -54,7 +51,7 @@ impl LogFollower {
             offset: 0,
             seq: 0,
             known_seq: u64::try_from(known).unwrap_or(0),
-            begun: Default::default(),
+            lines: Lines::default(),
             unwritten: Vec::new(),
             is_dirty: false,
             written_at: clock::monotonic(),
@@ -90,22 +87,8 @@ impl LogFollower {
     fn take(&mut self, record: &LogRecord) {
         self.seq = record.seq;
         self.is_dirty = true;
-        let (place, stream) = match record.stream {
-            LogStream::Stdout => (0, Stream::Stdout),
-            LogStream::Stderr => (1, Stream::Stderr),
-            LogStream::Wakeful => return,
-        };
-        // Bytes that are no text have no meaning for a reader.
-        let Content::Text(text) = &record.content else { return };
-        let begun = &mut self.begun[place];
-        if begun.len() < LINE_BYTES_MAX {
-            begun.push_str(text);
-        }
-        if record.partial {
-            return;
-        }
-        let line = std::mem::take(begun);
-        let signals = self.reader.line(stream, &line);
+        let Some((stream, line)) = self.lines.push(record) else { return };
+        let signals = give(self.reader.as_mut(), stream, &line);
         if record.seq > self.known_seq {
             self.unwritten.extend(signals.into_iter().map(event));
         }
@@ -140,11 +123,9 @@ impl LogFollower {
     /// Reads to the end of a log that is complete. A last line without an end counts.
     pub async fn read_to_end(&mut self, engine: &Engine, run: &Run) {
         self.read_on(engine, run).await;
-        for (place, stream) in [(0, Stream::Stdout), (1, Stream::Stderr)] {
-            let line = std::mem::take(&mut self.begun[place]);
-            if !line.is_empty() {
-                self.reader.line(stream, &line);
-            }
+        for (stream, line) in std::mem::take(&mut self.lines).finish() {
+            let signals = give(self.reader.as_mut(), stream, &line);
+            self.unwritten.extend(signals.into_iter().map(event));
         }
         if self.is_dirty {
             self.write(engine, run).await;
@@ -159,6 +140,14 @@ impl LogFollower {
             sha256: None,
             truncated: false,
         }
+    }
+}
+
+fn give(reader: &mut dyn Reader, stream: LogStream, line: &str) -> Vec<Signal> {
+    match stream {
+        LogStream::Stdout => reader.line(Stream::Stdout, line),
+        LogStream::Stderr => reader.line(Stream::Stderr, line),
+        LogStream::Wakeful => Vec::new(),
     }
 }
 

@@ -166,9 +166,16 @@ pub async fn figures(tx: &mut Tx, id: AgentId) -> Result<Figures, Refusal> {
     })
 }
 
-/// A page of a company's agents.
-pub async fn list(tx: &mut Tx, company: CompanyId, cursor: Option<String>, limit: i64) -> Result<Page<Agent>, Refusal> {
-    let list = List::of(COLUMNS, "agents").and("company_id = $ and deleted_at is null", company);
+/// A page of a company's agents, or of those with a name.
+pub async fn list(
+    tx: &mut Tx,
+    company: CompanyId,
+    name: Option<String>,
+    cursor: Option<String>,
+    limit: i64,
+) -> Result<Page<Agent>, Refusal> {
+    let list =
+        List::of(COLUMNS, "agents").and("company_id = $ and deleted_at is null", company).and_if("name = $", name);
     Ok(list.page(tx, cursor, limit, read, |agent| agent.id.to_string()).await?)
 }
 

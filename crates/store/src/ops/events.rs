@@ -1,43 +1,50 @@
 //! The company's event stream: appended in the transaction of what it tells, read by cursor.
 //! A reader with a cursor never misses a row because a lower number committed later.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde_json::Value as Json;
-use wakeful_domain::id::CompanyId;
+use uuid::Uuid;
+use wakeful_domain::id::{CompanyId, EventId};
 use wakeful_domain::time::Timestamp;
 
 use crate::value::json;
 use crate::{Error, Refusal, Row, Tx};
 
-/// A place in the stream. Opaque to clients.
+/// A place in the stream: behind the event with this id.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
     txid: i64,
     seq: i64,
 }
 
-impl fmt::Display for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.txid, self.seq)
+/// Bits of an event's id that hold the place of its row.
+const SEQ_BITS: u32 = 40;
+/// Bits of the transaction's number that stand in the variant half of the id; the rest is above.
+const TXID_LOW_BITS: u32 = 22;
+
+impl Cursor {
+    /// The id of the event at this place: a UUIDv7 that holds the place, so that it is a cursor too.
+    fn id(self, at: Timestamp) -> EventId {
+        let (txid, seq) = (self.txid.unsigned_abs(), self.seq.unsigned_abs());
+        let ms = u128::from(at.as_millis().unsigned_abs()) & ((1 << 48) - 1);
+        let high = u128::from(txid >> TXID_LOW_BITS) & 0xfff;
+        let low = (u128::from(txid & ((1 << TXID_LOW_BITS) - 1)) << SEQ_BITS) | u128::from(seq & ((1 << SEQ_BITS) - 1));
+        EventId::from_uuid(Uuid::from_u128((ms << 80) | (7 << 76) | (high << 64) | (0b10 << 62) | low))
     }
 }
 
-impl FromStr for Cursor {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let refused = || format!("`{text}` is not a cursor of this stream: use the `id` of an event as it was given");
-        let (txid, seq) = text.split_once('-').ok_or_else(refused)?;
-        let number = |digits: &str| digits.parse::<i64>().ok().filter(|number| *number >= 0).ok_or_else(refused);
-        Ok(Cursor { txid: number(txid)?, seq: number(seq)? })
+impl From<EventId> for Cursor {
+    fn from(id: EventId) -> Cursor {
+        let bits = id.uuid().as_u128();
+        let high = (bits >> 64) as i64 & 0xfff;
+        let low = (bits >> SEQ_BITS) as i64 & ((1 << TXID_LOW_BITS) - 1);
+        Cursor { txid: (high << TXID_LOW_BITS) | low, seq: bits as i64 & ((1 << SEQ_BITS) - 1) }
     }
 }
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    pub cursor: Cursor,
+    pub id: EventId,
     pub company: CompanyId,
     pub at: Timestamp,
     pub kind: String,
@@ -110,14 +117,10 @@ pub async fn last(tx: &mut Tx, company: CompanyId) -> Result<Cursor, Refusal> {
 }
 
 fn read(mut row: Row) -> Result<Event, Error> {
-    Ok(Event {
-        cursor: Cursor { txid: row.get()?, seq: row.get()? },
-        company: row.get()?,
-        at: row.get()?,
-        kind: row.get()?,
-        subject: row.get()?,
-        data: row.json()?,
-    })
+    let cursor = Cursor { txid: row.get()?, seq: row.get()? };
+    let company = row.get()?;
+    let at = row.get()?;
+    Ok(Event { id: cursor.id(at), company, at, kind: row.get()?, subject: row.get()?, data: row.json()? })
 }
 
 #[cfg(test)]
@@ -125,11 +128,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_survives_its_text_form_and_a_wrong_one_is_refused() {
-        let cursor = Cursor { txid: 3, seq: 41 };
-        assert_eq!(cursor.to_string().parse::<Cursor>(), Ok(cursor));
-        for text in ["", "5", "a-b", "-1-2", "1-2-3"] {
-            assert!(text.parse::<Cursor>().is_err(), "{text}");
+    fn the_id_of_an_event_is_its_place() {
+        for cursor in [
+            Cursor { txid: 0, seq: 1 },
+            Cursor { txid: (1 << 34) - 1, seq: (1 << 40) - 1 },
+            Cursor { txid: 5_000_000, seq: 77 },
+        ] {
+            let id = cursor.id(Timestamp::from_millis(1_800_000_000_000));
+            assert_eq!(Cursor::from(id), cursor);
+            assert_eq!(id.uuid().get_version_num(), 7);
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Counts over a company or the whole store, for the statistics route and `/metrics`.
 
-use wakeful_domain::id::CompanyId;
+use wakeful_domain::id::{CompanyId, WakeupId};
 use wakeful_domain::time::Timestamp;
+use wakeful_domain::waiting::Standing;
 
+use crate::ops::{standing, wakeups};
 use crate::{Refusal, Tx};
 
 /// How many there are of what.
@@ -43,4 +45,24 @@ pub async fn count(tx: &mut Tx, company: Option<CompanyId>) -> Result<Stats, Ref
     }
     stats.oldest_pending_at = tx.query_one(OLDEST, &[(&scope).into()]).await?.get()?;
     Ok(stats)
+}
+
+const PENDING_BY_LANE: &str = "
+    select min(id), count(*)
+    from wakeups
+    where company_id = $1
+      and status = 'pending'
+    group by agent_id, task_id, eligible
+    order by min(id)
+    limit 10000";
+
+/// For every lane with pending wakeups (due ones and others apart): how one of them stands, and how many there are.
+pub async fn pending(tx: &mut Tx, company: CompanyId) -> Result<Vec<(Standing, i64)>, Refusal> {
+    let mut lanes = Vec::new();
+    for mut row in tx.query(PENDING_BY_LANE, &[company.into()]).await? {
+        let (id, count): (WakeupId, i64) = (row.get()?, row.get()?);
+        let wakeup = wakeups::get(tx, id).await?;
+        lanes.push((standing::of(tx, wakeup).await?, count));
+    }
+    Ok(lanes)
 }

@@ -59,19 +59,20 @@ pub async fn get(tx: &mut Tx, id: TaskId) -> Result<Task, Refusal> {
     find(tx, id).await?.ok_or_else(|| Refusal::not_found(id))
 }
 
-/// A page of a company's tasks.
-pub async fn list(
-    tx: &mut Tx,
-    company: CompanyId,
-    status: Option<String>,
-    assignee: Option<AgentId>,
-    cursor: Option<String>,
-    limit: i64,
-) -> Result<Page<Task>, Refusal> {
+/// What a list of tasks is narrowed to.
+#[derive(Debug, Clone, Default)]
+pub struct TaskFilter {
+    pub company: Option<CompanyId>,
+    pub status: Option<TaskStatus>,
+    pub assignee: Option<AgentId>,
+}
+
+/// A page of tasks.
+pub async fn list(tx: &mut Tx, filter: &TaskFilter, cursor: Option<String>, limit: i64) -> Result<Page<Task>, Refusal> {
     let list = List::of(COLUMNS, "tasks")
-        .and("company_id = $", company)
-        .and_if("status = $", status)
-        .and_if("assignee_id = $", assignee);
+        .and_if("company_id = $", filter.company)
+        .and_if("status = $", filter.status.map(|status| name(&status)))
+        .and_if("assignee_id = $", filter.assignee);
     Ok(list.page(tx, cursor, limit, read, |task| task.id.to_string()).await?)
 }
 

@@ -1,0 +1,169 @@
+//! Who is calling, and what they may do. A token is known by its hash; another company's things
+//! do not exist for it.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use subtle::ConstantTimeEq;
+use wakeful_domain::actor::Actor;
+use wakeful_domain::id::{AgentId, CompanyId};
+use wakeful_domain::run::Run;
+use wakeful_engine::hash_of;
+use wakeful_store::ops::{runs, tokens};
+
+use crate::{Api, Problem};
+
+/// The name of the token in `admin.token`.
+pub const ADMIN_TOKEN_NAME: &str = "admin";
+
+/// Who is calling.
+#[derive(Debug, Clone)]
+pub enum Principal {
+    /// The instance's administrator.
+    Admin,
+    /// A person or program with a key of one company.
+    Company { company: CompanyId, role: Role, name: String },
+    /// An agent outside any run.
+    Agent { company: CompanyId, agent: AgentId },
+    /// An agent within a run. The run may have ended since: then it may do nothing more.
+    Run(Box<Run>),
+}
+
+/// What a company key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Admin,
+    Operator,
+    Viewer,
+}
+
+/// What a route needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    Read,
+    /// Waking agents and working on tasks.
+    Work,
+    /// Changing agents and companies, stopping runs.
+    Manage,
+    /// Making companies.
+    Instance,
+}
+
+impl Principal {
+    /// Whether a company's things exist for the caller.
+    pub fn sees(&self, company: CompanyId) -> bool {
+        self.company().is_none_or(|own| own == company)
+    }
+
+    /// The only company the caller knows; `None` for all.
+    pub fn company(&self) -> Option<CompanyId> {
+        match self {
+            Principal::Admin => None,
+            Principal::Company { company, .. } | Principal::Agent { company, .. } => Some(*company),
+            Principal::Run(run) => Some(run.company),
+        }
+    }
+
+    /// Refuses callers that may not do this.
+    pub fn require(&self, permission: Permission) -> Result<(), Problem> {
+        let is_allowed = match self {
+            Principal::Admin => true,
+            Principal::Company { role: Role::Viewer, .. } => permission == Permission::Read,
+            Principal::Company { role: Role::Admin | Role::Operator, .. } => permission != Permission::Instance,
+            Principal::Agent { .. } => matches!(permission, Permission::Read | Permission::Work),
+            Principal::Run(run) if !run.status.is_live() => return Err(ended(run)),
+            Principal::Run(_) => matches!(permission, Permission::Read | Permission::Work),
+        };
+        if is_allowed {
+            return Ok(());
+        }
+        let needed = match permission {
+            Permission::Read => "reading",
+            Permission::Work => "waking agents",
+            Permission::Manage => "changing agents, companies and runs",
+            Permission::Instance => "changing the instance",
+        };
+        Err(Problem::forbidden(format!("this token does not allow {needed}: use one with a higher role")))
+    }
+
+    /// How what the caller does is recorded.
+    pub fn actor(&self) -> Actor {
+        match self {
+            Principal::Admin => Actor::user(ADMIN_TOKEN_NAME),
+            Principal::Company { name, .. } => Actor::user(name),
+            Principal::Agent { agent, .. } => Actor::agent(*agent),
+            Principal::Run(run) => Actor::agent(run.agent),
+        }
+    }
+
+    /// The live run that is calling, if one is.
+    pub fn live_run(&self) -> Option<&Run> {
+        match self {
+            Principal::Run(run) if run.status.is_live() => Some(run),
+            Principal::Admin | Principal::Company { .. } | Principal::Agent { .. } | Principal::Run(_) => None,
+        }
+    }
+}
+
+fn ended(run: &Run) -> Problem {
+    let detail = format!("the run {} is {}; its token is good no more", run.id, run.status);
+    Problem::new(StatusCode::UNAUTHORIZED, "token_expired", detail)
+}
+
+fn unauthorized(detail: &str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+}
+
+impl FromRequestParts<Api> for Principal {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let header = parts.headers.get(header::AUTHORIZATION).ok_or_else(|| {
+            unauthorized(
+                "a token is required: send `Authorization: Bearer <token>`; the server's is in <data-dir>/admin.token",
+            )
+        })?;
+        let text = header.to_str().map_err(|_| unauthorized("the Authorization header holds other than text"))?;
+        let token = text
+            .split_once(' ')
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim())
+            .ok_or_else(|| unauthorized("the Authorization header must read `Bearer <token>`"))?;
+        let hash = hash_of(token);
+        if bool::from(hash.as_bytes().ct_eq(api.admin_hash.as_bytes())) {
+            return Ok(Principal::Admin);
+        }
+        find(api, hash).await?.ok_or_else(|| unauthorized("the token is not known here: it may have been revoked"))
+    }
+}
+
+async fn find(api: &Api, hash: String) -> Result<Option<Principal>, Problem> {
+    let (run, token) = api
+        .engine
+        .db()
+        .read("token.find", hash, |tx, hash| {
+            Box::pin(async move {
+                match runs::by_token(tx, hash).await? {
+                    Some(run) => Ok((Some(run), None)),
+                    None => Ok((None, tokens::by_hash(tx, hash).await?)),
+                }
+            })
+        })
+        .await?;
+    if let Some(run) = run {
+        return Ok(Some(Principal::Run(Box::new(run))));
+    }
+    Ok(token.and_then(|token| match (token.kind.as_str(), token.company, token.agent) {
+        ("admin", _, _) => Some(Principal::Admin),
+        ("agent", Some(company), Some(agent)) => Some(Principal::Agent { company, agent }),
+        ("company", Some(company), _) => {
+            let role = match token.role.as_str() {
+                "admin" => Role::Admin,
+                "operator" => Role::Operator,
+                _ => Role::Viewer,
+            };
+            Some(Principal::Company { company, role, name: token.name })
+        }
+        _ => None,
+    }))
+}

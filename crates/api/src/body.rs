@@ -1,0 +1,128 @@
+//! Request bodies: JSON of at most 1 MiB, unknown fields refused, every mistake named by its field.
+
+use axum::body::to_bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::{StatusCode, header};
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use crate::Problem;
+
+/// Larger bodies are refused.
+pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// A body that has been read.
+#[derive(Debug)]
+pub struct Body<T> {
+    pub value: T,
+    /// As it came, for telling requests under one idempotency key apart.
+    pub bytes: axum::body::Bytes,
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let is_json = kind.is_some_and(|kind| {
+            let essence = kind.split(';').next().unwrap_or_default().trim();
+            essence.eq_ignore_ascii_case("application/json") || essence.ends_with("+json")
+        });
+        let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        let is_empty = length == Some("0") || (length.is_none() && kind.is_none());
+        if !is_json && !is_empty {
+            let detail = "the body must be JSON: send the header `Content-Type: application/json`";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
+        }
+        let bytes = to_bytes(request.into_body(), BODY_BYTES_MAX).await.map_err(|_| too_large())?;
+        // No body at all means that everything is left at its default.
+        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        Ok(Body { value: parse(text)?, bytes })
+    }
+}
+
+fn too_large() -> Problem {
+    let detail = format!("the body is larger than {BODY_BYTES_MAX} bytes (1 MiB)");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+}
+
+/// Reads JSON; says which field is wrong and how.
+pub fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        match inner.classify() {
+            Category::Data => Problem::invalid(&field(&path, &inner.to_string()), plain(&inner.to_string())),
+            Category::Io | Category::Syntax | Category::Eof => {
+                Problem::malformed(format!("the body is not JSON: {inner}"))
+            }
+        }
+    })?;
+    deserializer.end().map_err(|error| Problem::malformed(format!("the body is not one JSON document: {error}")))?;
+    Ok(value)
+}
+
+/// The path of the field; an unknown or missing one is named in the message only.
+fn field(path: &str, message: &str) -> String {
+    let named = ["unknown field `", "missing field `"].iter().find_map(|start| {
+        let rest = message.strip_prefix(start)?;
+        rest.split('`').next()
+    });
+    match (named, path) {
+        (Some(name), ".") => name.to_owned(),
+        (Some(name), path) if path.ends_with(name) => path.to_owned(),
+        (Some(name), path) => format!("{path}.{name}"),
+        (None, ".") => "body".to_owned(),
+        (None, path) => path.to_owned(),
+    }
+}
+
+/// The message without serde's place in the text, which means nothing to a program's author.
+fn plain(message: &str) -> String {
+    match message.rfind(" at line ") {
+        Some(end) => message[..end].to_owned(),
+        None => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Outer {
+        #[expect(dead_code, reason = "only read from JSON")]
+        inner: Option<Inner>,
+        #[expect(dead_code, reason = "only read from JSON")]
+        count: i64,
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        #[expect(dead_code, reason = "only read from JSON")]
+        name: String,
+    }
+
+    fn check(body: &str, status: u64, field: Option<&str>) {
+        let problem = parse::<Outer>(body.as_bytes()).unwrap_err().to_json();
+        assert_eq!(problem["status"], status, "{body}: {problem}");
+        assert_eq!(problem["errors"][0]["field"].as_str(), field, "{body}: {problem}");
+    }
+
+    #[test]
+    fn every_mistake_names_its_field() {
+        check(r#"{"count": 1, "nope": 2}"#, 422, Some("nope"));
+        check(r#"{"count": "x"}"#, 422, Some("count"));
+        check("{}", 422, Some("count"));
+        check(r#"{"count": 1, "inner": {"nmae": "x"}}"#, 422, Some("inner.nmae"));
+        check(r#"{"count": 1, "inner": {"name": 5}}"#, 422, Some("inner.name"));
+        check("[1]", 422, Some("count"));
+        check("{", 400, None);
+        check("{} x", 422, Some("count"));
+        let deep = format!(r#"{{"count": {}1{}}}"#, "[".repeat(200), "]".repeat(200));
+        assert!(parse::<serde_json::Value>(deep.as_bytes()).unwrap_err().to_json()["status"] == 400);
+    }
+}

@@ -1,0 +1,125 @@
+//! Parameters in paths and queries: ids, companies, filters, pages.
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+use wakeful_domain::company::Company;
+use wakeful_domain::id::{Id, Kind};
+
+use crate::access::Principal;
+use crate::{Api, Problem};
+
+/// Items of a page, unless the caller says.
+const LIMIT_DEFAULT: i64 = 50;
+/// Items of a page at most.
+const LIMIT_MAX: i64 = 200;
+
+/// The `{id}` of a path.
+pub struct PathId<K>(pub Id<K>);
+
+impl<S: Send + Sync, K: Kind> FromRequestParts<S> for PathId<K> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let text = path_parameter(parts, state, "id").await?;
+        // What is no id at all names nothing that exists.
+        text.parse().map(PathId).map_err(|_| Problem::not_found(K::NOUN, &text))
+    }
+}
+
+async fn path_parameter<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Result<String, Problem> {
+    let parameters = RawPathParams::from_request_parts(parts, state)
+        .await
+        .map_err(|error| Problem::malformed(format!("the path cannot be read: {error}")))?;
+    let found = parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
+    found.ok_or_else(|| Problem::malformed(format!("the path has no {name}")))
+}
+
+/// The `{company}` of a path, by id or slug, if the caller may see it.
+#[derive(Debug)]
+pub struct PathCompany(pub Company);
+
+impl FromRequestParts<Api> for PathCompany {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let principal = <Principal as FromRequestParts<Api>>::from_request_parts(parts, api).await?;
+        let key = path_parameter(parts, api, "company").await?;
+        let found = api
+            .engine
+            .db()
+            .read("company.by_key", key.clone(), |tx, key| {
+                Box::pin(async move { Ok(wakeful_store::ops::companies::by_key(tx, key).await?) })
+            })
+            .await?;
+        let company = found.filter(|company| principal.sees(company.id));
+        company.map(PathCompany).ok_or_else(|| Problem::not_found("company", &key))
+    }
+}
+
+/// The query of a request; unknown parameters are refused.
+#[derive(Debug)]
+pub struct Parameters<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = <axum::extract::Query<T> as FromRequestParts<S>>::from_request_parts(parts, state).await;
+        match query {
+            Ok(axum::extract::Query(value)) => Ok(Parameters(value)),
+            Err(rejection) => {
+                let text = rejection.body_text();
+                let message = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+                let named = message.split(['`', ':']).nth(if message.contains('`') { 1 } else { 0 });
+                Err(Problem::invalid(named.unwrap_or("query"), message))
+            }
+        }
+    }
+}
+
+/// How much of a list is wanted.
+pub fn limit(limit: Option<i64>) -> Result<i64, Problem> {
+    let limit = limit.unwrap_or(LIMIT_DEFAULT);
+    if (1..=LIMIT_MAX).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(Problem::invalid("limit", format!("is {limit}; it must lie between 1 and {LIMIT_MAX}")))
+}
+
+/// An id in a field or a query parameter.
+pub fn id_in<K: Kind>(field: &str, text: &str) -> Result<Id<K>, Problem> {
+    text.parse().map_err(|error: wakeful_domain::id::IdError| Problem::invalid(field, error.to_string()))
+}
+
+/// The same, if there is one.
+pub fn id_in_option<K: Kind>(field: &str, text: Option<&String>) -> Result<Option<Id<K>>, Problem> {
+    text.map(|text| id_in(field, text)).transpose()
+}
+
+/// The value of a header, if the caller sent it.
+#[derive(Debug)]
+pub struct IdempotencyKey(pub Option<String>);
+
+/// Longer keys are refused.
+pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let Some(value) = parts.headers.get("idempotency-key") else { return Ok(IdempotencyKey(None)) };
+        let text =
+            value.to_str().map_err(|_| Problem::malformed("the Idempotency-Key header holds other than text"))?;
+        check_key("Idempotency-Key", text)?;
+        Ok(IdempotencyKey(Some(text.to_owned())))
+    }
+}
+
+/// Refuses keys that are empty or too long.
+pub fn check_key(field: &str, key: &str) -> Result<(), Problem> {
+    if (1..=IDEMPOTENCY_KEY_CHARS_MAX).contains(&key.chars().count()) {
+        return Ok(());
+    }
+    Err(Problem::invalid(field, format!("must have 1 to {IDEMPOTENCY_KEY_CHARS_MAX} characters")))
+}

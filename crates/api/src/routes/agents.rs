@@ -1,0 +1,333 @@
+//! Agents.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use wakeful_domain::agent::{
+    Agent, AgentEvent, AgentState, MAX_CONCURRENT_RUNS_DEFAULT, MAX_CONCURRENT_RUNS_MAX, name_problem,
+};
+use wakeful_domain::id::{AgentId, kind};
+use wakeful_domain::retry::RetryPolicy;
+use wakeful_engine::clock;
+use wakeful_runner::adapters::Adapter;
+use wakeful_store::ops::agents::{self, AgentChange};
+use wakeful_store::ops::{request_keys, sessions};
+
+use crate::access::{Permission, Principal};
+use crate::body::Body;
+use crate::errors::ProblemDocument;
+use crate::idempotency::request_key;
+use crate::parameters::{IdempotencyKey, Parameters, PathCompany, PathId, id_in, id_in_option, limit};
+use crate::wire::{AgentPatch, AgentView, NewAgent, Page, SessionView, StateChange, Whole};
+use crate::{Api, Problem};
+
+pub fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(create, list))
+        .routes(routes!(show, change, delete))
+        .routes(routes!(pause))
+        .routes(routes!(resume))
+        .routes(routes!(terminate))
+        .routes(routes!(approve))
+        .routes(routes!(list_sessions, reset_sessions))
+}
+
+/// The agent, if the caller may see it.
+pub async fn visible(api: &Api, principal: &Principal, id: AgentId) -> Result<Agent, Problem> {
+    let agent = api.engine.db().read("agent.get", id, |tx, id| Box::pin(agents::get(tx, *id))).await?;
+    match principal.sees(agent.company) {
+        true => Ok(agent),
+        false => Err(Problem::not_found("agent", &id.to_string())),
+    }
+}
+
+async fn view(api: &Api, agent: Agent) -> Result<Json<AgentView>, Problem> {
+    let figures = api.engine.db().read("agent.figures", agent.id, |tx, id| Box::pin(agents::figures(tx, *id))).await?;
+    Ok(Json(AgentView::new(agent, figures)))
+}
+
+fn check_name(name: &str) -> Result<(), Problem> {
+    name_problem(name).map_or(Ok(()), |problem| Err(Problem::invalid("name", problem)))
+}
+
+fn check_adapter(adapter: &Value) -> Result<(), Problem> {
+    Adapter::of(adapter).map(|_| ()).map_err(|error| Problem::invalid(&error.field, error.message))
+}
+
+fn check_cap(cap: i64) -> Result<(), Problem> {
+    match (1..=MAX_CONCURRENT_RUNS_MAX).contains(&cap) {
+        true => Ok(()),
+        false => Err(Problem::invalid(
+            "max_concurrent_runs",
+            format!("is {cap}; it must lie between 1 and {MAX_CONCURRENT_RUNS_MAX}"),
+        )),
+    }
+}
+
+fn check_retry(policy: &RetryPolicy) -> Result<(), Problem> {
+    policy.problem().map_or(Ok(()), |(field, message)| Err(Problem::invalid(field, message)))
+}
+
+/// Makes an agent.
+#[utoipa::path(post, path = "/companies/{company}/agents", tag = "agents", params(("company" = String, Path, description = "id or slug")),
+    request_body = NewAgent,
+    responses((status = 201, body = AgentView), (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument)))]
+async fn create(
+    State(api): State<Api>,
+    principal: Principal,
+    PathCompany(company): PathCompany,
+    IdempotencyKey(key): IdempotencyKey,
+    body: Body<NewAgent>,
+) -> Result<(StatusCode, Json<AgentView>), Problem> {
+    principal.require(Permission::Manage)?;
+    let new = body.value;
+    check_name(&new.name)?;
+    check_adapter(&new.adapter)?;
+    let cap = new.max_concurrent_runs.unwrap_or(MAX_CONCURRENT_RUNS_DEFAULT);
+    check_cap(cap)?;
+    let retry = new.retry.unwrap_or_default();
+    check_retry(&retry)?;
+    let now = clock::now();
+    let agent = Agent {
+        id: api.engine.new_id(),
+        company: company.id,
+        name: new.name,
+        title: new.title,
+        adapter: new.adapter,
+        capabilities: new.capabilities,
+        heartbeat: new.heartbeat.unwrap_or_default(),
+        max_concurrent_runs: cap,
+        retry,
+        limits: new.limits.unwrap_or_default(),
+        state: AgentState::Active,
+        state_reason: None,
+        quota_until: None,
+        live_runs: 0,
+        created_at: now,
+        updated_at: now,
+    };
+    let key = request_key(key, &format!("POST /companies/{}/agents", company.id), &body.bytes);
+    let made = api
+        .engine
+        .write("agent.create", (agent, key), |tx, (agent, key)| {
+            Box::pin(async move {
+                if let Some(key) = key {
+                    if let Some(id) = request_keys::find(tx, Some(agent.company), key).await? {
+                        return agents::get(tx, id.parse().unwrap_or(agent.id)).await;
+                    }
+                    request_keys::keep(tx, agent.created_at, Some(agent.company), key, &agent.id.to_string()).await?;
+                }
+                agents::insert(tx, agent).await?;
+                agents::get(tx, agent.id).await
+            })
+        })
+        .await?;
+    Ok((StatusCode::CREATED, view(&api, made).await?))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    limit: Option<i64>,
+    cursor: Option<String>,
+    name: Option<String>,
+}
+
+/// Lists a company's agents, or the one with a name.
+#[utoipa::path(get, path = "/companies/{company}/agents", tag = "agents",
+    params(("company" = String, Path, description = "id or slug"), ("limit" = Option<i64>, Query),
+        ("cursor" = Option<String>, Query), ("name" = Option<String>, Query)),
+    responses((status = 200, body = Page<AgentView>)))]
+async fn list(
+    State(api): State<Api>,
+    principal: Principal,
+    PathCompany(company): PathCompany,
+    Parameters(query): Parameters<ListQuery>,
+) -> Result<Json<Page<AgentView>>, Problem> {
+    principal.require(Permission::Read)?;
+    id_in_option::<kind::Agent>("cursor", query.cursor.as_ref())?;
+    let arguments = (company.id, query.cursor, limit(query.limit)?, query.name);
+    let page = api
+        .engine
+        .db()
+        .read("agent.list", arguments, |tx, (company, cursor, limit, name)| {
+            Box::pin(async move {
+                let page = agents::list(tx, *company, name.clone(), cursor.clone(), *limit).await?;
+                let mut items = Vec::with_capacity(page.items.len());
+                for agent in page.items {
+                    let figures = agents::figures(tx, agent.id).await?;
+                    items.push(AgentView::new(agent, figures));
+                }
+                Ok(Page { items, next_cursor: page.next_cursor })
+            })
+        })
+        .await?;
+    Ok(Json(page))
+}
+
+/// Shows an agent.
+#[utoipa::path(get, path = "/agents/{id}", tag = "agents", params(("id" = String, Path)),
+    responses((status = 200, body = AgentView), (status = 404, body = ProblemDocument)))]
+async fn show(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Agent>,
+) -> Result<Json<AgentView>, Problem> {
+    principal.require(Permission::Read)?;
+    let agent = visible(&api, &principal, id).await?;
+    view(&api, agent).await
+}
+
+/// Changes an agent's configuration; live runs keep what they were started with.
+#[utoipa::path(patch, path = "/agents/{id}", tag = "agents", params(("id" = String, Path)), request_body = AgentPatch,
+    responses((status = 200, body = AgentView), (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument)))]
+async fn change(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Agent>,
+    body: Body<AgentPatch>,
+) -> Result<Json<AgentView>, Problem> {
+    principal.require(Permission::Manage)?;
+    visible(&api, &principal, id).await?;
+    let patch = body.value;
+    patch.name.as_deref().map(check_name).transpose()?;
+    patch.adapter.as_ref().map(check_adapter).transpose()?;
+    patch.max_concurrent_runs.map(check_cap).transpose()?;
+    patch.retry.as_ref().map(check_retry).transpose()?;
+    let change = AgentChange {
+        name: patch.name,
+        title: patch.title,
+        adapter: patch.adapter,
+        capabilities: patch.capabilities,
+        heartbeat: patch.heartbeat,
+        max_concurrent_runs: patch.max_concurrent_runs,
+        retry: patch.retry,
+        limits: patch.limits,
+    };
+    let changed = api
+        .engine
+        .write("agent.change", (clock::now(), id, change), |tx, (now, id, change)| {
+            Box::pin(agents::change(tx, *now, *id, change))
+        })
+        .await?;
+    view(&api, changed).await
+}
+
+/// Terminates an agent and hides it; its runs stay readable.
+#[utoipa::path(delete, path = "/agents/{id}", tag = "agents", params(("id" = String, Path)), responses((status = 204)))]
+async fn delete(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Agent>,
+) -> Result<StatusCode, Problem> {
+    principal.require(Permission::Manage)?;
+    visible(&api, &principal, id).await?;
+    api.engine.delete_agent(id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn set_state(
+    api: &Api,
+    principal: &Principal,
+    id: AgentId,
+    event: AgentEvent,
+    change: StateChange,
+) -> Result<Json<AgentView>, Problem> {
+    principal.require(Permission::Manage)?;
+    visible(api, principal, id).await?;
+    let agent = api.engine.change_agent_state(id, event, change.reason, change.cancel_runs).await?;
+    view(api, agent).await
+}
+
+/// Pauses an agent: nothing new starts; with `cancel_runs` its live runs are stopped and their wakeups put back.
+#[utoipa::path(post, path = "/agents/{id}/pause", tag = "agents", params(("id" = String, Path)), request_body = StateChange,
+    responses((status = 200, body = AgentView), (status = 409, body = ProblemDocument)))]
+async fn pause(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Agent>,
+    body: Body<StateChange>,
+) -> Result<Json<AgentView>, Problem> {
+    set_state(&api, &principal, id, AgentEvent::Pause, body.value).await
+}
+
+/// Lets an agent start again.
+#[utoipa::path(post, path = "/agents/{id}/resume", tag = "agents", params(("id" = String, Path)), request_body = StateChange,
+    responses((status = 200, body = AgentView), (status = 409, body = ProblemDocument)))]
+async fn resume(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Agent>,
+    body: Body<StateChange>,
+) -> Result<Json<AgentView>, Problem> {
+    set_state(&api, &principal, id, AgentEvent::Resume, body.value).await
+}
+
+/// Ends an agent for good: pending wakeups are cancelled, live runs stopped.
+#[utoipa::path(post, path = "/agents/{id}/terminate", tag = "agents", params(("id" = String, Path)), request_body = StateChange,
+    responses((status = 200, body = AgentView)))]
+async fn terminate(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Agent>,
+    body: Body<StateChange>,
+) -> Result<Json<AgentView>, Problem> {
+    set_state(&api, &principal, id, AgentEvent::Terminate, body.value).await
+}
+
+/// Approves an agent that was waiting for it.
+#[utoipa::path(post, path = "/agents/{id}/approve", tag = "agents", params(("id" = String, Path)), request_body = StateChange,
+    responses((status = 200, body = AgentView), (status = 409, body = ProblemDocument)))]
+async fn approve(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Agent>,
+    body: Body<StateChange>,
+) -> Result<Json<AgentView>, Problem> {
+    set_state(&api, &principal, id, AgentEvent::Approve, body.value).await
+}
+
+/// Lists an agent's newest 200 sessions.
+#[utoipa::path(get, path = "/agents/{id}/sessions", tag = "agents", params(("id" = String, Path)),
+    responses((status = 200, body = Whole<SessionView>)))]
+async fn list_sessions(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Agent>,
+) -> Result<Json<Whole<SessionView>>, Problem> {
+    principal.require(Permission::Read)?;
+    visible(&api, &principal, id).await?;
+    let found = api.engine.db().read("session.list", id, |tx, id| Box::pin(sessions::of_agent(tx, *id))).await?;
+    Ok(Json(Whole { items: found.into_iter().map(SessionView::from).collect() }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ResetQuery {
+    /// A task; `none` for the agent's own lane; absent for all.
+    task: Option<String>,
+}
+
+/// Forgets sessions: the next run of the lane starts afresh.
+#[utoipa::path(delete, path = "/agents/{id}/sessions", tag = "agents",
+    params(("id" = String, Path), ("task" = Option<String>, Query, description = "a task, or `none` for the agent's own lane")),
+    responses((status = 204)))]
+async fn reset_sessions(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Agent>,
+    Parameters(query): Parameters<ResetQuery>,
+) -> Result<StatusCode, Problem> {
+    principal.require(Permission::Manage)?;
+    visible(&api, &principal, id).await?;
+    let lane = match query.task.as_deref() {
+        None => None,
+        Some("none") => Some(None),
+        Some(task) => Some(Some(id_in::<kind::Task>("task", task)?)),
+    };
+    api.engine.write("session.reset", (id, lane), |tx, (id, lane)| Box::pin(sessions::reset(tx, *id, *lane))).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

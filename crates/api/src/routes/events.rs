@@ -1,0 +1,62 @@
+//! A company's events: a page of them, or a stream.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use wakeful_domain::id::{EventId, kind};
+use wakeful_store::ops::events::{self, Cursor};
+
+use crate::access::{Permission, Principal};
+use crate::parameters::{Parameters, PathCompany, id_in_option, limit};
+use crate::wire::{EventView, Page};
+use crate::{Api, Problem, sse};
+
+pub fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(list))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    after: Option<String>,
+    limit: Option<i64>,
+}
+
+/// Events behind `after` (from the first by default), oldest first. With `Accept: text/event-stream`
+/// a stream that begins behind `Last-Event-ID` or `after`, or now, and goes on.
+#[utoipa::path(get, path = "/companies/{company}/events", tag = "events",
+    params(("company" = String, Path, description = "id or slug"), ("after" = Option<String>, Query), ("limit" = Option<i64>, Query)),
+    responses((status = 200, body = Page<EventView>)))]
+async fn list(
+    State(api): State<Api>,
+    principal: Principal,
+    PathCompany(company): PathCompany,
+    Parameters(query): Parameters<ListQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    principal.require(Permission::Read)?;
+    let after: Option<EventId> = id_in_option::<kind::Event>("after", query.after.as_ref())?;
+    if sse::is_wanted(&headers) {
+        let cursor = match sse::last_event_id::<EventId>(&headers)?.or(after) {
+            Some(id) => id.into(),
+            None => api.engine.db().read("event.last", company.id, |tx, id| Box::pin(events::last(tx, *id))).await?,
+        };
+        return Ok(sse::company(&api, company.id, cursor));
+    }
+    let limit = limit(query.limit)?;
+    let cursor = after.map(Cursor::from).unwrap_or_default();
+    let found = api
+        .engine
+        .db()
+        .read("event.after", (company.id, cursor, limit), |tx, (company, cursor, limit)| {
+            Box::pin(events::after(tx, *company, *cursor, *limit))
+        })
+        .await?;
+    let is_full = found.len() as i64 == limit;
+    let items: Vec<EventView> = found.into_iter().map(EventView::from).collect();
+    let next_cursor = items.last().filter(|_| is_full).map(|event| event.id.clone());
+    Ok(Json(Page { items, next_cursor }).into_response())
+}

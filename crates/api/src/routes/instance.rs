@@ -1,0 +1,50 @@
+//! The server itself: is it up, is it ready, what does it count.
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+
+use crate::{Api, Problem, metrics};
+
+/// Routes without prefix and token.
+pub fn routes() -> Router<Api> {
+    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).route("/metrics", get(serve_metrics))
+}
+
+/// Up: the process answers.
+async fn healthz() -> Response {
+    Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") })).into_response()
+}
+
+/// Ready: the store answers, what was running has been found again, and nothing drains.
+async fn readyz(State(api): State<Api>) -> Response {
+    let mut missing = Vec::new();
+    if let Err(error) = api.engine.db().read("ready.probe", (), |tx, ()| Box::pin(probe(tx))).await {
+        missing.push(format!("the store does not answer: {error}"));
+    }
+    if !api.engine.has_recovered() {
+        missing.push("live runs are still being found again".into());
+    }
+    if api.engine.host().is_draining {
+        missing.push("the server is draining".into());
+    }
+    let (code, status) = match missing.is_empty() {
+        true => (StatusCode::OK, "ready"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
+    };
+    let answer = json!({ "status": status, "version": env!("CARGO_PKG_VERSION"), "missing": missing });
+    (code, Json(answer)).into_response()
+}
+
+async fn probe(tx: &mut wakeful_store::Tx) -> Result<(), wakeful_store::Refusal> {
+    wakeful_store::ops::meta::get(tx, "probe").await.map(|_| ())
+}
+
+async fn serve_metrics(State(api): State<Api>) -> Result<Response, Problem> {
+    let text = metrics::text(&api).await?;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}

@@ -1,0 +1,159 @@
+//! The log of a run: its bytes by offset, its text, or followed as it grows.
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::PathBuf;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use wakeful_domain::id::kind;
+use wakeful_runner::process::log::{LogStream, RECORD_BYTES_MAX, bytes_of, read_log, tail_log};
+
+use super::runs::visible;
+use crate::access::{Permission, Principal};
+use crate::errors::ProblemDocument;
+use crate::parameters::{Parameters, PathId};
+use crate::{Api, Problem, sse};
+
+/// Bytes in one answer, unless the caller says.
+const LIMIT_DEFAULT: u64 = 256 * 1024;
+/// Bytes in one answer at most.
+const LIMIT_MAX: u64 = 8 * 1024 * 1024;
+/// Lines of a tail at most.
+const TAIL_MAX: usize = 10_000;
+/// Text in one answer at most; the end is kept.
+const TEXT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+pub fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(bytes)).routes(routes!(text))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BytesQuery {
+    offset: Option<u64>,
+    limit: Option<u64>,
+}
+
+/// Whole records (NDJSON) from `offset` on. With `Accept: text/event-stream` the log is followed:
+/// each event is a record, its id the offset behind it, and `end` comes when the run is over.
+#[utoipa::path(get, path = "/runs/{id}/log", tag = "runs",
+    params(("id" = String, Path), ("offset" = Option<u64>, Query), ("limit" = Option<u64>, Query)),
+    responses((status = 200, content_type = "application/x-ndjson", body = String,
+        headers(("Wakeful-Next-Offset" = String), ("Wakeful-Log-Complete" = String)))))]
+async fn bytes(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Run>,
+    Parameters(query): Parameters<BytesQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    principal.require(Permission::Read)?;
+    let run = visible(&api, &principal, id).await?;
+    let offset = query.offset.unwrap_or(0);
+    if sse::is_wanted(&headers) {
+        let offset = sse::last_event_id(&headers)?.unwrap_or(offset);
+        return Ok(sse::log(&api, run.id, offset));
+    }
+    let limit = query.limit.unwrap_or(LIMIT_DEFAULT);
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        return Err(Problem::invalid("limit", format!("is {limit}; it must lie between 1 and {LIMIT_MAX} bytes")));
+    }
+    let dir = api.engine.run_dir(id);
+    let is_over = !run.status.is_live();
+    let read = tokio::task::spawn_blocking(move || whole_records(dir, offset, limit)).await;
+    let (bytes, length) = read.map_err(io::Error::other).flatten().map_err(unreadable)?;
+    let next = offset + bytes.len() as u64;
+    let is_complete = is_over && next >= length;
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")),
+        (HeaderName::from_static("wakeful-next-offset"), HeaderValue::from(next)),
+        (
+            HeaderName::from_static("wakeful-log-complete"),
+            HeaderValue::from_static(if is_complete { "true" } else { "false" }),
+        ),
+    ];
+    Ok((headers, Bytes::from(bytes)).into_response())
+}
+
+fn unreadable(error: io::Error) -> Problem {
+    let detail = format!("the log of the run cannot be read: {error}");
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "log_unreadable", detail)
+}
+
+/// The whole records from `offset` on, about `limit` bytes of them, at least one if there is one;
+/// and how long the file is.
+pub fn whole_records(dir: PathBuf, offset: u64, limit: u64) -> io::Result<(Vec<u8>, u64)> {
+    let mut file = match std::fs::File::open(dir.join(wakeful_runner::process::record::LOG_FILE)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
+        Err(error) => return Err(error),
+    };
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(offset))?;
+    let mut bytes = Vec::new();
+    file.take(limit.max(RECORD_BYTES_MAX as u64)).read_to_end(&mut bytes)?;
+    let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    bytes.truncate(end);
+    Ok((bytes, length))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TextQuery {
+    /// `stdout` or `stderr`; both by default.
+    stream: Option<TextStream>,
+    /// Only the last lines.
+    tail: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum TextStream {
+    Stdout,
+    Stderr,
+}
+
+/// The text of the log alone, as the agent wrote it.
+#[utoipa::path(get, path = "/runs/{id}/log/text", tag = "runs",
+    params(("id" = String, Path), ("stream" = Option<String>, Query), ("tail" = Option<usize>, Query)),
+    responses((status = 200, content_type = "text/plain", body = String), (status = 422, body = ProblemDocument)))]
+async fn text(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Run>,
+    Parameters(query): Parameters<TextQuery>,
+) -> Result<Response, Problem> {
+    principal.require(Permission::Read)?;
+    visible(&api, &principal, id).await?;
+    let dir = api.engine.run_dir(id);
+    let records = match query.tail {
+        Some(lines) if lines > TAIL_MAX => {
+            return Err(Problem::invalid("tail", format!("is {lines}; at most {TAIL_MAX} lines are given")));
+        }
+        Some(lines) => tail_log(&dir, lines).await.map_err(unreadable)?.records,
+        None => {
+            let mut records = Vec::new();
+            let (mut offset, mut bytes) = (0, 0);
+            loop {
+                let chunk = read_log(&dir, offset, 1024 * 1024).await.map_err(unreadable)?;
+                if chunk.offset_next == offset || bytes > TEXT_BYTES_MAX {
+                    break records;
+                }
+                bytes += usize::try_from(chunk.offset_next - offset).unwrap_or(usize::MAX);
+                offset = chunk.offset_next;
+                records.extend(chunk.records);
+            }
+        }
+    };
+    let text = match query.stream {
+        Some(TextStream::Stdout) => bytes_of(&records, LogStream::Stdout),
+        Some(TextStream::Stderr) => bytes_of(&records, LogStream::Stderr),
+        // In the order in which it was read.
+        None => records.iter().flat_map(|record| bytes_of(std::slice::from_ref(record), record.stream)).collect(),
+    };
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
+}

@@ -1,0 +1,59 @@
+//! One file a resource; here they are put together, with what holds for all.
+
+mod agents;
+mod companies;
+mod events;
+mod instance;
+mod logs;
+mod me;
+mod run_calls;
+mod runs;
+mod tasks;
+mod wake;
+mod wakeups;
+mod why;
+
+pub use logs::whole_records;
+
+use axum::Router;
+use axum::http::{Method, StatusCode, Uri};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{Api, Problem, openapi};
+
+/// The documented routes below `/api/v1`.
+pub fn documented() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .merge(companies::routes())
+        .merge(agents::routes())
+        .merge(tasks::routes())
+        .merge(wake::routes())
+        .merge(wakeups::routes())
+        .merge(runs::routes())
+        .merge(logs::routes())
+        .merge(run_calls::routes())
+        .merge(events::routes())
+        .merge(why::routes())
+        .merge(me::routes())
+}
+
+/// All routes, with their errors.
+pub fn router(api: Api) -> Router {
+    let (routes, _) = OpenApiRouter::new().nest("/api/v1", documented()).split_for_parts();
+    routes
+        .merge(instance::routes())
+        .route("/api/v1/openapi.json", axum::routing::get(openapi::serve))
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(unknown_method)
+        .with_state(api)
+}
+
+async fn unknown_route(uri: Uri) -> Problem {
+    let detail = format!("there is no route {}; /api/v1/openapi.json lists them", uri.path());
+    Problem::new(StatusCode::NOT_FOUND, "unknown_route", detail)
+}
+
+async fn unknown_method(method: Method, uri: Uri) -> Problem {
+    let detail = format!("{} does not take {method}; /api/v1/openapi.json lists what it takes", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+}

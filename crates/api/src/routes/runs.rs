@@ -1,0 +1,146 @@
+//! Runs: listed, shown, cancelled, their events.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use wakeful_domain::id::{RunId, kind};
+use wakeful_domain::run::{Run, RunStatus};
+use wakeful_store::ops::{run_events, runs, wakeups};
+
+use crate::access::{Permission, Principal};
+use crate::body::Body;
+use crate::errors::ProblemDocument;
+use crate::parameters::{Parameters, PathCompany, PathId, id_in, id_in_option, limit};
+use crate::wire::{CancelRequest, Page, RunEventView, RunView, Whole};
+use crate::{Api, Problem};
+
+/// Events in one answer.
+const EVENTS_PAGE: i64 = 200;
+
+pub fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show)).routes(routes!(cancel)).routes(routes!(events))
+}
+
+/// The run, if the caller may see it.
+pub async fn visible(api: &Api, principal: &Principal, id: RunId) -> Result<Run, Problem> {
+    let run = api.engine.db().read("run.get", id, |tx, id| Box::pin(runs::get(tx, *id))).await?;
+    match principal.sees(run.company) {
+        true => Ok(run),
+        false => Err(Problem::not_found("run", &id.to_string())),
+    }
+}
+
+/// A run as the contract shows it.
+pub async fn view(api: &Api, run: Run) -> Result<Json<RunView>, Problem> {
+    let batch = api
+        .engine
+        .db()
+        .read("run.batch", run.id, |tx, id| Box::pin(async move { Ok(wakeups::of_run(tx, *id).await?) }))
+        .await?;
+    Ok(Json(RunView::new(run, batch)))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    limit: Option<i64>,
+    cursor: Option<String>,
+    status: Option<RunStatus>,
+    agent: Option<String>,
+    task: Option<String>,
+}
+
+/// Lists a company's runs.
+#[utoipa::path(get, path = "/companies/{company}/runs", tag = "runs",
+    params(("company" = String, Path, description = "id or slug"), ("limit" = Option<i64>, Query), ("cursor" = Option<String>, Query),
+        ("status" = Option<String>, Query), ("agent" = Option<String>, Query), ("task" = Option<String>, Query)),
+    responses((status = 200, body = Page<RunView>)))]
+async fn list(
+    State(api): State<Api>,
+    principal: Principal,
+    PathCompany(company): PathCompany,
+    Parameters(query): Parameters<ListQuery>,
+) -> Result<Json<Page<RunView>>, Problem> {
+    principal.require(Permission::Read)?;
+    id_in_option::<kind::Run>("cursor", query.cursor.as_ref())?;
+    let task = query.task.as_deref().map(|task| id_in::<kind::Task>("task", task)).transpose()?;
+    let filter = runs::RunFilter {
+        company: Some(company.id),
+        status: query.status,
+        agent: id_in_option("agent", query.agent.as_ref())?,
+        task: task.map(|task| task.to_string()),
+    };
+    let page = api
+        .engine
+        .db()
+        .read("run.list", (filter, query.cursor, limit(query.limit)?), |tx, (filter, cursor, limit)| {
+            Box::pin(async move {
+                let page = runs::list(tx, filter, cursor.clone(), *limit).await?;
+                let mut items = Vec::with_capacity(page.items.len());
+                for run in page.items {
+                    let batch = wakeups::of_run(tx, run.id).await?;
+                    items.push(RunView::new(run, batch));
+                }
+                Ok(Page { items, next_cursor: page.next_cursor })
+            })
+        })
+        .await?;
+    Ok(Json(page))
+}
+
+/// Shows a run with its batch.
+#[utoipa::path(get, path = "/runs/{id}", tag = "runs", params(("id" = String, Path)),
+    responses((status = 200, body = RunView), (status = 404, body = ProblemDocument)))]
+async fn show(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Run>,
+) -> Result<Json<RunView>, Problem> {
+    principal.require(Permission::Read)?;
+    let run = visible(&api, &principal, id).await?;
+    view(&api, run).await
+}
+
+/// Stops a run: the request is durable at once, the run is over when its whole process tree is gone.
+#[utoipa::path(post, path = "/runs/{id}/cancel", tag = "runs", params(("id" = String, Path)), request_body = CancelRequest,
+    responses((status = 202, body = RunView), (status = 409, body = ProblemDocument)))]
+async fn cancel(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Run>,
+    body: Body<CancelRequest>,
+) -> Result<(StatusCode, Json<RunView>), Problem> {
+    principal.require(Permission::Manage)?;
+    visible(&api, &principal, id).await?;
+    let reason = body.value.reason.unwrap_or_else(|| format!("cancelled by {}", principal.actor().id));
+    let run = api.engine.stop_run(id, &reason).await?;
+    Ok((StatusCode::ACCEPTED, view(&api, run).await?))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventsQuery {
+    after: Option<i64>,
+}
+
+/// Lists a run's events behind `after`, ascending, 200 at a time.
+#[utoipa::path(get, path = "/runs/{id}/events", tag = "runs", params(("id" = String, Path), ("after" = Option<i64>, Query)),
+    responses((status = 200, body = Whole<RunEventView>)))]
+async fn events(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Run>,
+    Parameters(query): Parameters<EventsQuery>,
+) -> Result<Json<Whole<RunEventView>>, Problem> {
+    principal.require(Permission::Read)?;
+    visible(&api, &principal, id).await?;
+    let arguments = (id, query.after.unwrap_or(0));
+    let found = api
+        .engine
+        .db()
+        .read("run.events", arguments, |tx, (id, after)| Box::pin(run_events::after(tx, *id, *after, EVENTS_PAGE)))
+        .await?;
+    Ok(Json(Whole { items: found.into_iter().map(RunEventView::from).collect() }))
+}

@@ -1,0 +1,148 @@
+//! Wakeups: listed, shown, cancelled, retried.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use wakeful_domain::id::{WakeupId, kind};
+use wakeful_domain::waiting::{Waiting, why_waiting};
+use wakeful_domain::wakeup::{Wakeup, WakeupStatus};
+use wakeful_engine::clock;
+use wakeful_store::ops::{standing, wakeups};
+
+use crate::access::{Permission, Principal};
+use crate::errors::ProblemDocument;
+use crate::parameters::{Parameters, PathCompany, PathId, id_in, id_in_option, limit};
+use crate::wire::{Page, WakeupView};
+use crate::{Api, Problem};
+
+pub fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show)).routes(routes!(cancel)).routes(routes!(retry))
+}
+
+/// The wakeup, if the caller may see it.
+pub async fn visible(api: &Api, principal: &Principal, id: WakeupId) -> Result<Wakeup, Problem> {
+    let wakeup = api.engine.db().read("wakeup.get", id, |tx, id| Box::pin(wakeups::get(tx, *id))).await?;
+    match principal.sees(wakeup.company) {
+        true => Ok(wakeup),
+        false => Err(Problem::not_found("wakeup", &id.to_string())),
+    }
+}
+
+/// Why a wakeup waits, if it does.
+pub async fn waiting_of(api: &Api, wakeup: Wakeup) -> Result<Option<Waiting>, Problem> {
+    if wakeup.status != WakeupStatus::Pending {
+        return Ok(None);
+    }
+    let standing = api
+        .engine
+        .db()
+        .read("wakeup.standing", wakeup, |tx, wakeup| Box::pin(standing::of(tx, wakeup.clone())))
+        .await?;
+    Ok(Some(why_waiting(&standing, api.engine.host(), clock::now())))
+}
+
+async fn view(api: &Api, wakeup: Wakeup) -> Result<Json<WakeupView>, Problem> {
+    let waiting = waiting_of(api, wakeup.clone()).await?;
+    Ok(Json(WakeupView::new(wakeup, waiting)))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    limit: Option<i64>,
+    cursor: Option<String>,
+    status: Option<WakeupStatus>,
+    agent: Option<String>,
+    task: Option<String>,
+    source: Option<String>,
+}
+
+/// Lists a company's wakeups.
+#[utoipa::path(get, path = "/companies/{company}/wakeups", tag = "wakeups",
+    params(("company" = String, Path, description = "id or slug"), ("limit" = Option<i64>, Query), ("cursor" = Option<String>, Query),
+        ("status" = Option<String>, Query), ("agent" = Option<String>, Query), ("task" = Option<String>, Query),
+        ("source" = Option<String>, Query)),
+    responses((status = 200, body = Page<WakeupView>)))]
+async fn list(
+    State(api): State<Api>,
+    principal: Principal,
+    PathCompany(company): PathCompany,
+    Parameters(query): Parameters<ListQuery>,
+) -> Result<Json<Page<WakeupView>>, Problem> {
+    principal.require(Permission::Read)?;
+    id_in_option::<kind::Wakeup>("cursor", query.cursor.as_ref())?;
+    if let Some(source) = &query.source {
+        source.parse::<wakeful_domain::wakeup::Source>().map_err(|message| Problem::invalid("source", message))?;
+    }
+    let task = query.task.as_deref().map(|task| id_in::<kind::Task>("task", task)).transpose()?;
+    let filter = wakeups::WakeupFilter {
+        company: Some(company.id),
+        status: query.status,
+        agent: id_in_option("agent", query.agent.as_ref())?,
+        task: task.map(|task| task.to_string()),
+        source: query.source,
+    };
+    let (host, now) = (api.engine.host(), clock::now());
+    let arguments = (filter, query.cursor, limit(query.limit)?, host, now);
+    let page = api
+        .engine
+        .db()
+        .read("wakeup.list", arguments, |tx, (filter, cursor, limit, host, now)| {
+            Box::pin(async move {
+                let page = wakeups::list(tx, filter, cursor.clone(), *limit).await?;
+                let mut items = Vec::with_capacity(page.items.len());
+                for wakeup in page.items {
+                    let waiting = match wakeup.status {
+                        WakeupStatus::Pending => {
+                            Some(why_waiting(&standing::of(tx, wakeup.clone()).await?, *host, *now))
+                        }
+                        _ => None,
+                    };
+                    items.push(WakeupView::new(wakeup, waiting));
+                }
+                Ok(Page { items, next_cursor: page.next_cursor })
+            })
+        })
+        .await?;
+    Ok(Json(page))
+}
+
+/// Shows a wakeup; while it is pending, with the reason why it waits.
+#[utoipa::path(get, path = "/wakeups/{id}", tag = "wakeups", params(("id" = String, Path)),
+    responses((status = 200, body = WakeupView), (status = 404, body = ProblemDocument)))]
+async fn show(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Wakeup>,
+) -> Result<Json<WakeupView>, Problem> {
+    principal.require(Permission::Read)?;
+    let wakeup = visible(&api, &principal, id).await?;
+    view(&api, wakeup).await
+}
+
+/// Cancels a pending wakeup.
+#[utoipa::path(post, path = "/wakeups/{id}/cancel", tag = "wakeups", params(("id" = String, Path)),
+    responses((status = 200, body = WakeupView), (status = 409, body = ProblemDocument)))]
+async fn cancel(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Wakeup>,
+) -> Result<Json<WakeupView>, Problem> {
+    principal.require(Permission::Manage)?;
+    visible(&api, &principal, id).await?;
+    view(&api, api.engine.cancel_wakeup(id).await?).await
+}
+
+/// Brings a failed wakeup back, with all its attempts before it.
+#[utoipa::path(post, path = "/wakeups/{id}/retry", tag = "wakeups", params(("id" = String, Path)),
+    responses((status = 200, body = WakeupView), (status = 409, body = ProblemDocument)))]
+async fn retry(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Wakeup>,
+) -> Result<Json<WakeupView>, Problem> {
+    principal.require(Permission::Manage)?;
+    visible(&api, &principal, id).await?;
+    view(&api, api.engine.retry_wakeup(id).await?).await
+}

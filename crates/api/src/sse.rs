@@ -1,0 +1,150 @@
+//! Server-sent events: a company's events and a run's log, resumed exactly behind the last id
+//! that the client has seen. New rows are read from the store; the hint only says when to look.
+
+use std::convert::Infallible;
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::http::{HeaderMap, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, Stream, StreamExt};
+use wakeful_domain::id::{CompanyId, RunId};
+use wakeful_store::ops::events::{self, Cursor};
+use wakeful_store::ops::runs;
+
+use crate::routes::whole_records;
+use crate::wire::EventView;
+use crate::{Api, Problem};
+
+/// A comment is sent this often, so that dead connections are noticed.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Another node may have written without a hint to us.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Rows read at a time.
+const PAGE: i64 = 200;
+/// Bytes of log read at a time.
+const LOG_BYTES: u64 = 256 * 1024;
+
+/// Whether the client asks for a stream.
+pub fn is_wanted(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    accept.split(',').any(|kind| kind.trim().starts_with("text/event-stream"))
+}
+
+/// The `Last-Event-ID` header, if there is one.
+pub fn last_event_id<T: FromStr>(headers: &HeaderMap) -> Result<Option<T>, Problem> {
+    let Some(value) = headers.get("last-event-id") else { return Ok(None) };
+    let parsed = value.to_str().ok().and_then(|text| text.parse().ok());
+    parsed.map(Some).ok_or_else(|| Problem::invalid("Last-Event-ID", "is not an id that this stream gave"))
+}
+
+fn respond<S>(stream: S) -> Response
+where
+    S: Stream<Item = Result<Event, Infallible>> + Send + 'static,
+{
+    Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+}
+
+/// The events of a company behind `cursor`, for as long as the client listens.
+pub fn company(api: &Api, company: CompanyId, cursor: Cursor) -> Response {
+    let hints = api.engine.event_watch();
+    let pages = stream::unfold((api.clone(), cursor, hints), move |(api, cursor, mut hints)| async move {
+        loop {
+            // Armed before the look: what is written in between is a new hint.
+            hints.borrow_and_update();
+            let read = api
+                .engine
+                .db()
+                .read("event.after", (company, cursor), |tx, (company, cursor)| {
+                    Box::pin(events::after(tx, *company, *cursor, PAGE))
+                })
+                .await;
+            match read {
+                Ok(page) if !page.is_empty() => {
+                    let last = page.last().map_or(cursor, |event| event.id.into());
+                    return Some((stream::iter(page.into_iter().map(|event| Ok(show(event)))), (api, last, hints)));
+                }
+                Ok(_) => {}
+                // The client comes again with the last id it has seen.
+                Err(_) => return None,
+            }
+            tokio::select! {
+                () = api.engine.stopping() => return None,
+                changed = hints.changed() => if changed.is_err() { return None },
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+    });
+    respond(pages.flatten())
+}
+
+fn show(event: events::Event) -> Event {
+    let id = event.id.to_string();
+    let kind = event.kind.clone();
+    let shown = EventView::from(event);
+    let data = serde_json::to_string(&shown).unwrap_or_default();
+    Event::default().id(id).event(kind).data(data)
+}
+
+/// The log of a run behind `offset`, until the run is over.
+pub fn log(api: &Api, run: RunId, offset: u64) -> Response {
+    let watch = api.engine.log_watch(run);
+    let chunks = stream::unfold(Some((api.clone(), offset, watch)), move |state| async move {
+        let (api, offset, mut watch) = state?;
+        loop {
+            if let Some(watch) = &mut watch {
+                watch.borrow_and_update();
+            }
+            // Asked first: a run that is over adds nothing to what is read below.
+            let is_over = match api.engine.db().read("run.get", run, |tx, run| Box::pin(runs::get(tx, *run))).await {
+                Ok(run) => !run.status.is_live(),
+                Err(_) => return None,
+            };
+            let dir = api.engine.run_dir(run);
+            let read = tokio::task::spawn_blocking(move || whole_records(dir, offset, LOG_BYTES)).await;
+            let Ok(Ok((bytes, _))) = read else { return None };
+            if !bytes.is_empty() {
+                let next = offset + bytes.len() as u64;
+                return Some((stream::iter(records(&bytes, offset)), Some((api, next, watch))));
+            }
+            if is_over {
+                let end = Event::default().event("end").id(offset.to_string()).data("{}");
+                return Some((stream::iter(vec![Ok(end)]), None));
+            }
+            wait(&api, watch.as_mut()).await?;
+        }
+    });
+    respond(chunks.flatten())
+}
+
+/// Waits for more; `None` when the server stops.
+async fn wait(api: &Api, watch: Option<&mut wakeful_engine::LogWatch>) -> Option<()> {
+    let grown = async {
+        match watch {
+            // The task that follows the run is gone: the next look finds the run over.
+            Some(watch) => match watch.changed().await {
+                Ok(()) => {}
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            },
+            None => tokio::time::sleep(Duration::from_millis(500)).await,
+        }
+    };
+    tokio::select! {
+        () = api.engine.stopping() => None,
+        () = grown => Some(()),
+        () = tokio::time::sleep(LOOK_EVERY) => Some(()),
+    }
+}
+
+fn records(bytes: &[u8], offset: u64) -> Vec<Result<Event, Infallible>> {
+    let mut end = offset;
+    bytes
+        .split_inclusive(|byte| *byte == b'\n')
+        .map(|line| {
+            end += line.len() as u64;
+            let text = String::from_utf8_lossy(line);
+            Ok(Event::default().event("log").id(end.to_string()).data(text.trim_end()))
+        })
+        .collect()
+}

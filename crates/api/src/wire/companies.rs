@@ -1,0 +1,106 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use wakeful_domain::company::Company;
+use wakeful_domain::time::Timestamp;
+use wakeful_domain::waiting::{Host, Standing, why_waiting};
+use wakeful_store::ops::stats::Stats;
+
+/// A company to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewCompany {
+    pub slug: String,
+    pub name: String,
+    /// Live runs of all its agents together; 5 by default.
+    pub max_concurrent_runs: Option<i64>,
+    /// IANA name; UTC by default.
+    pub time_zone: Option<String>,
+}
+
+/// Changes to a company.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CompanyPatch {
+    pub name: Option<String>,
+    pub max_concurrent_runs: Option<i64>,
+    pub time_zone: Option<String>,
+}
+
+/// A pause, a resumption, a termination.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StateChange {
+    pub reason: Option<String>,
+    /// Whether live runs are stopped too.
+    #[serde(default)]
+    pub cancel_runs: bool,
+}
+
+/// A company.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CompanyView {
+    pub id: String,
+    pub slug: String,
+    pub name: String,
+    pub time_zone: String,
+    pub max_concurrent_runs: i64,
+    /// `active` or `paused`.
+    pub state: String,
+    pub state_reason: Option<String>,
+    pub live_runs: i64,
+    pub created_at: String,
+    pub updated_at: String,
+}
+
+impl From<Company> for CompanyView {
+    fn from(company: Company) -> Self {
+        CompanyView {
+            id: company.id.to_string(),
+            slug: company.slug,
+            name: company.name,
+            time_zone: company.time_zone,
+            max_concurrent_runs: company.max_concurrent_runs,
+            state: match company.state {
+                wakeful_domain::company::CompanyState::Active => "active".into(),
+                wakeful_domain::company::CompanyState::Paused => "paused".into(),
+            },
+            state_reason: company.state_reason,
+            live_runs: company.live_runs,
+            created_at: company.created_at.to_string(),
+            updated_at: company.updated_at.to_string(),
+        }
+    }
+}
+
+/// Counts of a company.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StatsView {
+    /// Wakeups by status.
+    pub wakeups: BTreeMap<String, i64>,
+    /// Pending wakeups by the reason why they wait.
+    pub waiting: BTreeMap<String, i64>,
+    pub oldest_pending_at: Option<String>,
+    /// Runs by status.
+    pub runs: BTreeMap<String, i64>,
+}
+
+impl StatsView {
+    /// The counts, with the reason of each lane's best wakeup taken for all of the lane.
+    pub fn new(stats: Stats, pending: Vec<(Standing, i64)>, host: Host, now: Timestamp) -> StatsView {
+        let mut waiting = BTreeMap::new();
+        for (standing, count) in pending {
+            let reason = why_waiting(&standing, host, now).reason;
+            if let Ok(serde_json::Value::String(name)) = serde_json::to_value(reason) {
+                *waiting.entry(name).or_insert(0) += count;
+            }
+        }
+        StatsView {
+            wakeups: stats.wakeups.into_iter().collect(),
+            waiting,
+            oldest_pending_at: stats.oldest_pending_at.map(|at| at.to_string()),
+            runs: stats.runs.into_iter().collect(),
+        }
+    }
+}

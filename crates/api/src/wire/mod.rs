@@ -1,0 +1,64 @@
+//! Types of requests and answers only: what stands in the contract, field by field.
+//! Ids and times are text here, as they are in JSON.
+
+mod agents;
+mod companies;
+mod runs;
+mod tasks;
+mod wakeups;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+use wakeful_store::ops::{events, filter};
+
+pub use agents::*;
+pub use companies::*;
+pub use runs::*;
+pub use tasks::*;
+pub use wakeups::*;
+
+/// A page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// Where to go on; null at the end.
+    pub next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// A page of rows, each as the contract shows it.
+    pub fn of<R>(page: filter::Page<R>, show: impl FnMut(R) -> T) -> Page<T> {
+        Page { items: page.items.into_iter().map(show).collect(), next_cursor: page.next_cursor }
+    }
+}
+
+/// A list that is given whole.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Whole<T> {
+    pub items: Vec<T>,
+}
+
+/// Something that happened in a company.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct EventView {
+    pub id: String,
+    pub at: String,
+    pub company: String,
+    pub r#type: String,
+    /// The id of what it is about.
+    pub subject: String,
+    pub data: serde_json::Value,
+}
+
+impl From<events::Event> for EventView {
+    fn from(event: events::Event) -> Self {
+        EventView {
+            id: event.id.to_string(),
+            at: event.at.to_string(),
+            company: event.company.to_string(),
+            r#type: event.kind,
+            subject: event.subject,
+            data: event.data,
+        }
+    }
+}
