@@ -1,1 +1,66 @@
-fn main() {}
+//! The `wakeful` command: the server, and every verb that talks to one.
+//!
+//! `wakeful shim` is taken before anything else: it owns one run's processes, must be small and
+//! quick, and never sees the argument parser or an async runtime.
+
+mod arguments;
+mod client;
+mod commands;
+mod data_dir;
+mod demo;
+mod environment;
+mod event_stream;
+mod failure;
+mod output;
+mod server;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::arguments::{Arguments, Command};
+use crate::commands::Session;
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    if environment::is_shim() {
+        return wakeful_runner::process::shim::main();
+    }
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::report(&failure);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("the async runtime could not be started: {error}")))?;
+    runtime.block_on(dispatch(arguments))
+}
+
+async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
+    let global = arguments.global;
+    let session = || Session::new(&global);
+    match arguments.command {
+        Command::Up(up) => server::up(&global, &up).await,
+        Command::Demo(demo) => demo::run(&demo).await,
+        Command::Completions { shell } => commands::completions(shell),
+        Command::Doctor => commands::doctor::run(&global).await,
+        Command::Wake(wake) => commands::wake::run(&session()?, &wake).await,
+        Command::Agent(verb) => commands::agent::run(&session()?, &verb).await,
+        Command::Task(verb) => commands::task::run(&session()?, &verb).await,
+        Command::Run(verb) => commands::run::run(&session()?, &verb).await,
+        Command::Wakeup(verb) => commands::wakeup::run(&session()?, &verb).await,
+        Command::Why { id } => commands::why::run(&session()?, &id).await,
+        Command::Events(events) => commands::events::run(&session()?, &events).await,
+        Command::Inbox(inbox) => commands::inside::inbox(&session()?, &inbox).await,
+        Command::Checkpoint { note } => commands::inside::checkpoint(&session()?, note.as_deref()).await,
+        Command::Done(done) => commands::inside::done(&session()?, &done).await,
+    }
+}

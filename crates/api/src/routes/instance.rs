@@ -7,11 +7,15 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
 
+use wakeful_store::ops::invariants;
+
+use crate::access::{Permission, Principal};
 use crate::{Api, Problem, metrics};
 
-/// Routes without prefix and token.
+/// Routes of the server itself.
 pub fn routes() -> Router<Api> {
     Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).route("/metrics", get(serve_metrics))
+        .route("/api/v1/invariants", get(check_invariants))
 }
 
 /// Up: the process answers.
@@ -47,4 +51,22 @@ async fn serve_metrics(State(api): State<Api>) -> Result<Response, Problem> {
     let text = metrics::text(&api).await?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+/// Checks the invariants on the live store.
+async fn check_invariants(State(api): State<Api>, principal: Principal) -> Result<Response, Problem> {
+    principal.require(Permission::Instance)?;
+    let violations = api.engine.db().read("invariants.check", (), |tx, ()| Box::pin(invariants::check(tx))).await?;
+    let names: Vec<&str> = wakeful_domain::invariant::ALL.iter().map(|invariant| invariant.name).collect();
+    let broken: Vec<_> = violations
+        .into_iter()
+        .map(|violation| {
+            json!({
+                "name": violation.invariant.name,
+                "statement": violation.invariant.statement,
+                "subject": violation.subject,
+            })
+        })
+        .collect();
+    Ok(Json(json!({ "checked": names, "violations": broken })).into_response())
 }

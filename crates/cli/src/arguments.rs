@@ -1,0 +1,299 @@
+//! The command line, described once: parsing, help and completions come from here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Wakes, runs and watches AI agents.
+#[derive(Debug, Parser)]
+#[command(name = "wakeful", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that stand before or after the subcommand.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Global {
+    /// Directory of the store, logs and tokens [default: WAKEFUL_DATA_DIR, or the XDG state directory]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// URL of the server [default: WAKEFUL_URL, or the server of the data directory]
+    #[arg(long, global = true, value_name = "URL")]
+    pub server: Option<String>,
+    /// File that holds the token [default: WAKEFUL_TOKEN, or admin.token of the data directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Company, by id or slug [default: WAKEFUL_COMPANY, or `default`]
+    #[arg(long, global = true, value_name = "COMPANY")]
+    pub company: Option<String>,
+    /// Print data as JSON: one document, or one a line for streams
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Never use colours
+    #[arg(long, global = true)]
+    pub no_color: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server in the foreground
+    Up(UpArguments),
+    /// See the main job done, crash included, in a temporary directory
+    Demo(DemoArguments),
+    /// Wake an agent
+    Wake(WakeArguments),
+    /// Add, list, show, pause, resume or remove agents
+    #[command(subcommand)]
+    Agent(AgentVerb),
+    /// Add, list, show or change tasks
+    #[command(subcommand)]
+    Task(TaskVerb),
+    /// List, show, follow or cancel runs
+    #[command(subcommand)]
+    Run(RunVerb),
+    /// List, show, cancel or retry wakeups
+    #[command(subcommand)]
+    Wakeup(WakeupVerb),
+    /// Explain a wakeup, run, agent or task
+    Why {
+        /// Its id, or the name of an agent
+        id: String,
+    },
+    /// Show what happened, and what happens
+    Events(EventsArguments),
+    /// Inside a run: show what came meanwhile, and take it over
+    Inbox(InboxArguments),
+    /// Inside a run: note something down for the next run of this lane, or show what is noted
+    Checkpoint {
+        /// JSON of at most 256 KiB; `-` reads it from standard input; absent: show what is noted
+        note: Option<String>,
+    },
+    /// Inside a run: report the outcome; the run ends when the process does
+    Done(DoneArguments),
+    /// Check the machine, the data directory and the store
+    Doctor,
+    /// Print a completion script
+    Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct UpArguments {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:7777", value_name = "ADDRESS")]
+    pub listen: String,
+    /// postgres://… instead of the embedded SQLite
+    #[arg(long, value_name = "URL")]
+    pub database: Option<String>,
+    /// Live runs on this host [default: one per 512 MiB of memory, 4 to 64]
+    #[arg(long, value_name = "N")]
+    pub max_live_runs: Option<usize>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct DemoArguments {
+    /// Leave the server up, and say how to use it
+    #[arg(long)]
+    pub keep: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct WakeArguments {
+    /// Name or id of the agent
+    pub agent: String,
+    /// Why it is woken: the agent reads it
+    #[arg(short = 'm', long = "message", value_name = "TEXT")]
+    pub message: Option<String>,
+    /// Task to work on
+    #[arg(long, value_name = "ID")]
+    pub task: Option<String>,
+    /// 0 to 100; higher goes first
+    #[arg(long, value_name = "N")]
+    pub priority: Option<i64>,
+    /// Wake it after a while: 90s, 5m, 2h30m
+    #[arg(long = "in", value_name = "DURATION", conflicts_with = "at")]
+    pub after: Option<String>,
+    /// Wake it at a time, as in 2026-11-21T09:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// Idempotency key: the same key wakes only once
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
+    /// JSON object handed to the agent
+    #[arg(long, value_name = "JSON")]
+    pub payload: Option<String>,
+    /// Wait for the run, show its log, and exit with its outcome
+    #[arg(long)]
+    pub wait: bool,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum AgentVerb {
+    /// Add an agent
+    Add(Box<AgentAddArguments>),
+    /// List agents
+    Ls,
+    /// Show an agent
+    Show { agent: String },
+    /// Start nothing new for an agent
+    Pause {
+        agent: String,
+        /// Why; shown by `why`
+        #[arg(long)]
+        reason: Option<String>,
+        /// Stop its live runs too; their wakeups wait
+        #[arg(long)]
+        now: bool,
+    },
+    /// Let an agent start again
+    Resume { agent: String },
+    /// Terminate an agent and hide it
+    Rm { agent: String },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct AgentAddArguments {
+    /// Its name: letters, digits, - _ .
+    pub name: String,
+    /// How it is started: process, claude or codex
+    #[arg(long, default_value = "process", value_name = "ADAPTER")]
+    pub adapter: String,
+    /// What it is, as people call it
+    #[arg(long)]
+    pub title: Option<String>,
+    /// Model of a claude or codex agent
+    #[arg(long)]
+    pub model: Option<String>,
+    /// Directory it works in [default: a directory of its own]
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<PathBuf>,
+    /// What a claude or codex agent is told first
+    #[arg(long)]
+    pub prompt: Option<String>,
+    /// Variable for its runs, NAME=VALUE; may be repeated
+    #[arg(long = "env", value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// More of the adapter's configuration, as a JSON object
+    #[arg(long, value_name = "JSON")]
+    pub config: Option<String>,
+    /// Live runs at once, 1 to 50
+    #[arg(long, value_name = "N")]
+    pub max_concurrent_runs: Option<i64>,
+    /// Stop a run after this: 90s, 5m, 2h30m
+    #[arg(long, value_name = "DURATION")]
+    pub max_duration: Option<String>,
+    /// Pauses before retries, as in 2m,10m,30m; `none` for no retry
+    #[arg(long, value_name = "DURATIONS")]
+    pub retry: Option<String>,
+    /// Command of a process agent, behind `--`
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum TaskVerb {
+    /// Add a task
+    Add {
+        title: String,
+        #[arg(long)]
+        description: Option<String>,
+        /// Name or id of the agent that is to do it
+        #[arg(long, value_name = "AGENT")]
+        assignee: Option<String>,
+    },
+    /// List tasks
+    Ls,
+    /// Show a task
+    Show { task: String },
+    /// Change a task's status: backlog, todo, in_progress, in_review, blocked, done, cancelled
+    Set { task: String, status: String },
+    /// Assign a task to an agent
+    Assign { task: String, agent: String },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum RunVerb {
+    /// List runs, newest first
+    Ls {
+        #[arg(long)]
+        agent: Option<String>,
+        /// starting, running, succeeded, failed, cancelled, timed_out or lost
+        #[arg(long)]
+        status: Option<String>,
+        #[arg(long, default_value_t = 20)]
+        limit: i64,
+    },
+    /// Show a run
+    Show { run: String },
+    /// Print what a run wrote
+    Logs {
+        run: String,
+        /// Go on as it grows, until the run is over
+        #[arg(short, long)]
+        follow: bool,
+        /// Only the last lines
+        #[arg(long, value_name = "LINES", conflicts_with = "follow")]
+        tail: Option<usize>,
+    },
+    /// Stop a run: its whole process tree
+    Cancel {
+        run: String,
+        #[arg(long)]
+        reason: Option<String>,
+    },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum WakeupVerb {
+    /// List wakeups, newest first
+    Ls {
+        #[arg(long)]
+        agent: Option<String>,
+        /// pending, claimed, completed, failed, cancelled, skipped, coalesced or expired
+        #[arg(long)]
+        status: Option<String>,
+        #[arg(long, default_value_t = 20)]
+        limit: i64,
+    },
+    /// Show a wakeup
+    Show { wakeup: String },
+    /// Cancel a pending wakeup
+    Cancel { wakeup: String },
+    /// Try a failed wakeup again
+    Retry { wakeup: String },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct EventsArguments {
+    /// Go on as they happen
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Begin behind this event
+    #[arg(long, value_name = "ID")]
+    pub after: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct InboxArguments {
+    /// Take over these wakeups: they share the end of this run
+    #[arg(long, value_name = "ID", num_args = 1..)]
+    pub ack: Vec<String>,
+    /// Take over all of them
+    #[arg(long, conflicts_with = "ack")]
+    pub ack_all: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct DoneArguments {
+    /// What came of it, for a person
+    #[arg(short = 'm', long = "message", value_name = "TEXT")]
+    pub message: Option<String>,
+    /// Report a failure, with this reason
+    #[arg(long, value_name = "REASON")]
+    pub failed: Option<String>,
+    /// Result for programs, as JSON
+    #[arg(long, value_name = "JSON")]
+    pub result: Option<String>,
+}

@@ -1,0 +1,96 @@
+//! What an agent calls within its run: `inbox`, `checkpoint`, `done`.
+
+use std::io::Read;
+
+use serde_json::{Value, json};
+
+use super::Session;
+use crate::arguments::{DoneArguments, InboxArguments};
+use crate::environment;
+use crate::failure::Failure;
+use crate::output::text;
+
+fn run_path(path: &str) -> Result<String, Failure> {
+    let run = environment::run().ok_or_else(|| {
+        Failure::usage("this command works within a run only: WAKEFUL_RUN is not set")
+            .hint("Wakeful sets it for the agents it starts")
+    })?;
+    Ok(format!("/api/v1/runs/{run}{path}"))
+}
+
+/// Shows what came while the run is live, and takes it over if asked.
+pub async fn inbox(session: &Session, arguments: &InboxArguments) -> Result<(), Failure> {
+    let inbox = session.client.get(&run_path("/inbox")?).await?;
+    let waiting = inbox.get("wakeups").and_then(Value::as_array).cloned().unwrap_or_default();
+    let wanted: Vec<String> = match arguments.ack_all {
+        true => waiting.iter().map(|wakeup| text(wakeup, "/id")).collect(),
+        false => arguments.ack.clone(),
+    };
+    if wanted.is_empty() {
+        session.output.show(&inbox, || match waiting.is_empty() {
+            true => "nothing new".into(),
+            false => waiting.iter().map(say).collect::<Vec<_>>().join("\n"),
+        });
+        return Ok(());
+    }
+    let answer = session.client.post(&run_path("/inbox/ack")?, &json!({ "wakeups": wanted })).await?;
+    session.output.show(&answer, || {
+        let taken = answer.get("acknowledged").and_then(Value::as_array).map_or(0, Vec::len);
+        let refused = answer.get("refused").and_then(Value::as_array).cloned().unwrap_or_default();
+        let mut lines: Vec<String> =
+            waiting.iter().filter(|wakeup| wanted.contains(&text(wakeup, "/id"))).map(say).collect();
+        lines.push(format!("{taken} taken over"));
+        lines.extend(refused.iter().map(|one| format!("{} refused: {}", text(one, "/id"), text(one, "/reason"))));
+        lines.join("\n")
+    });
+    Ok(())
+}
+
+fn say(wakeup: &Value) -> String {
+    format!("{} [{}] {}", text(wakeup, "/id"), text(wakeup, "/source"), text(wakeup, "/reason"))
+}
+
+/// Notes something down for the lane's next run, or shows what is noted.
+pub async fn checkpoint(session: &Session, note: Option<&str>) -> Result<(), Failure> {
+    let path = run_path("/checkpoint")?;
+    let Some(note) = note else {
+        let found = session.client.get(&path).await?;
+        session.output.show(&found, || serde_json::to_string_pretty(&found).unwrap_or_default());
+        return Ok(());
+    };
+    let note = match note {
+        "-" => {
+            let mut read = String::new();
+            std::io::stdin().read_to_string(&mut read)?;
+            read
+        }
+        note => note.to_owned(),
+    };
+    let note: Value =
+        serde_json::from_str(&note).map_err(|error| Failure::usage(format!("the checkpoint is not JSON: {error}")))?;
+    let kept = session.client.put(&path, &note).await?;
+    session.output.show(&kept, || "kept for the next run of this lane".into());
+    Ok(())
+}
+
+/// Reports the outcome; the run ends when the process does.
+pub async fn done(session: &Session, arguments: &DoneArguments) -> Result<(), Failure> {
+    let path = run_path("/finish")?;
+    let me = session.client.get("/api/v1/me").await?;
+    let outcome = if arguments.failed.is_some() { "failed" } else { "succeeded" };
+    let mut body = json!({ "fence": me.get("fence"), "outcome": outcome });
+    if let Some(message) = &arguments.message {
+        body["summary"] = json!(message);
+    }
+    if let Some(reason) = &arguments.failed {
+        body["error_code"] = json!("agent_error");
+        body["error"] = json!(reason);
+    }
+    if let Some(result) = &arguments.result {
+        body["result"] =
+            serde_json::from_str(result).map_err(|error| Failure::usage(format!("--result is not JSON: {error}")))?;
+    }
+    let run = session.client.post(&path, &body).await?;
+    session.output.show(&run, || "noted; the run ends when this agent does".into());
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! The verbs that talk to a server, one file each.
+
+pub mod agent;
+pub mod doctor;
+pub mod events;
+pub mod inside;
+pub mod run;
+pub mod task;
+pub mod wake;
+pub mod wakeup;
+pub mod why;
+
+use clap::CommandFactory;
+
+use crate::arguments::{Arguments, Global};
+use crate::client::Client;
+use crate::environment;
+use crate::failure::{Failure, NOT_FOUND};
+use crate::output::{Output, items, text};
+
+/// A server, a company, and how to print.
+#[derive(Debug, Clone)]
+pub struct Session {
+    pub client: Client,
+    pub output: Output,
+    company: String,
+}
+
+impl Session {
+    pub fn new(global: &Global) -> Result<Session, Failure> {
+        let is_named = global.data_dir.is_some() || global.server.is_some();
+        let company = global.company.clone().or_else(|| (!is_named).then(environment::company).flatten());
+        Ok(Session {
+            client: Client::find(global)?,
+            output: Output::new(global),
+            company: company.unwrap_or_else(|| "default".into()),
+        })
+    }
+
+    /// A path below the company.
+    pub fn of_company(&self, path: &str) -> String {
+        format!("/api/v1/companies/{}{path}", encoded(&self.company))
+    }
+
+    /// The id of an agent that is given by name or id.
+    pub async fn agent_id(&self, agent: &str) -> Result<String, Failure> {
+        if agent.starts_with("agt_") {
+            return Ok(agent.to_owned());
+        }
+        let found = self.client.get(&self.of_company(&format!("/agents?name={}", encoded(agent)))).await?;
+        match items(&found).first() {
+            Some(agent) => Ok(text(agent, "/id")),
+            None => Err(Failure::new(NOT_FOUND, format!("there is no agent `{agent}` in company `{}`", self.company))
+                .hint("`wakeful agent ls` lists them, `wakeful agent add` makes one")),
+        }
+    }
+}
+
+/// Text as part of a URL.
+pub fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => encoded.push(char::from(byte)),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+/// Prints a completion script.
+pub fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    clap_complete::generate(shell, &mut Arguments::command(), "wakeful", &mut std::io::stdout());
+    Ok(())
+}

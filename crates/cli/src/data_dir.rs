@@ -1,0 +1,175 @@
+//! The data directory: where the store, the runs and the tokens are, and who owns it. One server
+//! holds its lock; another is refused and told whose it is.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use wakeful_engine::{TokenKind, mint};
+use wakeful_runner::process::identity::{Identity, boot_id};
+
+use crate::environment;
+use crate::failure::{Failure, REFUSED};
+
+/// A data directory, there or not.
+#[derive(Debug, Clone)]
+pub struct DataDir {
+    path: PathBuf,
+}
+
+/// Who holds the lock.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Owner {
+    pub process: Identity,
+    pub version: String,
+    /// Known once the server listens.
+    pub address: Option<String>,
+}
+
+/// The lock, held for as long as this lives.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+    owner: Owner,
+}
+
+impl DataDir {
+    /// The directory that was named, or the default one.
+    pub fn of(named: Option<&Path>) -> Result<DataDir, Failure> {
+        let path = named.map(Path::to_owned).or_else(environment::default_data_dir).ok_or_else(|| {
+            Failure::usage("no data directory is known: neither --data-dir, WAKEFUL_DATA_DIR nor HOME is set")
+        })?;
+        let path = std::path::absolute(&path).unwrap_or(path);
+        Ok(DataDir { path })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file of the embedded store.
+    pub fn store_file(&self) -> PathBuf {
+        self.path.join("wakeful.db")
+    }
+
+    /// The file of the instance's admin token.
+    pub fn token_file(&self) -> PathBuf {
+        self.path.join("admin.token")
+    }
+
+    fn address_file(&self) -> PathBuf {
+        self.path.join("server.json")
+    }
+
+    /// Makes the directory, for us alone.
+    pub fn create(&self) -> Result<(), Failure> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path).map_err(|error| {
+            Failure::failed(format!("cannot create the data directory {}: {error}", self.path.display()))
+        })
+    }
+
+    /// Takes the lock, or says who has it.
+    pub fn lock(&self) -> Result<Lock, Failure> {
+        let path = self.path.join("wakeful.pid");
+        let failed = |error: std::io::Error| Failure::failed(format!("cannot lock {}: {error}", path.display()));
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(self.owned_by_another(&mut file)),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        let boot = boot_id().map_err(failed)?;
+        let pid = i32::try_from(std::process::id()).unwrap_or(0);
+        let process = Identity::of(pid, &boot).ok_or_else(|| Failure::failed("/proc does not show this process"))?;
+        let mut lock =
+            Lock { file, owner: Owner { process, version: env!("CARGO_PKG_VERSION").into(), address: None } };
+        lock.write().map_err(failed)?;
+        Ok(lock)
+    }
+
+    fn owned_by_another(&self, file: &mut File) -> Failure {
+        let mut text = String::new();
+        // What cannot be read is not named.
+        file.read_to_string(&mut text).ok();
+        let who = match serde_json::from_str::<Owner>(&text) {
+            Ok(owner) => {
+                let at = owner.address.map(|address| format!(", listening on {address}")).unwrap_or_default();
+                format!("process {}{at}", owner.process.pid)
+            }
+            Err(_) => "another process".into(),
+        };
+        Failure::new(REFUSED, format!("{} is in use by {who}", self.path.display()))
+            .hint("stop that server first, or name another directory with --data-dir")
+    }
+
+    /// The admin token; made at the first start.
+    pub fn admin_token(&self) -> Result<String, Failure> {
+        let path = self.token_file();
+        if let Ok(text) = fs::read_to_string(&path) {
+            let token = text.trim();
+            if !token.is_empty() {
+                return Ok(token.to_owned());
+            }
+        }
+        let token =
+            mint(TokenKind::Admin).map_err(|error| Failure::failed(format!("no randomness for a token: {error}")))?;
+        write_private(&path, format!("{token}\n").as_bytes())
+            .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
+        Ok(token)
+    }
+
+    /// Notes where the server listens, for the other commands.
+    pub fn publish_address(&self, lock: &mut Lock, address: &str) -> Result<(), Failure> {
+        let path = self.address_file();
+        let text =
+            serde_json::json!({ "address": address, "pid": std::process::id(), "version": env!("CARGO_PKG_VERSION") });
+        write_private(&path, text.to_string().as_bytes())
+            .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
+        lock.owner.address = Some(address.to_owned());
+        lock.write()?;
+        Ok(())
+    }
+
+    /// Where the server of this directory listens, or last listened.
+    pub fn address(&self) -> Option<String> {
+        self.published()?.get("address")?.as_str().map(str::to_owned)
+    }
+
+    /// The same, if it is this process that listens there.
+    pub fn address_of(&self, pid: Option<u32>) -> Option<String> {
+        let published = self.published()?;
+        let is_it = published.get("pid")?.as_u64() == pid.map(u64::from);
+        published.get("address")?.as_str().filter(|_| is_it).map(str::to_owned)
+    }
+
+    fn published(&self) -> Option<serde_json::Value> {
+        serde_json::from_str(&fs::read_to_string(self.address_file()).ok()?).ok()
+    }
+}
+
+impl Lock {
+    fn write(&mut self) -> std::io::Result<()> {
+        let text = serde_json::to_vec(&self.owner)?;
+        self.file.rewind()?;
+        self.file.set_len(0)?;
+        self.file.write_all(&text)
+    }
+}
+
+/// Writes a file for us alone: complete, or not at all.
+fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let temporary = path.with_extension("tmp");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)
+}

@@ -1,0 +1,67 @@
+//! The only place that reads the environment.
+#![expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+
+use std::env;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+/// Whether this process is the shim of a run.
+pub fn is_shim() -> bool {
+    env::args_os().nth(1).is_some_and(|argument| argument == "shim")
+}
+
+/// What runs inherit: everything of ours but what tells *us* who we are.
+pub fn inherited() -> Vec<(String, String)> {
+    env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| !name.starts_with("WAKEFUL_"))
+        .collect()
+}
+
+/// `WAKEFUL_URL`, set within runs.
+pub fn url() -> Option<String> {
+    env::var("WAKEFUL_URL").ok().filter(|url| !url.is_empty())
+}
+
+/// `WAKEFUL_TOKEN`, set within runs.
+pub fn token() -> Option<String> {
+    env::var("WAKEFUL_TOKEN").ok().filter(|token| !token.is_empty())
+}
+
+/// `WAKEFUL_COMPANY`, set within runs.
+pub fn company() -> Option<String> {
+    env::var("WAKEFUL_COMPANY").ok().filter(|company| !company.is_empty())
+}
+
+/// `WAKEFUL_RUN`, set within runs.
+pub fn run() -> Option<String> {
+    env::var("WAKEFUL_RUN").ok().filter(|run| !run.is_empty())
+}
+
+/// Where data is kept unless something else is said: the XDG state directory.
+pub fn default_data_dir() -> Option<PathBuf> {
+    let named = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    named("WAKEFUL_DATA_DIR")
+        .or_else(|| named("XDG_STATE_HOME").map(|dir| dir.join("wakeful")))
+        .or_else(|| named("HOME").map(|home| home.join(".local/state/wakeful")))
+}
+
+/// What `RUST_LOG` asks for.
+pub fn log_filter() -> Option<String> {
+    env::var("RUST_LOG").ok()
+}
+
+/// Whether standard output may be coloured.
+pub fn allows_colour() -> bool {
+    env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && std::io::stdout().is_terminal()
+}
+
+/// The directories of `PATH`.
+pub fn path() -> Vec<PathBuf> {
+    env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default()
+}
+
+/// This program.
+pub fn program() -> std::io::Result<PathBuf> {
+    env::current_exe()
+}

@@ -1,0 +1,158 @@
+//! `wakeful up`: the store is opened, the API listens, then what was running is found again.
+//! A stop lets live runs go on with their shims.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tracing_subscriber::EnvFilter;
+use wakeful_api::Api;
+use wakeful_domain::company::{Company, CompanyState, MAX_CONCURRENT_RUNS_DEFAULT};
+use wakeful_engine::{Engine, EngineConfig, clock, hash_of};
+use wakeful_store::ops::companies;
+use wakeful_store::{Db, Location};
+
+use crate::arguments::{Global, UpArguments};
+use crate::data_dir::DataDir;
+use crate::environment;
+use crate::failure::{FAILED, Failure, USAGE};
+
+/// How long a stop waits for requests in flight.
+const DRAIN: Duration = Duration::from_secs(30);
+/// How long a stop waits for the tasks that follow runs to let go.
+const LET_GO: Duration = Duration::from_secs(5);
+/// Memory that the default takes for one live run.
+const MEMORY_PER_RUN_KB: u64 = 512 * 1024;
+
+/// Runs the server until it is asked to stop.
+pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure> {
+    start_logging();
+    let dir = DataDir::of(global.data_dir.as_deref())?;
+    dir.create()?;
+    let mut lock = dir.lock()?;
+    let location = match &arguments.database {
+        Some(url) => Location::Postgres(url.clone()),
+        None => Location::File(dir.store_file()),
+    };
+    let db = Db::open(&location).await.map_err(|error| Failure::new(FAILED, error.to_string()))?;
+    let admin_token = dir.admin_token()?;
+    let engine = Engine::new(db, config(&dir, arguments)?);
+    ensure_default_company(&engine).await?;
+    let listener = TcpListener::bind(&arguments.listen).await.map_err(|error| {
+        Failure::new(USAGE, format!("cannot listen on {}: {error}", arguments.listen))
+            .hint("name a free address with --listen, or port 0 for any")
+    })?;
+    let local = listener.local_addr()?;
+    let address = format!("http://{local}");
+    dir.publish_address(&mut lock, &address)?;
+    let router = wakeful_api::router(Api::new(engine.clone(), &hash_of(&admin_token)));
+    let is_over = Arc::new(Notify::new());
+    let serving = {
+        let is_over = Arc::clone(&is_over);
+        // Answers are small: waiting for more to send only delays them.
+        let listener = listener.tap_io(|stream| {
+            stream.set_nodelay(true).ok();
+        });
+        async move { axum::serve(listener, router).with_graceful_shutdown(async move { is_over.notified().await }).await }
+    };
+    let mut serving = std::pin::pin!(serving);
+    engine.start(&address);
+    tracing::info!(
+        address,
+        data_dir = %dir.path().display(),
+        store = engine.db().engine_name(),
+        live_runs_max = engine.config().live_runs_max,
+        "wakeful {} listens on {address}",
+        env!("CARGO_PKG_VERSION")
+    );
+    tokio::select! {
+        ended = &mut serving => ended?,
+        asked = asked_to_stop() => {
+            asked?;
+            tracing::info!(live_runs = engine.host().live_runs, "stopping; live runs go on and are found again at the next start");
+            engine.stop(LET_GO).await;
+            is_over.notify_one();
+            tokio::select! {
+                ended = &mut serving => ended?,
+                asked = asked_to_stop() => asked?,
+                () = tokio::time::sleep(DRAIN) => tracing::warn!("some requests did not end within {DRAIN:?}"),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn start_logging() {
+    let filter = environment::log_filter().unwrap_or_else(|| "info".into());
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false);
+    subscriber.init();
+}
+
+async fn asked_to_stop() -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn config(dir: &DataDir, arguments: &UpArguments) -> Result<EngineConfig, Failure> {
+    let program = environment::program()
+        .map_err(|error| Failure::failed(format!("the path of this program is not known: {error}")))?;
+    Ok(EngineConfig {
+        data_dir: dir.path().to_owned(),
+        program,
+        environment: environment::inherited(),
+        live_runs_max: arguments.max_live_runs.unwrap_or_else(live_runs_max_default),
+        is_root: rustix::process::geteuid().is_root(),
+    })
+}
+
+/// One live run per 512 MiB of memory, at least 4, at most 64: agents mostly wait for the network.
+fn live_runs_max_default() -> usize {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total_kb = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok())
+        .unwrap_or(0);
+    usize::try_from(total_kb / MEMORY_PER_RUN_KB).unwrap_or(4).clamp(4, 64)
+}
+
+/// A new store has one company, so that the first agent needs no ceremony.
+async fn ensure_default_company(engine: &Engine) -> Result<(), Failure> {
+    let now = clock::now();
+    let company = Company {
+        id: engine.new_id(),
+        slug: "default".into(),
+        name: "Default".into(),
+        time_zone: "UTC".into(),
+        max_concurrent_runs: MAX_CONCURRENT_RUNS_DEFAULT,
+        state: CompanyState::Active,
+        state_reason: None,
+        live_runs: 0,
+        created_at: now,
+        updated_at: now,
+    };
+    engine
+        .db()
+        .write("company.default", company, |tx, company| {
+            Box::pin(async move {
+                match companies::list(tx, None, None, 1).await?.items.is_empty() {
+                    true => companies::insert(tx, company).await,
+                    false => Ok(()),
+                }
+            })
+        })
+        .await
+        .map_err(|refusal| Failure::failed(refusal.to_string()))
+}

@@ -1,0 +1,22 @@
+//! What the store promises, shown on both engines: SQLite files, and a PostgreSQL that the tests start themselves.
+//! A test function names a rule; [`world::on_both`] runs it on each engine and ends by checking every invariant.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails loudly, in its helpers too")]
+
+mod accept;
+//mod claim;
+mod cluster;
+//mod engine;
+//mod events;
+//mod fates;
+//mod finish;
+//mod inbox;
+//mod invariants;
+//mod killed;
+//mod model;
+//mod property;
+//mod races;
+//mod records;
+//mod timers;
+mod wishes;
+mod world;
