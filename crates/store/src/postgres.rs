@@ -166,6 +166,8 @@ impl ToSql for Value<'_> {
             Value::Int(number) if *kind == Type::INT4 => i32::try_from(*number)?.to_sql(kind, out),
             Value::Int(number) => number.to_sql(kind, out),
             Value::Real(number) => number.to_sql(kind, out),
+            // PostgreSQL keeps no NUL in a text; what an agent prints may well hold one.
+            Value::Text(text) if text.contains('\0') => text.replace('\0', "\u{fffd}").to_sql(kind, out),
             Value::Text(text) => text.as_ref().to_sql(kind, out),
         }
     }
