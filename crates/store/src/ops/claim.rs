@@ -131,7 +131,7 @@ async fn count_up(tx: &mut Tx, company: CompanyId, agent: AgentId) -> Result<boo
 }
 
 const CANDIDATES: &str = "
-    select id, rank, length(payload) + length(context)
+    select id, rank, octet_length(payload) + octet_length(context)
     from wakeups
     where agent_id = $1
       and task_id = $2
