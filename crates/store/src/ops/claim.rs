@@ -15,7 +15,9 @@ use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::Wakeup;
 
 use crate::ops::run_events::NewRunEvent;
-use crate::ops::{agents, checkpoints, companies, events, ready, run_events, runs, sessions, tasks, wakeups};
+use crate::ops::{
+    agents, checkpoints, companies, events, ready, run_events, runs, sessions, tasks, timers, wakeups,
+};
 use crate::value::task_key;
 use crate::{Error, Refusal, Tx};
 
@@ -71,7 +73,12 @@ pub async fn claim(tx: &mut Tx, request: &ClaimRequest) -> Result<Option<Claimed
                 return start(tx, request, agent, task, &batch).await.map(Some);
             }
             // Nothing eligible after all: put the index right and look again.
-            Some(_) | None => ready::refresh(tx, company, agent.id, task).await?,
+            Some(_) => ready::refresh(tx, company, agent.id, task).await?,
+            None => {
+                // The index knows no time: what has expired stands in it until it is marked so.
+                timers::expire(tx, request.now).await?;
+                ready::refresh(tx, company, agent.id, task).await?;
+            }
         }
     }
     Ok(None)

@@ -84,7 +84,8 @@ const EXPIRE: &str = "
       {skip_locked})
     returning id, company_id, agent_id, task_id";
 
-async fn expire(tx: &mut Tx, now: Timestamp) -> Result<usize, Error> {
+/// Marks what has expired, up to a bite of it.
+pub(crate) async fn expire(tx: &mut Tx, now: Timestamp) -> Result<usize, Error> {
     let rows = tx.query(EXPIRE, &[now.into(), BITE.into()]).await?;
     let count = rows.len();
     let mut lanes = Vec::with_capacity(count);
