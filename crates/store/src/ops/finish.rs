@@ -142,6 +142,9 @@ async fn write_run(tx: &mut Tx, run: &Run, request: &FinishRequest, outcome: &Ou
 const COMPLETE: &str = "
     update wakeups
     set status = 'completed',
+      status_reason = null,
+      error_code = null,
+      error = null,
       finished_at = $2
     where run_id = $1
       and status = 'claimed'";
