@@ -2,7 +2,7 @@
 //! hot index and events. There is no state in which a crash leaves half of it.
 
 use serde_json::json as object;
-use wakeful_domain::agent::Agent;
+use wakeful_domain::agent::{Agent, AgentState};
 use wakeful_domain::id::RunId;
 use wakeful_domain::outcome::{End, Outcome, SessionChange};
 use wakeful_domain::run::{LogSummary, Run, RunEvent};
@@ -43,7 +43,7 @@ pub async fn finish(tx: &mut Tx, request: &FinishRequest) -> Result<Run, Refusal
         draw: request.draw,
     };
     write_run(tx, &run, request, &outcome).await?;
-    settle_wakeups(tx, &run, request, &ending).await?;
+    settle_wakeups(tx, &run, &agent, request, &ending).await?;
     let session = sessions::SessionEnd {
         agent: run.agent,
         adapter: &run.adapter,
@@ -156,7 +156,13 @@ const TELL_COMPLETED: &str = "
       and status = 'claimed'
     order by requested_at, id";
 
-async fn settle_wakeups(tx: &mut Tx, run: &Run, request: &FinishRequest, ending: &Ending<'_>) -> Result<(), Refusal> {
+async fn settle_wakeups(
+    tx: &mut Tx,
+    run: &Run,
+    agent: &Agent,
+    request: &FinishRequest,
+    ending: &Ending<'_>,
+) -> Result<(), Refusal> {
     if ending.outcome.end == End::Succeeded {
         let data = object!({ "run": run.id, "agent": run.agent }).to_string();
         tx.execute(TELL_COMPLETED, &[run.id.into(), request.now.into(), data.into()]).await?;
@@ -172,6 +178,11 @@ async fn settle_wakeups(tx: &mut Tx, run: &Run, request: &FinishRequest, ending:
             max_attempts: wakeup.max_attempts,
             expires_at: wakeup.expires_at,
         });
+        let fate = match fate {
+            // Nothing would ever take it up again.
+            Fate::Pending { .. } if agent.state == AgentState::Terminated => Fate::Cancelled,
+            Fate::Pending { .. } | Fate::Completed | Fate::Cancelled | Fate::Failed => fate,
+        };
         settle_wakeup(tx, run, &wakeup, fate, ending).await?;
     }
     Ok(())
