@@ -262,7 +262,7 @@ async fn settle_wakeup(
 const RELEASE_LANE: &str = "
     update lanes
     set live_run_id = null,
-      failures = case when $4 = 1 then failures + 1 else 0 end
+      failures = case when $4 = 1 then failures + 1 when $5 = 1 then 0 else failures end
     where agent_id = $1
       and task_id = $2
       and live_run_id = $3";
@@ -279,7 +279,13 @@ const RELEASE_COMPANY: &str = "
     where id = $1";
 
 async fn release(tx: &mut Tx, run: &Run, agent: &Agent, ending: &Ending<'_>) -> Result<(), Error> {
-    let lane = [run.agent.into(), task_key(run.task), run.id.into(), i64::from(ending.counts_as_failure()).into()];
+    let lane = [
+        run.agent.into(),
+        task_key(run.task),
+        run.id.into(),
+        ending.counts_as_failure().into(),
+        (ending.outcome.end == End::Succeeded).into(),
+    ];
     tx.execute(RELEASE_LANE, &lane).await?;
     let tokens = ending.outcome.usage.unwrap_or(run.usage).total();
     let totals = [run.agent.into(), tokens.into(), ending.outcome.cost_micros.unwrap_or(0).into()];
