@@ -236,7 +236,8 @@ pub async fn change(tx: &mut Tx, now: Timestamp, id: AgentId, change: &AgentChan
     get(tx, id).await
 }
 
-fn terminated(agent: &Agent) -> Refusal {
+/// A terminated agent takes nothing more.
+pub(crate) fn terminated(agent: &Agent) -> Refusal {
     Refusal::conflict(
         "agent_terminated",
         format!("agent `{}` is terminated; that cannot be undone: add a new agent", agent.name),

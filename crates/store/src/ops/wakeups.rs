@@ -2,6 +2,7 @@
 
 use serde_json::json as object;
 use wakeful_domain::actor::Actor;
+use wakeful_domain::agent::AgentState;
 use wakeful_domain::id::{AgentId, CompanyId, RunId, WakeupId};
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::{Wakeup, WakeupEvent, WakeupStatus, rank};
@@ -186,6 +187,10 @@ pub async fn retry(tx: &mut Tx, now: Timestamp, id: WakeupId) -> Result<Wakeup, 
             format!("only failed wakeups can be retried; this one is {}", wakeup.status),
             object!({ "status": wakeup.status }),
         ));
+    }
+    let agent = super::agents::get(tx, wakeup.agent).await?;
+    if agent.state == AgentState::Terminated {
+        return Err(super::agents::terminated(&agent));
     }
     tx.execute(RETRY, &[id.into(), now.into(), rank(now, wakeup.priority).into()]).await?;
     let data = object!({ "agent": wakeup.agent, "due_at": now, "attempt": 0, "explicit": true });
