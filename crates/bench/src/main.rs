@@ -1,0 +1,43 @@
+//! `cargo xtask bench`: durable accepts, wake to process, runs, footprint. Every figure stands
+//! beside a ceiling measured in the same run, because the machine's own speed changes by the hour.
+//! Environment: `WAKEFUL_BIN` names the binary to measure.
+#![expect(clippy::print_stdout, reason = "a benchmark prints")]
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock and the environment")]
+
+mod accepts;
+mod ceilings;
+mod footprint;
+mod http;
+mod report;
+mod runs;
+mod server;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::report::Report;
+
+fn main() -> Result<()> {
+    if let Some(address) = std::env::args().nth(2).filter(|_| std::env::args().nth(1).as_deref() == Some("stamp")) {
+        return runs::stamp(&address);
+    }
+    let binary = PathBuf::from(std::env::var("WAKEFUL_BIN").context("WAKEFUL_BIN must name the wakeful binary")?);
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|one| one == name);
+    let mut report = Report::default();
+    if is_wanted("accepts") {
+        accepts::measure(&binary, &mut report)?;
+    }
+    if is_wanted("latency") {
+        runs::latency(&binary, &mut report)?;
+    }
+    if is_wanted("runs") {
+        runs::throughput(&binary, &mut report)?;
+    }
+    if is_wanted("footprint") {
+        footprint::measure(&binary, &mut report)?;
+    }
+    report.print();
+    Ok(())
+}
