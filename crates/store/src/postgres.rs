@@ -1,10 +1,12 @@
 //! The engine for several nodes: a pool of connections to PostgreSQL, transactions retried
 //! when the server asks for it. No word of the domain in here.
 
+use std::panic::AssertUnwindSafe;
 use std::str::FromStr;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
+use futures_util::FutureExt;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{IsNull, ToSql, Type, private::BytesMut, to_sql_checked};
 use tokio_postgres::{Config, NoTls};
@@ -60,7 +62,7 @@ impl Postgres {
         let mut pause = PAUSE_MIN;
         let mut tries = 1;
         loop {
-            match self.once("begin", arguments, operation).await {
+            match self.once(name, "begin", arguments, operation).await {
                 Err(refusal) if refusal.is_retryable() && tries < TRIES_MAX => {
                     tracing::debug!(operation = name, tries, "transaction is tried again: {refusal}");
                     tokio::time::sleep(pause).await;
@@ -72,15 +74,21 @@ impl Postgres {
         }
     }
 
-    pub async fn read<A, T>(&self, _name: &'static str, arguments: &A, operation: Operation<A, T>) -> Result<T, Refusal>
+    pub async fn read<A, T>(&self, name: &'static str, arguments: &A, operation: Operation<A, T>) -> Result<T, Refusal>
     where
         A: Send + Sync,
         T: Send,
     {
-        self.once("begin isolation level repeatable read read only", arguments, operation).await
+        self.once(name, "begin isolation level repeatable read read only", arguments, operation).await
     }
 
-    async fn once<A, T>(&self, begin: &'static str, arguments: &A, operation: Operation<A, T>) -> Result<T, Refusal>
+    async fn once<A, T>(
+        &self,
+        name: &'static str,
+        begin: &'static str,
+        arguments: &A,
+        operation: Operation<A, T>,
+    ) -> Result<T, Refusal>
     where
         A: Send + Sync,
         T: Send,
@@ -88,7 +96,9 @@ impl Postgres {
         let client = self.pool.get().await.map_err(|error| unreachable_server(&error))?;
         let mut tx = Tx::Postgres(PostgresTx { client: Some(client), translations: Translations::default() });
         control(&mut tx, begin).await?;
-        let result = operation(&mut tx, arguments).await;
+        // As on SQLite: an operation that breaks off is an error. Its connection is closed with it.
+        let running = AssertUnwindSafe(async { operation(&mut tx, arguments).await }).catch_unwind();
+        let Ok(result) = running.await else { return Err(Error::Panicked { name }.into()) };
         match &result {
             Ok(_) => control(&mut tx, "commit").await?,
             Err(_) => control(&mut tx, "rollback").await?,

@@ -14,7 +14,10 @@ use crate::{Api, Problem, metrics};
 
 /// Routes of the server itself.
 pub fn routes() -> Router<Api> {
-    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).route("/metrics", get(serve_metrics))
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(serve_metrics))
         .route("/api/v1/invariants", get(check_invariants))
 }
 

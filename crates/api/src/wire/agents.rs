@@ -1,3 +1,5 @@
+//! Agents in requests and answers.
+
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;

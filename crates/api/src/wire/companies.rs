@@ -1,3 +1,5 @@
+//! Companies in requests and answers.
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,5 @@
+//! Runs in requests and answers.
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;

@@ -1,3 +1,5 @@
+//! Tasks in requests and answers.
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wakeful_domain::task::{Task, TaskStatus};

@@ -1,3 +1,5 @@
+//! Wakes and wakeups in requests and answers.
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;

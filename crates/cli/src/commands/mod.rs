@@ -8,6 +8,7 @@ pub mod run;
 pub mod task;
 pub mod wake;
 pub mod wakeup;
+pub mod watch;
 pub mod why;
 
 use clap::CommandFactory;

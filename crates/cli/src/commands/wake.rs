@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use wakeful_domain::time::{Timestamp, parse_duration};
 
-use super::{Session, run};
+use super::{Session, run, watch};
 use crate::arguments::WakeArguments;
 use crate::event_stream::EventStream;
 use crate::failure::{FAILED, Failure, TEMPORARY};
@@ -93,16 +93,7 @@ async fn wait(session: &Session, wakeup_id: &str, mut events: EventStream) -> Re
         }
         events.next().await?;
     };
-    if !session.output.is_json {
-        run::follow_log(session, &run_id).await?;
-    }
-    let run = loop {
-        let run = session.client.get(&format!("/api/v1/runs/{run_id}")).await?;
-        if !text(&run, "/finished_at").is_empty() {
-            break run;
-        }
-        events.next().await?;
-    };
+    let run = watch::run(session, &run_id, events).await?;
     session.output.show(&run, || format!("\n{}", run::say(session.output, &run)));
     outcome(&run)
 }

@@ -15,9 +15,7 @@ use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::Wakeup;
 
 use crate::ops::run_events::NewRunEvent;
-use crate::ops::{
-    agents, checkpoints, companies, events, ready, run_events, runs, sessions, tasks, timers, wakeups,
-};
+use crate::ops::{agents, checkpoints, companies, events, ready, run_events, runs, sessions, tasks, timers, wakeups};
 use crate::value::task_key;
 use crate::{Error, Refusal, Tx};
 
@@ -270,5 +268,5 @@ async fn tell_starting(tx: &mut Tx, request: &ClaimRequest, agent: &Agent, count
         1 => "claimed with 1 wakeup".to_owned(),
         count => format!("claimed with {count} wakeups"),
     };
-    run_events::append(tx, request.run, request.now, &NewRunEvent::info("starting", told, data)).await
+    run_events::append(tx, request.run, request.now, &NewRunEvent::plain("starting", told, data)).await
 }

@@ -316,5 +316,5 @@ async fn tell(tx: &mut Tx, run: &Run, now: Timestamp) -> Result<(), Error> {
         None => run.status.to_string(),
     };
     let level = if run.error.is_some() { "error" } else { "info" };
-    run_events::append(tx, run.id, now, &NewRunEvent { level, ..NewRunEvent::info("finished", told, data) }).await
+    run_events::append(tx, run.id, now, &NewRunEvent { level, ..NewRunEvent::plain("finished", told, data) }).await
 }

@@ -82,7 +82,7 @@ pub async fn acknowledge(tx: &mut Tx, request: &AcknowledgeRequest) -> Result<Ac
             tx.execute(JOIN_BATCH, &[run.id.into(), (*id).into()]).await?;
             let data = object!({ "run": run.id, "agent": run.agent, "acknowledged": true });
             events::append(tx, run.company, request.now, "wakeup.claimed", &id.to_string(), &data).await?;
-            let told = NewRunEvent::info("acknowledged", format!("took over {id} while running"), data);
+            let told = NewRunEvent::plain("acknowledged", format!("took over {id} while running"), data);
             run_events::append(tx, run.id, request.now, &told).await?;
         } else {
             answer.refused.push((*id, "not_due"));

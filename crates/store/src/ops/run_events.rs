@@ -30,7 +30,7 @@ pub struct NewRunEvent {
 
 impl NewRunEvent {
     /// An event of level `info`.
-    pub fn info(kind: &str, message: impl Into<String>, data: Json) -> Self {
+    pub fn plain(kind: &str, message: impl Into<String>, data: Json) -> Self {
         Self { kind: kind.into(), level: "info", message: message.into(), data }
     }
 

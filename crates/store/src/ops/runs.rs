@@ -194,7 +194,7 @@ pub async fn started(tx: &mut Tx, start: &Started) -> Result<Run, Refusal> {
         events::append(tx, run.company, start.now, "run.running", &run.id.to_string(), &data).await?;
     }
     let told = format!("process {} started, session {}", start.process.pid, start.session_choice.choice);
-    run_events::append(tx, run.id, start.now, &NewRunEvent::info("running", told, data)).await?;
+    run_events::append(tx, run.id, start.now, &NewRunEvent::plain("running", told, data)).await?;
     Ok(run)
 }
 
@@ -313,7 +313,7 @@ pub async fn progress(tx: &mut Tx, progress: &Progress) -> Result<Run, Refusal> 
     let data = object!({ "agent": run.agent, "message": message, "data": progress.data, "usage": progress.usage });
     events::append(tx, run.company, progress.now, "run.progress", &run.id.to_string(), &data).await?;
     let details = progress.data.clone().unwrap_or_else(|| object!({}));
-    run_events::append(tx, run.id, progress.now, &NewRunEvent::info("progress", message, details)).await?;
+    run_events::append(tx, run.id, progress.now, &NewRunEvent::plain("progress", message, details)).await?;
     get(tx, run.id).await
 }
 
@@ -335,7 +335,7 @@ pub async fn request_stop(tx: &mut Tx, id: RunId, stop: &StopRequest) -> Result<
         ));
     }
     if tx.execute(REQUEST_STOP, &[id.into(), json_option(Some(stop))]).await? == 1 {
-        let told = NewRunEvent::info("stop_requested", format!("asked to stop: {}", stop.reason), json_value(stop));
+        let told = NewRunEvent::plain("stop_requested", format!("asked to stop: {}", stop.reason), json_value(stop));
         run_events::append(tx, id, stop.at, &told).await?;
     }
     get(tx, id).await

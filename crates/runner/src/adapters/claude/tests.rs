@@ -5,7 +5,7 @@ use wakeful_domain::time::Timestamp;
 
 use super::*;
 
-const CWD: &str = "/work/agent";
+const CWD: &str = "/srv/agent";
 
 fn resumed() -> SessionState {
     session::state("11111111-2222-4333-8444-555555555555", CWD, Map::new())

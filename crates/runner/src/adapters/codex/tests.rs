@@ -4,7 +4,7 @@ use wakeful_domain::outcome::End;
 
 use super::*;
 
-const CWD: &str = "/work/agent";
+const CWD: &str = "/srv/agent";
 
 fn fixture(name: &str) -> &'static str {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/codex").join(name).with_extension("jsonl");
