@@ -1,0 +1,7 @@
+//! The whole product as a person uses it: the real binary as a server in a process of its own, real
+//! agents, the API over HTTP, the command line. The name of a test says the rule that it shows.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails loudly, in its helpers too")]
+
+mod fixture;
+mod support;

@@ -1,0 +1,481 @@
+//! A server of one's own: the real binary on a free port, a temporary data directory, an environment
+//! with nothing of the caller in it. Dropping it leaves no process behind, whatever the test did.
+
+use std::fs::{self, File};
+use std::ops::Deref;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use reqwest::Method;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_wakeful");
+/// What a test waits for comes within this, or never.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks at something that is about to happen.
+pub const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Where agents and the server find the programs that they use.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Rounds of find and kill when a test is over.
+const SWEEPS_MAX: usize = 1_000;
+
+/// A server of this test alone. It can be killed and started again; what talks to it stays the same.
+#[derive(Debug)]
+pub struct Server {
+    dir: TempDir,
+    child: Option<Child>,
+    options: Vec<String>,
+    variables: Vec<(String, String)>,
+    client: Client,
+}
+
+/// Asks a server with one token.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: String,
+}
+
+/// What a command printed and how it ended.
+#[derive(Debug)]
+pub struct Printed {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Server {
+    /// A server on SQLite.
+    pub async fn start() -> Server {
+        Server::start_with(&[], &[]).await
+    }
+
+    /// A server with more options of `up` (as `--max-live-runs 20`) and more variables in its environment.
+    pub async fn start_with(options: &[&str], variables: &[(&str, &str)]) -> Server {
+        Server::start_in(tempfile::Builder::new().prefix("wakeful-e2e-").tempdir().unwrap(), options, variables).await
+    }
+
+    /// A server on a data directory that is there already.
+    pub async fn start_in(dir: TempDir, options: &[&str], variables: &[(&str, &str)]) -> Server {
+        let client = Client { http: reqwest::Client::new(), base: String::new(), token: String::new() };
+        let mut server = Server {
+            dir,
+            child: None,
+            options: options.iter().map(|option| (*option).to_owned()).collect(),
+            variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            client,
+        };
+        server.launch("127.0.0.1:0").await.unwrap();
+        server.ready().await;
+        server
+    }
+
+    /// Starts it again where it was: same directory, same address.
+    pub async fn start_again(&mut self) {
+        self.start_again_at_once().await;
+        self.ready().await;
+    }
+
+    /// Starts it again and returns when it listens, which is before it has found everything again.
+    pub async fn start_again_at_once(&mut self) {
+        assert!(self.child.is_none(), "kill or stop it first");
+        let listen = self.client.base.trim_start_matches("http://").to_owned();
+        // Another program may hold the port for a moment as the near end of a connection.
+        let again = async {
+            while let Err(log) = self.launch(&listen).await {
+                assert!(log.contains("cannot listen on"), "{log}");
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        timeout(PATIENCE, again).await.unwrap_or_else(|_| panic!("{listen} is never free again"));
+    }
+
+    /// Starts the process and waits until it listens; gives its log if it ends instead.
+    async fn launch(&mut self, listen: &str) -> Result<(), String> {
+        let log_path = self.dir.path().join("server.log");
+        let log = File::options().create(true).append(true).open(&log_path).unwrap();
+        let began = log.metadata().unwrap().len();
+        let child = clean(&mut Command::new(PROGRAM), self.path())
+            .args(["up", "--listen", listen, "--data-dir"])
+            .arg(self.path())
+            .args(&self.options)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let pid = child.id();
+        self.child = Some(child);
+        let listening = async {
+            loop {
+                if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
+                    self.child = None;
+                    let log = fs::read(&log_path).unwrap();
+                    return Err(String::from_utf8_lossy(&log[usize::try_from(began).unwrap()..]).into_owned());
+                }
+                if let Some(address) = self.published(pid) {
+                    return Ok(address);
+                }
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        let address = timeout(PATIENCE, listening).await.unwrap_or_else(|_| panic!("{}", self.log()))?;
+        self.client.base = address;
+        self.client.token = fs::read_to_string(self.path().join("admin.token")).unwrap().trim().to_owned();
+        Ok(())
+    }
+
+    /// The address in `server.json`, if it is of this process.
+    fn published(&self, pid: u32) -> Option<String> {
+        let text = fs::read_to_string(self.path().join("server.json")).ok()?;
+        let published: Value = serde_json::from_str(&text).ok()?;
+        (published["pid"] == pid).then(|| published["address"].as_str().unwrap().to_owned())
+    }
+
+    async fn ready(&self) {
+        let ready = async {
+            while !self
+                .http
+                .get(format!("{}/readyz", self.base))
+                .send()
+                .await
+                .is_ok_and(|ready| ready.status().is_success())
+            {
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        timeout(PATIENCE, ready).await.unwrap_or_else(|_| panic!("never ready:\n{}", self.log()));
+    }
+
+    /// The data directory.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// What it has logged so far, all starts together.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path().join("server.log")).unwrap_or_default()
+    }
+
+    /// The directory of a run's log and records.
+    pub fn run_dir(&self, run: &str) -> PathBuf {
+        self.path().join("runs").join(run)
+    }
+
+    /// SIGKILL, with no time for anything.
+    pub fn kill9(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// SIGTERM; returns once it has ended.
+    pub async fn stop(&mut self) -> ExitStatus {
+        signal(self.pid(), Signal::TERM);
+        let mut child = self.child.take().unwrap();
+        let ended = async {
+            loop {
+                if let Some(status) = child.try_wait().unwrap() {
+                    return status;
+                }
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        let ended = timeout(PATIENCE, ended).await;
+        ended.unwrap_or_else(|_| {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("SIGTERM does not stop it:\n{}", self.log())
+        })
+    }
+
+    /// Runs the command line against this server, with the data directory in `WAKEFUL_DATA_DIR`.
+    pub async fn cli(&self, arguments: &[&str]) -> Printed {
+        self.cli_with(arguments, &[]).await
+    }
+
+    /// The same, with more variables.
+    pub async fn cli_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Printed {
+        let mut command = Command::new(PROGRAM);
+        clean(&mut command, self.path()).env("WAKEFUL_DATA_DIR", self.path()).args(arguments);
+        command.envs(variables.iter().copied());
+        printed(command).await
+    }
+
+    /// The processes that belong to this data directory, its server apart: agents by what their
+    /// environment names, shims by the records they left.
+    pub fn left_over(&self) -> Vec<u32> {
+        let mark = self.path().to_str().unwrap().as_bytes();
+        let shims = shims_below(&self.path().join("runs"));
+        let own = self.child.as_ref().map(Child::id);
+        every_pid()
+            .filter(|pid| Some(*pid) != own)
+            .filter(|pid| shims.contains(pid) && is_shim(*pid) || mentions(*pid, mark))
+            .collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself.
+            child.kill().ok();
+            child.wait().ok();
+        }
+        for _ in 0..SWEEPS_MAX {
+            let left = self.left_over();
+            if left.is_empty() {
+                break;
+            }
+            left.into_iter().for_each(|pid| signal(pid, Signal::KILL));
+            std::thread::yield_now();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- log of the server\n{}", self.log());
+        }
+    }
+}
+
+impl Deref for Server {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Client {
+    /// As someone else.
+    pub fn with_token(&self, token: &str) -> Client {
+        Client { token: token.to_owned(), ..self.clone() }
+    }
+
+    /// The URL of the server.
+    pub fn address(&self) -> &str {
+        &self.base
+    }
+
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// A request with the token; `path` begins behind `/api/v1` unless it is one of the few outside.
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        let is_outside = ["/healthz", "/readyz", "/metrics", "/api"].iter().any(|start| path.starts_with(start));
+        let prefix = if is_outside { "" } else { "/api/v1" };
+        self.http.request(method, format!("{}{prefix}{path}", self.base)).bearer_auth(&self.token)
+    }
+
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        answer(self.request(Method::GET, path)).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        answer(self.request(Method::POST, path).json(body)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: &Value) -> (u16, Value) {
+        answer(self.request(Method::PATCH, path).json(body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> (u16, Value) {
+        answer(self.request(Method::PUT, path).json(body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> (u16, Value) {
+        answer(self.request(Method::DELETE, path)).await
+    }
+
+    /// The document at `path`, which must be there.
+    pub async fn show(&self, path: &str) -> Value {
+        let (status, document) = self.get(path).await;
+        assert_eq!(status, 200, "{path}: {document}");
+        document
+    }
+
+    /// Asks until the answer is as wanted, and gives it.
+    pub async fn until(&self, path: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+        let last = std::cell::RefCell::new(Value::Null);
+        let asking = async {
+            loop {
+                let (_, document) = self.get(path).await;
+                if is_wanted(&document) {
+                    return document;
+                }
+                last.replace(document);
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        let found = timeout(PATIENCE, asking).await;
+        found.unwrap_or_else(|_| panic!("{path} is not as wanted within {PATIENCE:?}: {:#}", last.take()))
+    }
+
+    /// Makes an agent of the default company that runs `script` in a shell, never retried; gives its id.
+    pub async fn process_agent(&self, name: &str, script: &str) -> String {
+        self.process_agent_with(name, script, json!({})).await
+    }
+
+    /// The same, with more fields of the request.
+    pub async fn process_agent_with(&self, name: &str, script: &str, more: Value) -> String {
+        let adapter = json!({ "type": "process", "command": script });
+        let mut body = json!({ "name": name, "adapter": adapter, "retry": { "delays_s": [], "jitter": 0 } });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.agent(&body).await
+    }
+
+    /// Makes an agent of the default company; gives its id.
+    pub async fn agent(&self, body: &Value) -> String {
+        let (status, agent) = self.post("/companies/default/agents", body).await;
+        assert_eq!(status, 201, "{agent}");
+        id(&agent)
+    }
+
+    /// Wakes an agent; gives the id of the wakeup.
+    pub async fn wake(&self, agent: &str, body: Value) -> String {
+        let (status, wakeup) = self.post(&format!("/agents/{agent}/wake"), &body).await;
+        assert_eq!(status, 202, "{wakeup}");
+        id(&wakeup)
+    }
+
+    /// The wakeup, once it has its terminal status.
+    pub async fn settled(&self, wakeup: &str) -> Value {
+        self.until(&format!("/wakeups/{wakeup}"), |wakeup| {
+            wakeup["status"].is_string() && wakeup["status"] != "pending" && wakeup["status"] != "claimed"
+        })
+        .await
+    }
+
+    /// The run that took the wakeup, once it is `running`.
+    pub async fn running(&self, wakeup: &str) -> Value {
+        let claimed = self.until(&format!("/wakeups/{wakeup}"), |wakeup| wakeup["run_id"].is_string()).await;
+        let path = format!("/runs/{}", claimed["run_id"].as_str().unwrap());
+        self.until(&path, |run| run["status"].is_string() && run["status"] != "starting").await
+    }
+
+    /// The run, once it is over.
+    pub async fn finished(&self, run: &str) -> Value {
+        self.until(&format!("/runs/{run}"), |run| run["finished_at"].is_string()).await
+    }
+
+    /// Wakes an agent and gives the run, once it is over.
+    pub async fn run_of(&self, agent: &str, body: Value) -> Value {
+        let run = id(&self.running(&self.wake(agent, body).await).await);
+        self.finished(&run).await
+    }
+
+    /// What a run wrote to standard output.
+    pub async fn stdout(&self, run: &str) -> String {
+        let request = self.request(Method::GET, &format!("/runs/{run}/log/text?stream=stdout"));
+        request.send().await.unwrap().text().await.unwrap()
+    }
+
+    /// Every item of a list, page by page.
+    pub async fn all(&self, path: &str) -> Vec<Value> {
+        let join = if path.contains('?') { '&' } else { '?' };
+        let (mut found, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = self.show(&format!("{path}{join}limit=200{cursor}")).await;
+            found.extend(page["items"].as_array().unwrap().iter().cloned());
+            let Some(next) = page["next_cursor"].as_str() else { return found };
+            let parameter = if path.contains("/events") { "after" } else { "cursor" };
+            cursor = format!("&{parameter}={next}");
+        }
+    }
+
+    /// Fails if an invariant of the store does not hold.
+    pub async fn assert_sound(&self) {
+        let checked = self.show("/invariants").await;
+        assert_eq!(checked["violations"], json!([]));
+        assert!(!checked["checked"].as_array().unwrap().is_empty());
+    }
+}
+
+/// Sends a request; an answer without a body is `null`.
+pub async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
+    let response = match request.send().await {
+        Ok(response) => response,
+        // A server that was killed meanwhile; those who wait go on asking.
+        Err(error) => return (0, json!(error.to_string())),
+    };
+    let status = response.status().as_u16();
+    let text = response.text().await.unwrap_or_default();
+    (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+}
+
+/// The `id` of a document.
+pub fn id(document: &Value) -> String {
+    document["id"].as_str().unwrap_or_else(|| panic!("no id: {document}")).to_owned()
+}
+
+/// Takes everything of the caller out of a command's environment.
+pub fn clean<'a>(command: &'a mut Command, home: &Path) -> &'a mut Command {
+    command.env_clear().env("PATH", PATH).env("HOME", home).current_dir(home)
+}
+
+/// Runs a command to its end.
+pub async fn printed(command: Command) -> Printed {
+    let mut command = tokio::process::Command::from(command);
+    let running = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = timeout(PATIENCE * 4, running).await.unwrap_or_else(|_| panic!("{command:?} does not end")).unwrap();
+    Printed {
+        code: output.status.code().unwrap_or_else(|| -output.status.signal().unwrap_or_default()),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Signals a process that may be gone.
+pub fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    kill_process(pid, signal).ok();
+}
+
+/// Whether a process is there and no zombie.
+pub fn is_alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+/// Every process there is.
+pub fn every_pid() -> impl Iterator<Item = u32> {
+    fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+fn mentions(pid: u32, mark: &[u8]) -> bool {
+    let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environ.windows(mark.len()).any(|part| part == mark)
+}
+
+fn is_shim(pid: u32) -> bool {
+    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.ends_with(b"\0shim\0"))
+}
+
+/// The pids of the shims of all launches.
+fn shims_below(runs: &Path) -> Vec<u32> {
+    let of_run = |run: fs::DirEntry| fs::read_dir(run.path()).into_iter().flatten().flatten();
+    let files = fs::read_dir(runs).into_iter().flatten().flatten().flat_map(of_run);
+    files
+        .filter(|file| file.file_name().to_str().is_some_and(|name| name.starts_with("shim-")))
+        .filter_map(|file| shim_pid(&file.path()))
+        .collect()
+}
+
+/// The pid in a shim's own record.
+pub fn shim_pid(path: &Path) -> Option<u32> {
+    let text = fs::read_to_string(path).ok()?;
+    let record: Value = serde_json::from_str(text.lines().next()?).ok()?;
+    u32::try_from(record["shim"]["identity"]["pid"].as_u64()?).ok()
+}
