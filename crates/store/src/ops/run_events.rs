@@ -36,7 +36,7 @@ impl NewRunEvent {
 
     /// An event of level `warn`.
     pub fn warn(kind: &str, message: impl Into<String>, data: Json) -> Self {
-        Self { level: "warn", ..Self::info(kind, message, data) }
+        Self { level: "warn", ..Self::plain(kind, message, data) }
     }
 }
 
