@@ -22,7 +22,7 @@ use crate::meters::Meter;
 /// The files of a run beside its log.
 pub(super) const CONTEXT_FILE: &str = "context.json";
 pub(super) const RESULT_FILE: &str = "result.json";
-const CLAIM_FILE: &str = "claim.json";
+const ADAPTER_FILE: &str = "adapter.json";
 
 /// Variables that would make an agent believe it runs inside another one.
 const NESTING_VARIABLES: &[&str] = &["CLAUDECODE", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SESSION_ID"];
@@ -133,13 +133,13 @@ pub(super) fn keep_claim(prepared: &Prepared) -> io::Result<()> {
     private_dir(&prepared.dir)?;
     let context = serde_json::to_vec(&prepared.context)?;
     write_private(&prepared.dir.join(CONTEXT_FILE), &context)?;
-    write_private(&prepared.dir.join(CLAIM_FILE), &serde_json::to_vec(&prepared.context.adapter)?)
+    write_private(&prepared.dir.join(ADAPTER_FILE), &serde_json::to_vec(&prepared.context.adapter)?)
 }
 
 /// The context and adapter configuration that a run was started with.
 pub(super) fn kept_claim(dir: &Path) -> io::Result<RunContext> {
     let mut context: RunContext = serde_json::from_slice(&fs::read(dir.join(CONTEXT_FILE))?)?;
-    context.adapter = serde_json::from_slice(&fs::read(dir.join(CLAIM_FILE))?)?;
+    context.adapter = serde_json::from_slice(&fs::read(dir.join(ADAPTER_FILE))?)?;
     Ok(context)
 }
 
