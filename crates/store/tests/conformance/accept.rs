@@ -238,8 +238,7 @@ fn one_refused_wake_of_many_does_not_touch_the_others() {
         let gone = world.agent("gone").await;
         world.agent_event(gone, AgentEvent::Terminate).await.unwrap();
         let wakes = vec![world.draft(agent), world.draft(gone), world.draft(agent)];
-        let answers =
-            world.db.write("many", wakes, |tx, wakes| Box::pin(wake::accept_all(tx, wakes))).await.unwrap();
+        let answers = world.db.write("many", wakes, |tx, wakes| Box::pin(wake::accept_all(tx, wakes))).await.unwrap();
         assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
         assert_eq!(conflict(answers.into_iter().nth(1).unwrap()), "agent_not_wakeable");
         assert_eq!(world.claim().await.wakeups.len(), 2);

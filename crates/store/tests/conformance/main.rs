@@ -4,19 +4,19 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails loudly, in its helpers too")]
 
 mod accept;
-//mod claim;
+mod claim;
 mod cluster;
 //mod engine;
 //mod events;
-//mod fates;
-//mod finish;
-//mod inbox;
+mod fates;
+mod finish;
+mod inbox;
 //mod invariants;
 //mod killed;
 //mod model;
 //mod property;
-//mod races;
+mod races;
 //mod records;
-//mod timers;
+mod timers;
 mod wishes;
 mod world;

@@ -1,0 +1,126 @@
+//! Timer wakes and the tick of the clock: what becomes due, expires, comes free, and when to look again.
+
+use wakeful_domain::outcome::Outcome;
+use wakeful_domain::wakeup::{Source, WakeupStatus};
+use wakeful_store::ops::wake::{self, Wake};
+
+use crate::wishes::batch;
+use crate::world::{World, on_both, seconds};
+
+fn timer(world: &World, agent: wakeful_domain::id::AgentId) -> Wake {
+    Wake { source: Source::Timer, ..world.draft(agent) }
+}
+
+#[test]
+fn a_lane_has_one_pending_timer_that_counts_the_others() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        let first = world.accept(timer(world, agent)).await.unwrap();
+        for count in 2..=4 {
+            let again = world.accept(timer(world, agent)).await.unwrap();
+            assert_eq!((again.is_new, again.wakeup.id, again.wakeup.count), (false, first.wakeup.id, count));
+        }
+        let other = world.accept(Wake { task: Some(world.task("t").await), ..timer(world, agent) }).await.unwrap();
+        assert!(other.is_new, "another lane has its own");
+        let claimed = world.claim().await;
+        assert_eq!((batch(&claimed), claimed.wakeups[0].count), (vec![first.wakeup.id], 4));
+    });
+}
+
+#[test]
+fn a_timer_is_satisfied_by_a_live_run_of_its_lane() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        world.wake(agent).await;
+        let run = world.claim().await.run;
+        let coalesced = world.accept(timer(world, agent)).await.unwrap().wakeup;
+        assert_eq!((coalesced.status, coalesced.run), (WakeupStatus::Coalesced, Some(run.id)));
+        world.fail(&run, "exit_nonzero").await;
+        assert_eq!(world.status(coalesced.id).await, WakeupStatus::Coalesced, "whatever becomes of the run");
+        let next = world.accept(timer(world, agent)).await.unwrap().wakeup;
+        assert_eq!(next.status, WakeupStatus::Pending);
+    });
+}
+
+#[test]
+fn a_tick_makes_due_what_is_due_and_says_when_it_is_needed_next() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        assert_eq!(world.tick().await.next_at, None);
+        let start = world.now();
+        let near = world.wake_with(agent, |wake| wake.due_at = Some(start + seconds(10))).await.id;
+        let far = world.wake_with(agent, |wake| wake.due_at = Some(start + seconds(20))).await.id;
+        let report = world.tick().await;
+        assert_eq!((report.became_due, report.next_at), (0, Some(start + seconds(10))));
+        assert!(world.claim_any().await.is_none());
+        world.pass(seconds(10));
+        let report = world.tick().await;
+        assert_eq!((report.became_due, report.next_at), (1, Some(start + seconds(20))));
+        let claimed = world.claim().await;
+        assert_eq!(batch(&claimed), [near]);
+        world.succeed(&claimed.run).await;
+        world.pass(seconds(10));
+        assert_eq!(world.tick().await.next_at, None);
+        assert_eq!(batch(&world.claim().await), [far]);
+    });
+}
+
+#[test]
+fn what_expires_expires_due_or_not_but_never_with_a_run() {
+    on_both(async |world| {
+        let (a, b) = (world.agent("a").await, world.agent("b").await);
+        let until = Some(world.now() + seconds(10));
+        let later = Some(world.now() + seconds(60));
+        let claimed = world.wake_with(a, |wake| wake.expires_at = until).await.id;
+        let run = world.claim().await.run;
+        let waiting = world.wake_with(b, |wake| wake.expires_at = until).await.id;
+        let not_due = world.wake_with(b, |wake| (wake.expires_at, wake.due_at) = (until, later)).await.id;
+        assert_eq!(world.tick().await.next_at, until);
+        world.pass(seconds(10));
+        let report = world.tick().await;
+        assert_eq!((report.expired, report.became_due, report.next_at), (2, 0, None));
+        for id in [waiting, not_due] {
+            let wakeup = world.wakeup(id).await;
+            assert_eq!((wakeup.status, wakeup.finished_at), (WakeupStatus::Expired, until));
+        }
+        assert_eq!(world.status(claimed).await, WakeupStatus::Claimed);
+        world.succeed(&run).await;
+        assert_eq!(world.status(claimed).await, WakeupStatus::Completed);
+        assert!(world.claim_any().await.is_none());
+    });
+}
+
+#[test]
+fn a_tick_frees_parked_agents_when_their_limit_lifts() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        world.wake(agent).await;
+        let run = world.claim().await.run;
+        let reset = world.now() + seconds(3_600);
+        let limited = Outcome { retry_at: Some(reset), ..Outcome::failed("usage_limit", "limit") };
+        world.finish(&run, limited).await;
+        let fresh = world.wake(agent).await;
+        assert!(world.claim_any().await.is_none(), "the account rests");
+        assert_eq!(world.tick().await.next_at, Some(reset));
+        world.set_time(reset);
+        let report = world.tick().await;
+        assert_eq!((report.unparked, report.next_at), (1, Some(reset + seconds(30))));
+        assert_eq!(batch(&world.claim().await), [fresh]);
+    });
+}
+
+#[test]
+fn a_tick_takes_bounded_bites_and_asks_for_the_next_at_once() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        let due_at = Some(world.now() + seconds(10));
+        let wakes: Vec<_> = (0..700).map(|_| Wake { due_at, ..world.draft(agent) }).collect();
+        world.db.write("many", wakes, |tx, wakes| Box::pin(wake::accept_all(tx, wakes))).await.unwrap();
+        world.pass(seconds(11));
+        let first = world.tick().await;
+        assert_eq!((first.became_due, first.next_at), (500, due_at));
+        let second = world.tick().await;
+        assert_eq!((second.became_due, second.next_at), (200, None));
+        assert_eq!(world.claim().await.wakeups.len(), 700);
+    });
+}
