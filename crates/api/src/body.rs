@@ -53,6 +53,10 @@ pub fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
         let path = error.path().to_string();
         let inner = error.into_inner();
         match inner.classify() {
+            // What is no JSON at all has no fields that could be wrong.
+            Category::Data if serde_json::from_slice::<serde_json::Value>(text).is_err() => {
+                Problem::malformed("the body is not one JSON document")
+            }
             Category::Data => Problem::invalid(&field(&path, &inner.to_string()), plain(&inner.to_string())),
             Category::Io | Category::Syntax | Category::Eof => {
                 Problem::malformed(format!("the body is not JSON: {inner}"))
@@ -121,7 +125,8 @@ mod tests {
         check(r#"{"count": 1, "inner": {"name": 5}}"#, 422, Some("inner.name"));
         check("[1]", 422, Some("count"));
         check("{", 400, None);
-        check("{} x", 422, Some("count"));
+        check("{} x", 400, None);
+        check(r#"{"nope": 1}}"#, 400, None);
         let deep = format!(r#"{{"count": {}1{}}}"#, "[".repeat(200), "]".repeat(200));
         assert!(parse::<serde_json::Value>(deep.as_bytes()).unwrap_err().to_json()["status"] == 400);
     }

@@ -70,9 +70,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> 
             Ok(axum::extract::Query(value)) => Ok(Parameters(value)),
             Err(rejection) => {
                 let text = rejection.body_text();
-                let message = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-                let named = message.split(['`', ':']).nth(if message.contains('`') { 1 } else { 0 });
-                Err(Problem::invalid(named.unwrap_or("query"), message))
+                let told = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+                // What is wrong stands behind the name of the parameter.
+                let (named, message) = told.split_once(": ").unwrap_or(("query", told));
+                Err(Problem::invalid(named, message))
             }
         }
     }
