@@ -3,5 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails loudly, in its helpers too")]
 
+mod contract;
 mod fixture;
+mod refusals;
+mod shape;
 mod support;

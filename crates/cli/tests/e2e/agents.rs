@@ -1,0 +1,16 @@
+//! Where the real agent CLIs are. One that is missing is a failure, not a reason to skip.
+
+/// Claude Code.
+pub const CLAUDE: &str = "claude";
+/// Codex.
+pub const CODEX: &str = "codex";
+
+/// The path of an agent CLI, as `cargo xtask setup` installs it.
+#[expect(clippy::disallowed_methods, reason = "the tests are told by a variable where the CLIs are")]
+pub fn agent_cli(name: &str) -> String {
+    let installed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/agents/node_modules/.bin");
+    let dir = std::env::var("WAKEFUL_TEST_AGENTS_DIR").unwrap_or_else(|_| installed.to_owned());
+    let path = format!("{dir}/{name}");
+    assert!(std::path::Path::new(&path).exists(), "{path} is missing: run `cargo xtask setup`");
+    path
+}

@@ -1,0 +1,114 @@
+//! Claude Code as an agent: the real CLI against a model server on loopback with no model behind it.
+
+use serde_json::{Value, json};
+use wakeful_stub_model::{Behaviour, StubModel};
+
+use crate::agents::{CLAUDE, agent_cli};
+use crate::support::{Server, id};
+
+async fn claude(server: &Server, model: &StubModel, env: Value) -> String {
+    let home = server.path().join("claude-home");
+    let mut variables = json!({
+        "ANTHROPIC_BASE_URL": model.url(),
+        "ANTHROPIC_API_KEY": "sk-stub",
+        "HOME": home,
+        "CLAUDE_CONFIG_DIR": home.join(".claude"),
+        "CLAUDE_CODE_MAX_RETRIES": "0",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "DISABLE_TELEMETRY": "1",
+        "DISABLE_ERROR_REPORTING": "1",
+    });
+    variables.as_object_mut().unwrap().extend(env.as_object().unwrap().clone());
+    let adapter = json!({ "type": "claude", "command": agent_cli(CLAUDE), "env": variables });
+    server.agent(&json!({ "name": "ann", "adapter": adapter })).await
+}
+
+#[tokio::test]
+async fn a_run_has_the_models_text_session_usage_and_cost_and_the_next_resumes_it() {
+    let (server, model) = (Server::start().await, StubModel::start().await.unwrap());
+    let agent = claude(&server, &model, json!({})).await;
+    let first = server.run_of(&agent, json!({ "reason": "say hello" })).await;
+    assert_eq!((&first["status"], &first["summary"]), (&json!("succeeded"), &json!("stub answer 1")), "{first:#}");
+    assert_eq!(first["session"]["choice"], "fresh");
+    assert_eq!(
+        first["usage"],
+        json!({ "input_tokens": 1000, "output_tokens": 50, "cache_read_tokens": 200, "cache_write_tokens": 30 })
+    );
+    assert!(first["cost_micros"].as_i64().unwrap() > 0 && first["model"].is_string(), "{first:#}");
+    let session = first["session_after"].as_str().unwrap();
+
+    let second = server.run_of(&agent, json!({ "reason": "and again" })).await;
+    assert_eq!(second["summary"], "stub answer 2");
+    assert_eq!((second["session"]["choice"].as_str(), second["session_before"].as_str()), (Some("resumed"), Some(session)));
+    let asked = model.script().model_requests();
+    assert!(asked.last().unwrap().body_contains("say hello"), "the session has what was said before");
+    assert!(asked.last().unwrap().body_contains("and again"));
+    server.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_session_that_is_gone_is_replaced_by_a_fresh_one_within_the_run() {
+    let (server, model) = (Server::start().await, StubModel::start().await.unwrap());
+    let agent = claude(&server, &model, json!({})).await;
+    let first = server.run_of(&agent, json!({})).await;
+    std::fs::remove_dir_all(server.path().join("claude-home/.claude/projects")).unwrap();
+    let second = server.run_of(&agent, json!({ "reason": "once more" })).await;
+    assert_eq!(second["status"], "succeeded", "{second:#}");
+    assert_eq!(second["session"]["choice"], "fresh");
+    assert_ne!(second["session_after"], first["session_after"]);
+    let events = server.show(&format!("/runs/{}/events", id(&second))).await;
+    let kinds: Vec<&str> = events["items"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert!(kinds.contains(&"session_unknown"), "{kinds:?}");
+    assert_eq!(server.all(&format!("/companies/default/runs?agent={agent}")).await.len(), 2, "no third run");
+}
+
+#[tokio::test]
+async fn a_usage_limit_parks_the_account_until_its_reset_and_nothing_is_asked_meanwhile() {
+    let (server, model) = (Server::start().await, StubModel::start().await.unwrap());
+    // Only a subscription has usage limits; with an API key the same answer is a plain 429.
+    let subscription = json!({ "ANTHROPIC_API_KEY": "", "CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat01-stub" });
+    let agent = claude(&server, &model, subscription).await;
+    let reset = 4_102_444_800;
+    model.script().set(Behaviour::UsageLimit { resets_at: reset });
+    let wakeup = server.wake(&agent, json!({})).await;
+    let run = server.finished(&id(&server.running(&wakeup).await)).await;
+    assert_eq!((&run["status"], &run["error_code"]), (&json!("failed"), &json!("usage_limit")), "{run:#}");
+    let asked = model.script().model_calls();
+    let waiting = server.show(&format!("/wakeups/{wakeup}")).await;
+    assert_eq!((&waiting["status"], &waiting["attempt"]), (&json!("pending"), &json!(0)), "{waiting:#}");
+    assert!(waiting["due_at"].as_str().unwrap() >= "2099", "{waiting:#}");
+    let other = server.show(&format!("/wakeups/{}", server.wake(&agent, json!({})).await)).await;
+    assert_eq!(other["waiting"]["reason"], "quota_until", "{other:#}");
+    assert_eq!(model.script().model_calls(), asked, "no retry storm");
+    server.assert_sound().await;
+}
+
+#[tokio::test]
+async fn failures_of_the_model_server_are_named_for_what_they_are() {
+    let (server, model) = (Server::start().await, StubModel::start().await.unwrap());
+    let agent = claude(&server, &model, json!({})).await;
+    for (behaviour, code, is_retried) in [
+        (Behaviour::Overloaded529, "overloaded", true),
+        (Behaviour::RateLimited429, "rate_limited", true),
+        (Behaviour::ServerError500, "server_error", true),
+        (Behaviour::AuthError401, "auth_required", false),
+        (Behaviour::ModelNotFound404, "model_not_found", false),
+    ] {
+        model.script().set(behaviour.clone());
+        let wakeup = server.wake(&agent, json!({})).await;
+        let run = server.finished(&id(&server.running(&wakeup).await)).await;
+        assert_eq!(run["error_code"], code, "{behaviour:?}: {run:#}");
+        let wakeup = server.show(&format!("/wakeups/{wakeup}")).await;
+        let expected = if is_retried { "pending" } else { "failed" };
+        assert_eq!(wakeup["status"], expected, "{behaviour:?}: {wakeup:#}");
+    }
+}
+
+#[tokio::test]
+async fn an_exit_without_a_result_is_no_success() {
+    let server = Server::start().await;
+    let adapter = json!({ "type": "claude", "command": ["/bin/sh", "-c", "cat > /dev/null; exit 0"] });
+    let agent = server.agent(&json!({ "name": "silent", "adapter": adapter })).await;
+    let run = server.run_of(&agent, json!({})).await;
+    assert_eq!((&run["status"], &run["error_code"]), (&json!("failed"), &json!("no_result")), "{run:#}");
+}
