@@ -30,6 +30,18 @@ impl Tx {
         self.query_first(sql, parameters).await?.ok_or(Error::Column { place: 0, what: "no row".into() })
     }
 
+    /// Locks the rows of a query until the transaction ends. SQLite has one writer, to which all rows belong.
+    ///
+    /// A statement of PostgreSQL sees what was committed when it began; one that then waits for a row computes its
+    /// sub-queries over the old rows all the same. So whatever is derived from other rows is locked first and derived
+    /// in a statement of its own.
+    pub async fn lock(&mut self, sql: &str, parameters: &[Value<'_>]) -> Result<(), Error> {
+        match self {
+            Tx::Sqlite(_) => Ok(()),
+            Tx::Postgres(tx) => tx.query(sql, parameters).await.map(|_| ()),
+        }
+    }
+
     /// Carries out a statement and tells how many rows it changed.
     pub async fn execute(&mut self, sql: &str, parameters: &[Value<'_>]) -> Result<u64, Error> {
         match self {

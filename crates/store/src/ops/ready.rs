@@ -2,7 +2,9 @@
 //! rank of the best below it. What may not start is not in it, so that picking costs the same
 //! with ten waiting wakeups or ten million.
 //!
-//! Whoever changes something a lane's readiness depends on calls [`refresh`] in the same transaction.
+//! Whoever changes something a lane's readiness depends on calls [`refresh`] in the same transaction, and holds the
+//! lock on the lane's agent ([`lock_agent`]) when it does: two who derived a place from what the other had not yet
+//! committed would leave a lane out that nothing brings back.
 
 use wakeful_domain::id::{AgentId, CompanyId, TaskId};
 
@@ -55,6 +57,14 @@ const REFRESH_COMPANY: &str = "
       end
     where id = $1";
 
+const LOCK_AGENT: &str = "select id from agents where id = $1 {for_update}";
+const LOCK_COMPANY: &str = "select id from companies where id = $1 {for_update}";
+
+/// Keeps others from the agent and its lanes until the transaction ends.
+pub(crate) async fn lock_agent(tx: &mut Tx, agent: AgentId) -> Result<(), Error> {
+    tx.lock(LOCK_AGENT, &[agent.into()]).await
+}
+
 /// Brings a lane's place in the index up to date, and what stands above it.
 pub async fn refresh(tx: &mut Tx, company: CompanyId, agent: AgentId, task: Option<TaskId>) -> Result<(), Error> {
     refresh_lane(tx, agent, task).await?;
@@ -75,17 +85,25 @@ pub async fn refresh_agent(tx: &mut Tx, company: CompanyId, agent: AgentId) -> R
 
 /// Brings a company's place up to date.
 pub async fn refresh_company(tx: &mut Tx, company: CompanyId) -> Result<(), Error> {
+    tx.lock(LOCK_COMPANY, &[company.into()]).await?;
     tx.execute(REFRESH_COMPANY, &[company.into()]).await?;
     Ok(())
 }
 
-const LANES_OF_TASK: &str = "select agent_id from lanes where task_id = $1 and agent_id <> $2";
+const LANES_OF_TASK: &str = "select agent_id from lanes where task_id = $1 and agent_id <> $2 order by agent_id";
 
 /// Brings the other agents' lanes of a task up to date, after it was held or released by `except`.
+/// Agents before the company, as everywhere.
 pub async fn refresh_task(tx: &mut Tx, company: CompanyId, task: TaskId, except: AgentId) -> Result<(), Error> {
-    for mut row in tx.query(LANES_OF_TASK, &[task.into(), except.into()]).await? {
-        let agent: AgentId = row.get()?;
-        refresh(tx, company, agent, Some(task)).await?;
+    let others = tx.query(LANES_OF_TASK, &[task.into(), except.into()]).await?;
+    if others.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    for mut row in others {
+        let agent: AgentId = row.get()?;
+        lock_agent(tx, agent).await?;
+        refresh_lane(tx, agent, Some(task)).await?;
+        tx.execute(REFRESH_AGENT, &[agent.into()]).await?;
+    }
+    refresh_company(tx, company).await
 }

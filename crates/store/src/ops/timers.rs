@@ -63,6 +63,7 @@ async fn refresh_each(tx: &mut Tx, mut lanes: Vec<(CompanyId, AgentId, Option<Ta
     lanes.sort_unstable();
     lanes.dedup();
     for (company, agent, task) in lanes {
+        ready::lock_agent(tx, agent).await?;
         ready::refresh(tx, company, agent, task).await?;
     }
     Ok(())

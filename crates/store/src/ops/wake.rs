@@ -181,7 +181,8 @@ async fn skip_reason(tx: &mut Tx, agent: &Agent, wake: &Wake, cause: &Cause) -> 
         return Ok(Some(reason));
     }
     if let Some(id) = wake.task {
-        match tasks::find(tx, id).await? {
+        // Locked, so that whoever holds or releases the task meanwhile finds this lane, or is found by it.
+        match tasks::find_locked(tx, id).await? {
             Some(task) if task.company == agent.company && task.status.is_closed() => return Ok(Some("task_closed")),
             Some(task) if task.company == agent.company => {}
             Some(_) | None => return Ok(Some("task_not_found")),

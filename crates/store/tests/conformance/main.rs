@@ -11,6 +11,7 @@ mod cluster;
 mod fates;
 mod finish;
 mod inbox;
+mod interleaved;
 //mod invariants;
 //mod killed;
 //mod model;
