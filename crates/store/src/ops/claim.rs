@@ -65,8 +65,9 @@ pub async fn claim(tx: &mut Tx, request: &ClaimRequest) -> Result<Option<Claimed
         match batch(tx, request.now, agent.id, task).await? {
             Some(batch) if may_start(&agent) => {
                 if !count_up(tx, company, agent.id).await? {
+                    // Another claim has filled the company; it leaves the index, others stay.
                     ready::refresh_company(tx, company).await?;
-                    return Ok(None);
+                    continue;
                 }
                 return start(tx, request, agent, task, &batch).await.map(Some);
             }
