@@ -87,6 +87,17 @@ pub enum IdError {
 }
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+/// The digit that a byte stands for; [`NO_DIGIT`] for the others.
+const DIGITS: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut digit = 0;
+    while digit < ALPHABET.len() {
+        digits[ALPHABET[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    digits
+};
+const NO_DIGIT: u8 = 0xff;
 /// 128 bits in 5-bit digits; the first digit carries only 3.
 const SUFFIX_CHARS: usize = 26;
 
@@ -116,8 +127,11 @@ impl<K: Kind> FromStr for Id<K> {
         }
         let mut bits: u128 = 0;
         for byte in suffix.bytes() {
-            let digit = ALPHABET.iter().position(|letter| *letter == byte).ok_or_else(refused)?;
-            bits = (bits << 5) | digit as u128;
+            let digit = DIGITS[usize::from(byte)];
+            if digit == NO_DIGIT {
+                return Err(refused());
+            }
+            bits = (bits << 5) | u128::from(digit);
         }
         Ok(Self::from_uuid(Uuid::from_u128(bits)))
     }

@@ -17,6 +17,7 @@ use wakeful_domain::id::{AgentId, CompanyId, Id, IdSource, Kind, RunId, WakeupId
 use wakeful_domain::run::{Run, StopRequest};
 use wakeful_domain::waiting::Host;
 use wakeful_domain::wakeup::Wakeup;
+use wakeful_runner::process::Shims;
 use wakeful_store::ops::wake::{Accepted, Wake};
 use wakeful_store::ops::{agents, companies, finish, inbox, runs, wake, wakeups};
 use wakeful_store::{Db, Operation, Refusal};
@@ -52,6 +53,7 @@ pub(crate) struct Inner {
     pub config: EngineConfig,
     pub nudge: Nudge,
     pub meters: Meters,
+    pub shims: Shims,
     address: OnceLock<String>,
     ids: Mutex<IdSource>,
     live: Mutex<HashMap<RunId, LiveRun>>,
@@ -82,11 +84,13 @@ pub type LogWatch = watch::Receiver<u64>;
 impl Engine {
     /// An engine over a store. Nothing moves before [`Engine::start`].
     pub fn new(db: Db, config: EngineConfig) -> Engine {
+        let shims = Shims::new(&config.program, &["shim"]);
         let inner = Inner {
             db,
             config,
             nudge: Nudge::new(),
             meters: Meters::default(),
+            shims,
             address: OnceLock::new(),
             ids: Mutex::new(IdSource::new(clock::seed())),
             live: Mutex::default(),
@@ -104,6 +108,7 @@ impl Engine {
         self.inner.address.set(address.to_owned()).ok();
         let engine = self.clone();
         self.spawn(async move {
+            engine.inner.shims.prepare();
             run::recover(&engine).await;
             engine.inner.has_recovered.store(true, Ordering::Release);
             engine.inner.nudge.changed();

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use wakeful_domain::outcome::{End, Outcome, SessionState};
 use wakeful_domain::run::{Run, SessionChoice, Workspace};
 use wakeful_runner::adapters::{Adapter, Command, Invocation};
-use wakeful_runner::process::{Attached, Launch, LogLimits, launch};
+use wakeful_runner::process::{Attached, Launch, LogLimits};
 use wakeful_store::ops::claim::Claimed;
 
 use super::follow::{Followed, follow};
@@ -175,10 +175,9 @@ async fn launched(engine: &Engine, prepared: &Prepared, number: u32) -> Result<A
     };
     let command = prepared.adapter.command(&invocation).map_err(|error| refused("bad_config", error.to_string()))?;
     let description = describe(engine, prepared, number, command);
-    let program = &engine.config().program;
-    launch(program, &["shim"], &description)
-        .await
-        .map_err(|error| refused("spawn_failed", format!("{error}: {}", source_of(&error))))
+    let launched = engine.inner.shims.launch(&description).await;
+    engine.inner.shims.prepare();
+    launched.map_err(|error| refused("spawn_failed", format!("{error}: {}", source_of(&error))))
 }
 
 fn source_of(error: &dyn std::error::Error) -> String {

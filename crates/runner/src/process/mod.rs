@@ -20,4 +20,4 @@ mod tree;
 pub use identity::Identity;
 pub use launch::{Launch, LogLimits};
 pub use record::{ExitRecord, LogSummary, ResourceUsage, StartFailure, StopRecord};
-pub use server::{Attached, FindError, Found, LaunchError, StopHandle, Swept, Update, find, launch, sweep};
+pub use server::{Attached, FindError, Found, LaunchError, Shims, StopHandle, Swept, Update, find, sweep};

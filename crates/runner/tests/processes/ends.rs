@@ -80,7 +80,7 @@ async fn signals_that_the_server_ignores_stop_the_agent_all_the_same() {
     launch.stop_signal = StopSignal::Interrupt;
     let arguments = ["-c", "trap '' INT QUIT HUP TERM USR1 TSTP; exec \"$0\"", SHIM];
     let shell = std::path::Path::new("/bin/sh");
-    let mut attached = in_time(wakeful_runner::process::launch(shell, &arguments, &launch)).await.unwrap();
+    let mut attached = in_time(wakeful_runner::process::Shims::new(shell, &arguments).launch(&launch)).await.unwrap();
     output_with(&mut attached, &launch, "ready").await;
     attached.stop("operator", None).unwrap();
     assert_eq!(exit_of(&mut attached).await.signal, Some(2));

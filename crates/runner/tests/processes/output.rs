@@ -101,7 +101,7 @@ async fn a_full_disk_costs_output_but_not_the_run() {
     let limited = "ulimit -f 128; exec \"$0\"";
     let arguments = ["-c", limited, SHIM];
     let mut attached =
-        in_time(wakeful_runner::process::launch(Path::new("/bin/sh"), &arguments, &launch)).await.unwrap();
+        in_time(wakeful_runner::process::Shims::new(Path::new("/bin/sh"), &arguments).launch(&launch)).await.unwrap();
     let record = exit_of(&mut attached).await;
     assert_eq!(record.code, Some(4));
     assert!(record.log.truncated);

@@ -50,7 +50,7 @@ pub fn launch_of(argv: &[&str]) -> Launch {
 
 /// Starts it with the test's own shim.
 pub async fn start(launch: &Launch) -> Attached {
-    in_time(wakeful_runner::process::launch(Path::new(SHIM), &[], launch)).await.unwrap()
+    in_time(wakeful_runner::process::Shims::new(Path::new(SHIM), &[]).launch(launch)).await.unwrap()
 }
 
 /// Runs it to its end.

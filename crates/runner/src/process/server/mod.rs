@@ -11,5 +11,5 @@ mod sweep;
 
 pub use attach::{Attached, StopHandle, Update};
 pub use find::{Death, FindError, Found, find};
-pub use launch::{LaunchError, launch};
+pub use launch::{LaunchError, Shims};
 pub use sweep::{SweepError, Swept, sweep};
