@@ -199,6 +199,16 @@ const UPDATE: &str = "
       adapter = $4,
       adapter_type = $5,
       account = $6,
+      quota_until = case
+        when adapter_type = $5 and account = $6 then quota_until
+        else (
+          select max(others.quota_until)
+          from agents as others
+          where others.company_id = agents.company_id
+            and others.adapter_type = $5
+            and others.account = $6
+            and others.id <> $1)
+        end,
       capabilities = $7,
       heartbeat = $8,
       max_concurrent_runs = $9,
@@ -207,7 +217,8 @@ const UPDATE: &str = "
       updated_at = $12
     where id = $1";
 
-/// Changes an agent's configuration. Live runs keep what they were started with.
+/// Changes an agent's configuration. Live runs keep what they were started with. With another provider account
+/// it takes over that one's usage limit, if there is one, and leaves its own behind.
 pub async fn change(tx: &mut Tx, now: Timestamp, id: AgentId, change: &AgentChange) -> Result<Agent, Refusal> {
     let old = get_locked(tx, id).await?;
     if old.state == AgentState::Terminated {
