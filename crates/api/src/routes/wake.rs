@@ -112,7 +112,7 @@ fn request(
     if let Some(at) = wake.expires_at.filter(|at| *at <= due_at.unwrap_or(now)) {
         return Err(Problem::invalid("expires_at", format!("{at} is not after the wake is due")));
     }
-    let request_hash = key.as_ref().map(|_| fingerprint(&[agent.to_string().as_bytes(), &without_key(bytes)]));
+    let request_hash = key.as_ref().map(|_| fingerprint(&[agent.to_string().as_bytes(), &essence(bytes)]));
     Ok(Wake {
         id: api.engine.new_id(),
         company: principal.company(),
@@ -147,12 +147,13 @@ fn check_numbers(wake: &WakeRequest) -> Result<(), Problem> {
     within("max_attempts", wake.max_attempts, 1, ATTEMPTS_MAX)
 }
 
-/// The body in one form, without the key: the same request whether the key came in the header or in the body,
-/// and whatever the order of its fields.
-fn without_key(bytes: &[u8]) -> Vec<u8> {
+/// The body in one form, without the key and the agent: the same request whether the key came in the header or in
+/// the body, the agent in the path, by id or by name, and whatever the order of its fields.
+fn essence(bytes: &[u8]) -> Vec<u8> {
     match serde_json::from_slice::<Value>(bytes) {
         Ok(Value::Object(mut fields)) => {
             fields.remove("idempotency_key");
+            fields.remove("agent");
             Value::Object(fields).to_string().into_bytes()
         }
         Ok(_) | Err(_) => bytes.to_vec(),
