@@ -3,8 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails loudly, in its helpers too")]
 
+mod access;
+mod agents;
+mod agents_claude;
+mod agents_codex;
 mod contract;
 mod fixture;
+mod outcomes;
 mod refusals;
 mod shape;
+mod stops;
 mod support;
+mod wakes;

@@ -157,8 +157,16 @@ async fn a_wrong_or_missing_field_is_422_and_named() {
         (&agents, json!({ "name": "x", "adapter": { "type": "process", "command": 5 } }), "adapter.command"),
         (&agents, json!({ "name": "x", "adapter": adapter, "max_concurrent_runs": 51 }), "max_concurrent_runs"),
         (&agents, json!({ "name": "x", "adapter": adapter, "retry": { "delays_s": [-1] } }), "retry.delays_s[0]"),
-        (&agents, json!({ "name": "x", "adapter": adapter, "retry": { "delays_s": [], "jitter": 2.0 } }), "retry.jitter"),
-        (&agents, json!({ "name": "x", "adapter": adapter, "retry": { "delays_s": [], "jitter": 0, "nope": 1 } }), "retry.nope"),
+        (
+            &agents,
+            json!({ "name": "x", "adapter": adapter, "retry": { "delays_s": [], "jitter": 2.0 } }),
+            "retry.jitter",
+        ),
+        (
+            &agents,
+            json!({ "name": "x", "adapter": adapter, "retry": { "delays_s": [], "jitter": 0, "nope": 1 } }),
+            "retry.nope",
+        ),
         (
             &agents,
             json!({ "name": "x", "adapter": adapter, "limits": { "max_duration_s": "long" } }),

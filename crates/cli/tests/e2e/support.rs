@@ -29,6 +29,7 @@ const SWEEPS_MAX: usize = 1_000;
 #[derive(Debug)]
 pub struct Server {
     dir: TempDir,
+    data: PathBuf,
     child: Option<Child>,
     options: Vec<String>,
     variables: Vec<(String, String)>,
@@ -62,10 +63,11 @@ impl Server {
         Server::start_in(tempfile::Builder::new().prefix("wakeful-e2e-").tempdir().unwrap(), options, variables).await
     }
 
-    /// A server on a data directory that is there already.
+    /// A server whose data directory is `data` in this directory.
     pub async fn start_in(dir: TempDir, options: &[&str], variables: &[(&str, &str)]) -> Server {
         let client = Client { http: reqwest::Client::new(), base: String::new(), token: String::new() };
         let mut server = Server {
+            data: dir.path().join("data"),
             dir,
             child: None,
             options: options.iter().map(|option| (*option).to_owned()).collect(),
@@ -102,7 +104,7 @@ impl Server {
         let log_path = self.dir.path().join("server.log");
         let log = File::options().create(true).append(true).open(&log_path).unwrap();
         let began = log.metadata().unwrap().len();
-        let child = clean(&mut Command::new(PROGRAM), self.path())
+        let child = clean(&mut Command::new(PROGRAM), self.outside())
             .args(["up", "--listen", listen, "--data-dir"])
             .arg(self.path())
             .args(&self.options)
@@ -157,6 +159,11 @@ impl Server {
 
     /// The data directory.
     pub fn path(&self) -> &Path {
+        &self.data
+    }
+
+    /// A directory beside it, for what a test or its agents want to keep.
+    pub fn outside(&self) -> &Path {
         self.dir.path()
     }
 
@@ -167,7 +174,7 @@ impl Server {
 
     /// What it has logged so far, all starts together.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.path().join("server.log")).unwrap_or_default()
+        fs::read_to_string(self.dir.path().join("server.log")).unwrap_or_default()
     }
 
     /// The directory of a run's log and records.
@@ -210,7 +217,7 @@ impl Server {
     /// The same, with more variables.
     pub async fn cli_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Printed {
         let mut command = Command::new(PROGRAM);
-        clean(&mut command, self.path()).env("WAKEFUL_DATA_DIR", self.path()).args(arguments);
+        clean(&mut command, self.outside()).env("WAKEFUL_DATA_DIR", self.path()).args(arguments);
         command.envs(variables.iter().copied());
         printed(command).await
     }
@@ -218,7 +225,7 @@ impl Server {
     /// The processes that belong to this data directory, its server apart: agents by what their
     /// environment names, shims by the records they left.
     pub fn left_over(&self) -> Vec<u32> {
-        let mark = self.path().to_str().unwrap().as_bytes();
+        let mark = self.outside().to_str().unwrap().as_bytes();
         let shims = shims_below(&self.path().join("runs"));
         let own = self.child.as_ref().map(Child::id);
         every_pid()
@@ -358,11 +365,18 @@ impl Client {
         .await
     }
 
-    /// The run that took the wakeup, once it is `running`.
+    /// The newest run that took the wakeup, once it is `running` or over.
     pub async fn running(&self, wakeup: &str) -> Value {
-        let claimed = self.until(&format!("/wakeups/{wakeup}"), |wakeup| wakeup["run_id"].is_string()).await;
-        let path = format!("/runs/{}", claimed["run_id"].as_str().unwrap());
-        self.until(&path, |run| run["status"].is_string() && run["status"] != "starting").await
+        let asked = self.show(&format!("/wakeups/{wakeup}")).await;
+        let text = |field: &str| asked[field].as_str().unwrap().to_owned();
+        let took = |run: &Value| {
+            let batch = run["wakeups"].as_array().unwrap();
+            run["status"] != "starting" && batch.iter().any(|taken| taken["id"] == wakeup)
+        };
+        let find = |runs: &Value| runs["items"].as_array().and_then(|runs| runs.iter().find(|run| took(run)).cloned());
+        // A wakeup that was put back names no run any more, but the run names the wakeup.
+        let path = format!("/companies/{}/runs?agent={}", text("company"), text("agent"));
+        find(&self.until(&path, |runs| find(runs).is_some()).await).unwrap()
     }
 
     /// The run, once it is over.
@@ -418,6 +432,18 @@ pub async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
 /// The `id` of a document.
 pub fn id(document: &Value) -> String {
     document["id"].as_str().unwrap_or_else(|| panic!("no id: {document}")).to_owned()
+}
+
+/// The token that a live run was given, from the environment of its process.
+pub fn run_token(run: &Value) -> String {
+    variable(u32::try_from(run["process"]["pid"].as_u64().unwrap()).unwrap(), "WAKEFUL_TOKEN").unwrap()
+}
+
+/// A variable of the environment that a process was started with.
+pub fn variable(pid: u32, name: &str) -> Option<String> {
+    let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let text = String::from_utf8_lossy(&environ);
+    text.split('\0').find_map(|entry| entry.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
 }
 
 /// Takes everything of the caller out of a command's environment.
