@@ -18,17 +18,59 @@ use crate::world::{Engine, World, conflict, on, seconds};
 /// What is asked for. Places are taken modulo what there is.
 #[derive(Debug, Clone)]
 enum Step {
-    Wake { agent: usize, task: usize, timer: bool, priority: i64, later_s: u64, lasts_s: u64, attempts: Option<i64> },
-    Acknowledge { run: usize, wakeup: usize },
+    Wake {
+        agent: usize,
+        task: usize,
+        timer: bool,
+        priority: i64,
+        later_s: u64,
+        lasts_s: u64,
+        attempts: Option<i64>,
+    },
+    /// Any wakeup by any run.
+    Acknowledge {
+        run: usize,
+        wakeup: usize,
+    },
+    /// A wakeup that a live run may take.
+    TakeOver {
+        run: usize,
+        wakeup: usize,
+    },
+    /// A wake of a lane that is at work.
+    Interrupt {
+        run: usize,
+        priority: i64,
+    },
     Claim,
-    Finish { run: usize, how: How },
-    FinishAgain { run: usize },
-    Cancel { wakeup: usize },
-    Retry { wakeup: usize },
-    Agent { agent: usize, event: AgentEvent },
-    Company { company: usize, is_paused: bool },
-    Stop { run: usize, puts_back: bool },
-    Pass { count: u64 },
+    Finish {
+        run: usize,
+        how: How,
+    },
+    FinishAgain {
+        run: usize,
+    },
+    Cancel {
+        wakeup: usize,
+    },
+    Retry {
+        wakeup: usize,
+    },
+    Agent {
+        agent: usize,
+        event: AgentEvent,
+    },
+    Company {
+        company: usize,
+        is_paused: bool,
+    },
+    Stop {
+        run: usize,
+        puts_back: bool,
+    },
+    Pass {
+        count: u64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -59,7 +101,9 @@ fn step() -> impl Strategy<Value = Step> {
             lasts_s: if lasts == 0 { 130 } else { 0 },
             attempts,
         }),
-        4 => (pick(), pick()).prop_map(|(run, wakeup)| Step::Acknowledge { run, wakeup }),
+        2 => (pick(), pick()).prop_map(|(run, wakeup)| Step::Acknowledge { run, wakeup }),
+        3 => (pick(), pick()).prop_map(|(run, wakeup)| Step::TakeOver { run, wakeup }),
+        5 => (pick(), 0..=100_i64).prop_map(|(run, priority)| Step::Interrupt { run, priority }),
         12 => Just(Step::Claim),
         9 => (pick(), how).prop_map(|(run, how)| Step::Finish { run, how }),
         1 => pick().prop_map(|run| Step::FinishAgain { run }),
@@ -120,7 +164,27 @@ impl Town<'_> {
         match *step {
             Step::Wake { .. } => self.wake(step).await,
             Step::Claim => drop(self.claim().await),
-            Step::Acknowledge { run, wakeup } => self.acknowledge(run, wakeup).await,
+            Step::Acknowledge { run, wakeup } => {
+                if let (Some(run), Some(place)) = (among(self.runs.len(), run), among(self.wakeups.len(), wakeup)) {
+                    self.acknowledge(run, place).await;
+                }
+            }
+            Step::TakeOver { run, wakeup } => {
+                if let Some(run) = self.run_where(run, |run| run.is_live) {
+                    let due = self.model.due(self.model.runs[run].lane);
+                    if let Some(place) = among(due.len(), wakeup) {
+                        self.acknowledge(run, due[place]).await;
+                    }
+                }
+            }
+            Step::Interrupt { run, priority } => {
+                if let Some(run) = self.run_where(run, |run| run.is_live) {
+                    let (agent, task) = self.model.runs[run].lane;
+                    let task = task.map_or(0, |task| task + 1);
+                    let (timer, later_s, lasts_s, attempts) = (false, 0, 0, None);
+                    self.wake(&Step::Wake { agent, task, timer, priority, later_s, lasts_s, attempts }).await;
+                }
+            }
             Step::Finish { run, how } => self.finish(run, how).await,
             Step::FinishAgain { run } => self.finish_again(run).await,
             Step::Cancel { wakeup } => self.cancel(wakeup).await,
@@ -204,8 +268,7 @@ impl Town<'_> {
         true
     }
 
-    async fn acknowledge(&mut self, run: usize, wakeup: usize) {
-        let (Some(run), Some(place)) = (among(self.runs.len(), run), among(self.wakeups.len(), wakeup)) else { return };
+    async fn acknowledge(&mut self, run: usize, place: usize) {
         let id = self.wakeups[place];
         let answer = self.world.try_acknowledge(&self.runs[run], &[id]).await;
         if !self.model.runs[run].is_live {
@@ -367,7 +430,7 @@ fn check(engine: Engine, seeds: std::ops::Range<u64>) {
     for seed in seeds {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        let config = Config { cases: 1, failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
+        let config = Config { cases: 1, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
         let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
         let script = proptest::collection::vec(step(), 40..STEPS_MAX);
         let result = TestRunner::new_with_rng(config, rng).run(&script, |steps| {
