@@ -98,6 +98,20 @@ pub fn id_in_option<K: Kind>(field: &str, text: Option<&String>) -> Result<Optio
     text.map(|text| id_in(field, text)).transpose()
 }
 
+/// Longer reasons and details are refused.
+const TEXT_BYTES_MAX: usize = 16 * 1024;
+
+/// Refuses texts that are too long, or hold what no environment variable can.
+pub fn check_text(field: &str, text: Option<&String>) -> Result<(), Problem> {
+    match text {
+        Some(text) if text.len() > TEXT_BYTES_MAX => {
+            Err(Problem::invalid(field, format!("is longer than {TEXT_BYTES_MAX} bytes; put it into the payload")))
+        }
+        Some(text) if text.contains('\0') => Err(Problem::invalid(field, "holds a NUL character")),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// The value of a header, if the caller sent it.
 #[derive(Debug)]
 pub struct IdempotencyKey(pub Option<String>);

@@ -18,7 +18,7 @@ use wakeful_store::{Db, Location};
 use crate::arguments::{Global, UpArguments};
 use crate::data_dir::DataDir;
 use crate::environment;
-use crate::failure::{FAILED, Failure, USAGE};
+use crate::failure::{FAILED, Failure, REFUSED, USAGE};
 
 /// How long a stop waits for requests in flight.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -38,6 +38,8 @@ pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure>
         None => Location::File(dir.store_file()),
     };
     let db = Db::open(&location).await.map_err(|error| Failure::new(FAILED, error.to_string()))?;
+    let owner = format!("process {} with the data directory {}", std::process::id(), dir.path().display());
+    db.hold_alone(&owner).await.map_err(|error| Failure::new(REFUSED, error.to_string()))?;
     let admin_token = dir.admin_token()?;
     let engine = Engine::new(db, config(&dir, arguments)?);
     ensure_default_company(&engine).await?;

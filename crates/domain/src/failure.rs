@@ -42,7 +42,7 @@ const REMEDIES: &[(&str, &str)] = &[
     ("command_not_found", "install the command or give its full path in the agent's adapter.command"),
     ("not_executable", "make the command executable, or name another in adapter.command"),
     ("working_directory_missing", "create the directory, or name another in adapter.cwd"),
-    ("auth_required", "log the agent's CLI in on this machine, or give it an API key in adapter.env"),
+    ("auth_required", "log the agent's CLI in on this machine, or set its API key in the environment of the server"),
     ("model_not_found", "name a model that the account can use in adapter.model"),
     ("bad_config", "correct the agent's adapter configuration"),
     ("refused", "reword the task: the model declined it"),

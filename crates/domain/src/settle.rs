@@ -11,6 +11,8 @@ use crate::time::Timestamp;
 
 /// How long an account rests after a usage limit that named no time.
 pub const QUOTA_REST_DEFAULT: Duration = Duration::from_secs(15 * 60);
+/// A time to be tried again lies at most this far ahead, whoever names it: no limit lasts longer than a week.
+pub const RETRY_AHEAD_MAX: Duration = Duration::from_secs(8 * 86_400);
 /// Runs that wait for one usage limit come back spread over this long.
 pub const QUOTA_SPREAD_MAX: Duration = Duration::from_secs(60);
 
@@ -61,7 +63,11 @@ impl Ending<'_> {
     /// Until when a usage limit holds the account; `None` if there is no limit.
     pub fn quota_until(&self) -> Option<Timestamp> {
         (self.class() == Some(FailureClass::Quota))
-            .then(|| self.outcome.retry_at.filter(|at| *at > self.now).unwrap_or(self.now + QUOTA_REST_DEFAULT))
+            .then(|| self.retry_at().filter(|at| *at > self.now).unwrap_or(self.now + QUOTA_REST_DEFAULT))
+    }
+
+    fn retry_at(&self) -> Option<Timestamp> {
+        self.outcome.retry_at.map(|at| at.min(self.now + RETRY_AHEAD_MAX))
     }
 
     /// Whether the run counts as a failure of its lane.
@@ -96,7 +102,7 @@ impl Ending<'_> {
         }
         match self.policy.delay_after(wakeup.attempt, self.draw) {
             None => Fate::Failed,
-            Some(delay) => self.back_by(wakeup, self.outcome.retry_at.unwrap_or(self.now + delay).max(self.now), true),
+            Some(delay) => self.back_by(wakeup, self.retry_at().unwrap_or(self.now + delay).max(self.now), true),
         }
     }
 

@@ -25,9 +25,10 @@ const CLAIMS_MAX: usize = 16;
 
 /// Dispatches until the engine stops.
 pub async fn run(engine: &Engine) {
+    let mut swept_at = clock::monotonic();
     let mut is_sweep = false;
     loop {
-        let started = match look(engine).await {
+        let looked = match look(engine).await {
             Ok(look) => look,
             Err(refusal) => {
                 tracing::error!("the dispatcher could not read the store and tries again: {refusal}");
@@ -35,19 +36,22 @@ pub async fn run(engine: &Engine) {
             }
         };
         if is_sweep {
-            let repaired = started.started + adopt_forgotten(engine).await;
+            let repaired = looked.started + adopt_forgotten(engine).await;
             (0..repaired).for_each(|_| engine.inner.meters.count(Meter::SweepRepairs));
+            swept_at = clock::monotonic();
         }
         engine.inner.meters.beat(clock::now());
-        let sweep_in = if engine.live().is_empty() { SWEEP_IDLE } else { SWEEP_BUSY };
-        let due_in = started.next_at.map(|at| at.since(clock::now()));
-        tokio::select! {
+        // Counted from the last sweep: a busy server, nudged all the time, is swept too.
+        let sweep_every = if engine.live().is_empty() { SWEEP_IDLE } else { SWEEP_BUSY };
+        let sweep_at = swept_at + sweep_every;
+        let due_in = looked.next_at.map(|at| at.since(clock::now()));
+        is_sweep = tokio::select! {
+            biased;
             () = engine.stopping() => return,
-            () = engine.inner.nudge.dispatch() => is_sweep = false,
-            () = tokio::time::sleep(due_in.unwrap_or(sweep_in).min(sweep_in)) => {
-                is_sweep = due_in.is_none_or(|due_in| due_in > sweep_in);
-            }
-        }
+            () = tokio::time::sleep_until(sweep_at.into()) => true,
+            () = engine.inner.nudge.dispatch() => false,
+            () = tokio::time::sleep(due_in.unwrap_or(SWEEP_IDLE)) => false,
+        };
     }
 }
 

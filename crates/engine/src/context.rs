@@ -95,7 +95,8 @@ pub fn variables(claimed: &Claimed, url: &str, token: &str) -> Vec<(String, Stri
         variables.push(("WAKEFUL_REASON", lead.reason.clone().unwrap_or_default()));
         variables.push(("WAKEFUL_SOURCE", lead.source.as_str().to_owned()));
     }
-    variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    // No variable can hold a NUL; the context file has the text as it was.
+    variables.into_iter().map(|(name, value)| (name.to_owned(), value.replace('\0', " "))).collect()
 }
 
 /// What an agent that reads a prompt is told.

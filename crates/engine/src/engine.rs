@@ -186,22 +186,34 @@ impl Engine {
         self.inner.tasks.spawn(task);
     }
 
-    /// Runs an operation and tells whoever waits for events.
+    /// Runs an operation and tells whoever waits for events. It is carried out whole even if the caller
+    /// goes away meanwhile, as a handler does when its client hangs up.
     pub async fn write<A, T>(&self, name: &'static str, arguments: A, operation: Operation<A, T>) -> Result<T, Refusal>
     where
         A: Send + Sync + 'static,
         T: Send + 'static,
     {
-        let result = self.inner.db.write(name, arguments, operation).await;
-        match &result {
-            Ok(_) => self.inner.nudge.changed(),
-            Err(Refusal::Store(error)) => {
-                self.inner.meters.count(Meter::StoreErrors);
+        let engine = self.clone();
+        self.whole(name, async move {
+            let result = engine.inner.db.write(name, arguments, operation).await;
+            // After a refusal too: the look of the dispatcher may have stumbled over our lock.
+            engine.inner.nudge.changed();
+            if let Err(Refusal::Store(error)) = &result {
+                engine.inner.meters.count(Meter::StoreErrors);
                 tracing::error!(operation = name, "{error}");
             }
-            Err(Refusal::NotFound { .. } | Refusal::Conflict { .. } | Refusal::Invalid { .. }) => {}
-        }
-        result
+            result
+        })
+        .await
+    }
+
+    /// Carries out a commit and its effects to the end, whether or not the caller waits for it.
+    async fn whole<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.inner.tasks.spawn(work).await.unwrap_or(Err(wakeful_store::Error::Panicked { name }.into()))
     }
 
     /// Accepts a wake; it is durable when this returns.
@@ -243,11 +255,16 @@ impl Engine {
     /// Asks a live run to stop: durably first, then in fact.
     pub async fn stop_run(&self, id: RunId, reason: &str) -> Result<Run, Refusal> {
         let stop = StopRequest { reason: reason.to_owned(), at: clock::now(), puts_back: false };
-        let run = self
-            .write("run.request_stop", (id, stop), |tx, (id, stop)| Box::pin(runs::request_stop(tx, *id, stop)))
-            .await?;
-        self.signal_stop(id, reason);
-        Ok(run)
+        let engine = self.clone();
+        self.whole("run.request_stop", async move {
+            let told = stop.reason.clone();
+            let run = engine
+                .write("run.request_stop", (id, stop), |tx, (id, stop)| Box::pin(runs::request_stop(tx, *id, stop)))
+                .await?;
+            engine.signal_stop(id, &told);
+            Ok(run)
+        })
+        .await
     }
 
     /// Changes an agent's state; stops its live runs if asked, or if it is terminated.
@@ -258,35 +275,48 @@ impl Engine {
         reason: Option<String>,
         cancel_runs: bool,
     ) -> Result<Agent, Refusal> {
-        let now = clock::now();
-        let agent = self
-            .write("agent.state", (now, id, event, reason.clone()), |tx, (now, id, event, reason)| {
-                Box::pin(agents::set_state(tx, *now, *id, *event, reason.as_deref()))
-            })
-            .await?;
-        if cancel_runs || event == AgentEvent::Terminate {
-            let told = reason.unwrap_or_else(|| format!("agent {} was {}", agent.name, agent.state.as_str()));
-            self.stop_runs_of_agent(id, &told, event == AgentEvent::Pause).await?;
-        }
-        Ok(agent)
+        let stop = (cancel_runs || event == AgentEvent::Terminate).then(|| StopRequest {
+            reason: reason.clone().unwrap_or_else(|| "the state of the agent was changed".into()),
+            at: clock::now(),
+            puts_back: event == AgentEvent::Pause,
+        });
+        let engine = self.clone();
+        self.whole("agent.state", async move {
+            let (agent, stopped) = engine
+                .write("agent.state", (id, event, reason, stop), |tx, (id, event, reason, stop)| {
+                    Box::pin(async move {
+                        let agent = agents::set_state(tx, clock::now(), *id, *event, reason.as_deref()).await?;
+                        let stopped = match stop {
+                            Some(stop) => runs::stop_all_of_agent(tx, *id, stop).await?,
+                            None => Vec::new(),
+                        };
+                        Ok((agent, stopped))
+                    })
+                })
+                .await?;
+            engine.signal_stops(&stopped, "the state of the agent was changed");
+            Ok(agent)
+        })
+        .await
     }
 
     /// Terminates and hides an agent.
     pub async fn delete_agent(&self, id: AgentId) -> Result<Agent, Refusal> {
-        let arguments = (clock::now(), id);
-        let agent =
-            self.write("agent.delete", arguments, |tx, (now, id)| Box::pin(agents::delete(tx, *now, *id))).await?;
-        self.stop_runs_of_agent(id, "the agent was deleted", false).await?;
-        Ok(agent)
-    }
-
-    async fn stop_runs_of_agent(&self, id: AgentId, reason: &str, puts_back: bool) -> Result<(), Refusal> {
-        let stop = StopRequest { reason: reason.to_owned(), at: clock::now(), puts_back };
-        let stopped = self
-            .write("run.stop_all", (id, stop), |tx, (id, stop)| Box::pin(runs::stop_all_of_agent(tx, *id, stop)))
-            .await?;
-        stopped.into_iter().for_each(|run| self.signal_stop(run, reason));
-        Ok(())
+        let engine = self.clone();
+        self.whole("agent.delete", async move {
+            let stop = StopRequest { reason: "the agent was deleted".into(), at: clock::now(), puts_back: false };
+            let (agent, stopped) = engine
+                .write("agent.delete", (id, stop), |tx, (id, stop)| {
+                    Box::pin(async move {
+                        let agent = agents::delete(tx, stop.at, *id).await?;
+                        Ok((agent, runs::stop_all_of_agent(tx, *id, stop).await?))
+                    })
+                })
+                .await?;
+            engine.signal_stops(&stopped, "the agent was deleted");
+            Ok(agent)
+        })
+        .await
     }
 
     /// Pauses or resumes a company; stops its live runs if asked.
@@ -297,21 +327,29 @@ impl Engine {
         reason: Option<String>,
         cancel_runs: bool,
     ) -> Result<Company, Refusal> {
-        let now = clock::now();
-        let company = self
-            .write("company.state", (now, id, state, reason.clone()), |tx, (now, id, state, reason)| {
-                Box::pin(companies::set_state(tx, *now, *id, *state, reason.as_deref()))
-            })
-            .await?;
-        if cancel_runs {
-            let told = reason.unwrap_or_else(|| format!("company {} was paused", company.slug));
-            let stop = StopRequest { reason: told.clone(), at: now, puts_back: state == CompanyState::Paused };
-            let stopped = self
-                .write("run.stop_all", (id, stop), |tx, (id, stop)| Box::pin(runs::stop_all_of_company(tx, *id, stop)))
+        let stop = cancel_runs.then(|| StopRequest {
+            reason: reason.clone().unwrap_or_else(|| "the state of the company was changed".into()),
+            at: clock::now(),
+            puts_back: state == CompanyState::Paused,
+        });
+        let engine = self.clone();
+        self.whole("company.state", async move {
+            let (company, stopped) = engine
+                .write("company.state", (id, state, reason, stop), |tx, (id, state, reason, stop)| {
+                    Box::pin(async move {
+                        let company = companies::set_state(tx, clock::now(), *id, *state, reason.as_deref()).await?;
+                        let stopped = match stop {
+                            Some(stop) => runs::stop_all_of_company(tx, *id, stop).await?,
+                            None => Vec::new(),
+                        };
+                        Ok((company, stopped))
+                    })
+                })
                 .await?;
-            stopped.into_iter().for_each(|run| self.signal_stop(run, &told));
-        }
-        Ok(company)
+            engine.signal_stops(&stopped, "the state of the company was changed");
+            Ok(company)
+        })
+        .await
     }
 
     /// Ends a run with this outcome, once.
@@ -329,6 +367,10 @@ impl Engine {
 
     pub(crate) fn draw(&self) -> f64 {
         self.ids().rng().f64()
+    }
+
+    fn signal_stops(&self, runs: &[RunId], reason: &str) {
+        runs.iter().for_each(|run| self.signal_stop(*run, reason));
     }
 
     pub(crate) fn signal_stop(&self, run: RunId, reason: &str) {

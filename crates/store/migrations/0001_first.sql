@@ -122,7 +122,8 @@ create index wakeups_not_due on wakeups (due_at) where status = 'pending' and el
 create index wakeups_expiry on wakeups (expires_at) where status = 'pending' and expires_at is not null;
 create index wakeups_claimed on wakeups (run_id) where status = 'claimed';
 create index wakeups_agent on wakeups (agent_id, id);
-create index wakeups_open on wakeups (company_id, status) where status in ('pending', 'claimed');
+create index wakeups_pending on wakeups (agent_id, task_id) where status = 'pending';
+create index wakeups_company on wakeups (company_id, id);
 create unique index wakeups_key on wakeups (company_id, idempotency_key) where idempotency_key is not null;
 
 create table runs (

@@ -53,6 +53,8 @@ pub enum Error {
     Column { place: usize, what: String },
     #[error("the operation `{name}` broke off; nothing of it was kept")]
     Panicked { name: &'static str },
+    #[error("the database is in use by another server ({owner}): stop that one first")]
+    Owned { owner: String },
     #[error("the store has been closed")]
     Closed,
 }
@@ -115,6 +117,15 @@ impl Db {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.read(name, arguments, operation).await,
             Engine::Postgres(postgres) => postgres.read(name, &arguments, operation).await,
+        }
+    }
+
+    /// Makes sure that no other server works on this store, for as long as this `Db` lives; `owner` is what another
+    /// one is told. The file of SQLite is guarded by the lock on its data directory.
+    pub async fn hold_alone(&self, owner: &str) -> Result<(), Error> {
+        match &self.engine {
+            Engine::Sqlite(_) => Ok(()),
+            Engine::Postgres(postgres) => postgres.hold_alone(owner).await,
         }
     }
 

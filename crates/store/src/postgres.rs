@@ -3,6 +3,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
@@ -23,10 +24,25 @@ const TRIES_MAX: u32 = 8;
 /// First pause between tries; it doubles.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 
+/// Tries to take the lock on the whole store, and the pause between two: three seconds in all.
+const HOLD_TRIES: u32 = 30;
+const HOLD_PAUSE: Duration = Duration::from_millis(100);
+const TRY_HOLD: &str = "select pg_try_advisory_lock(7382911)";
+const HOLDER: &str = "
+    select application_name
+    from pg_locks
+    join pg_stat_activity using (pid)
+    where locktype = 'advisory'
+      and objid = 7382911
+      and granted
+      and pg_locks.database = (select oid from pg_database where datname = current_database())";
+
 /// A PostgreSQL store. Clones share the pool.
 #[derive(Debug, Clone)]
 pub struct Postgres {
     pool: Pool,
+    /// The connection whose session holds the lock on the whole store.
+    alone: Arc<Mutex<Option<Object>>>,
 }
 
 /// An open transaction. Dropped before its end, it closes its connection, which rolls it back.
@@ -48,10 +64,29 @@ impl Postgres {
             .timeouts(timeouts)
             .build()
             .map_err(|error| unreachable_server(&error))?;
-        let store = Postgres { pool };
+        let store = Postgres { pool, alone: Arc::default() };
         let mut client = store.pool.get().await.map_err(|error| unreachable_server(&error))?;
         migrate::postgres(&mut client).await?;
         Ok(store)
+    }
+
+    /// Takes the lock on the whole store, or says who has it.
+    pub async fn hold_alone(&self, owner: &str) -> Result<(), Error> {
+        let client = self.pool.get().await.map_err(|error| unreachable_server(&error))?;
+        let named = "select set_config('application_name', $1, false)";
+        client.execute(named, &[&format!("wakeful {owner}")]).await.map_err(|error| failed("name itself", &error))?;
+        // The server notices a killed owner within moments.
+        for _ in 0..HOLD_TRIES {
+            let row = client.query_one(TRY_HOLD, &[]).await.map_err(|error| failed("take its lock", &error))?;
+            if row.get(0) {
+                *self.alone.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
+                return Ok(());
+            }
+            tokio::time::sleep(HOLD_PAUSE).await;
+        }
+        let found = client.query_opt(HOLDER, &[]).await.map_err(|error| failed("read its lock", &error))?;
+        let owner = found.map_or_else(|| "unknown".to_owned(), |row| row.get(0));
+        Err(Error::Owned { owner })
     }
 
     pub async fn write<A, T>(&self, name: &'static str, arguments: &A, operation: Operation<A, T>) -> Result<T, Refusal>

@@ -20,7 +20,7 @@ use crate::access::{Permission, Principal};
 use crate::body::Body;
 use crate::errors::ProblemDocument;
 use crate::idempotency::request_key;
-use crate::parameters::{IdempotencyKey, Parameters, PathCompany, PathId, id_in, id_in_option, limit};
+use crate::parameters::{IdempotencyKey, Parameters, PathCompany, PathId, check_text, id_in, id_in_option, limit};
 use crate::wire::{AgentPatch, AgentView, NewAgent, Page, SessionView, StateChange, Whole};
 use crate::{Api, Problem};
 
@@ -44,9 +44,9 @@ pub async fn visible(api: &Api, principal: &Principal, id: AgentId) -> Result<Ag
     }
 }
 
-async fn view(api: &Api, agent: Agent) -> Result<Json<AgentView>, Problem> {
+async fn view(api: &Api, principal: &Principal, agent: Agent) -> Result<Json<AgentView>, Problem> {
     let figures = api.engine.db().read("agent.figures", agent.id, |tx, id| Box::pin(agents::figures(tx, *id))).await?;
-    Ok(Json(AgentView::new(agent, figures)))
+    Ok(Json(AgentView::new(agent, figures, principal.require(Permission::Manage).is_ok())))
 }
 
 fn check_name(name: &str) -> Result<(), Problem> {
@@ -125,7 +125,7 @@ async fn create(
             })
         })
         .await?;
-    Ok((StatusCode::CREATED, view(&api, made).await?))
+    Ok((StatusCode::CREATED, view(&api, &principal, made).await?))
 }
 
 #[derive(Debug, Deserialize)]
@@ -149,17 +149,18 @@ async fn list(
 ) -> Result<Json<Page<AgentView>>, Problem> {
     principal.require(Permission::Read)?;
     id_in_option::<kind::Agent>("cursor", query.cursor.as_ref())?;
-    let arguments = (company.id, query.cursor, limit(query.limit)?, query.name);
+    let shows_env = principal.require(Permission::Manage).is_ok();
+    let arguments = (company.id, query.cursor, limit(query.limit)?, query.name, shows_env);
     let page = api
         .engine
         .db()
-        .read("agent.list", arguments, |tx, (company, cursor, limit, name)| {
+        .read("agent.list", arguments, |tx, (company, cursor, limit, name, shows_env)| {
             Box::pin(async move {
                 let page = agents::list(tx, *company, name.clone(), cursor.clone(), *limit).await?;
                 let mut items = Vec::with_capacity(page.items.len());
                 for agent in page.items {
                     let figures = agents::figures(tx, agent.id).await?;
-                    items.push(AgentView::new(agent, figures));
+                    items.push(AgentView::new(agent, figures, *shows_env));
                 }
                 Ok(Page { items, next_cursor: page.next_cursor })
             })
@@ -178,7 +179,7 @@ async fn show(
 ) -> Result<Json<AgentView>, Problem> {
     principal.require(Permission::Read)?;
     let agent = visible(&api, &principal, id).await?;
-    view(&api, agent).await
+    view(&api, &principal, agent).await
 }
 
 /// Changes an agent's configuration; live runs keep what they were started with.
@@ -213,7 +214,7 @@ async fn change(
             Box::pin(agents::change(tx, *now, *id, change))
         })
         .await?;
-    view(&api, changed).await
+    view(&api, &principal, changed).await
 }
 
 /// Terminates an agent and hides it; its runs stay readable.
@@ -238,8 +239,9 @@ async fn set_state(
 ) -> Result<Json<AgentView>, Problem> {
     principal.require(Permission::Manage)?;
     visible(api, principal, id).await?;
+    check_text("reason", change.reason.as_ref())?;
     let agent = api.engine.change_agent_state(id, event, change.reason, change.cancel_runs).await?;
-    view(api, agent).await
+    view(api, principal, agent).await
 }
 
 /// Pauses an agent: nothing new starts; with `cancel_runs` its live runs are stopped and their wakeups put back.

@@ -17,7 +17,7 @@ use crate::access::{Permission, Principal};
 use crate::body::Body;
 use crate::errors::ProblemDocument;
 use crate::idempotency::request_key;
-use crate::parameters::{IdempotencyKey, Parameters, PathCompany, id_in_option, limit};
+use crate::parameters::{IdempotencyKey, Parameters, PathCompany, check_text, id_in_option, limit};
 use crate::wire::{CompanyPatch, CompanyView, NewCompany, Page, StateChange, StatsView};
 use crate::{Api, Problem};
 
@@ -176,6 +176,7 @@ async fn set_state(
     change: StateChange,
 ) -> Result<Json<CompanyView>, Problem> {
     principal.require(Permission::Manage)?;
+    check_text("reason", change.reason.as_ref())?;
     let company = api.engine.change_company_state(id, state, change.reason, change.cancel_runs).await?;
     Ok(Json(company.into()))
 }

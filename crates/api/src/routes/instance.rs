@@ -50,7 +50,8 @@ async fn probe(tx: &mut wakeful_store::Tx) -> Result<(), wakeful_store::Refusal>
     wakeful_store::ops::meta::get(tx, "probe").await.map(|_| ())
 }
 
-async fn serve_metrics(State(api): State<Api>) -> Result<Response, Problem> {
+async fn serve_metrics(State(api): State<Api>, principal: Principal) -> Result<Response, Problem> {
+    principal.require(Permission::Instance)?;
     let text = metrics::text(&api).await?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())

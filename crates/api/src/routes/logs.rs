@@ -1,7 +1,8 @@
 //! The log of a run: its bytes by offset, its text, or followed as it grows.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -10,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use wakeful_domain::id::kind;
-use wakeful_runner::process::log::{LogStream, RECORD_BYTES_MAX, bytes_of, read_log, tail_log};
+use wakeful_runner::process::log::{LogRecord, LogStream, RECORD_BYTES_MAX, bytes_of, read_log, tail_log};
 
 use super::runs::visible;
 use crate::access::{Permission, Principal};
@@ -25,7 +26,7 @@ const LIMIT_MAX: u64 = 8 * 1024 * 1024;
 /// Lines of a tail at most.
 const TAIL_MAX: usize = 10_000;
 /// Text in one answer at most; the end is kept.
-const TEXT_BYTES_MAX: usize = 16 * 1024 * 1024;
+const TEXT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 pub fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(bytes)).routes(routes!(text))
@@ -57,6 +58,9 @@ async fn bytes(
     if sse::is_wanted(&headers) {
         let offset = sse::last_event_id(&headers)?.unwrap_or(offset);
         return Ok(sse::log(&api, run.id, offset));
+    }
+    if i64::try_from(offset).is_err() {
+        return Err(Problem::invalid("offset", "is beyond any file"));
     }
     let limit = query.limit.unwrap_or(LIMIT_DEFAULT);
     if !(1..=LIMIT_MAX).contains(&limit) {
@@ -130,24 +134,12 @@ async fn text(
     principal.require(Permission::Read)?;
     visible(&api, &principal, id).await?;
     let dir = api.engine.run_dir(id);
-    let records = match query.tail {
-        Some(lines) if lines > TAIL_MAX => {
-            return Err(Problem::invalid("tail", format!("is {lines}; at most {TAIL_MAX} lines are given")));
-        }
-        Some(lines) => tail_log(&dir, lines).await.map_err(unreadable)?.records,
-        None => {
-            let mut records = Vec::new();
-            let (mut offset, mut bytes) = (0, 0);
-            loop {
-                let chunk = read_log(&dir, offset, 1024 * 1024).await.map_err(unreadable)?;
-                if chunk.offset_next == offset || bytes > TEXT_BYTES_MAX {
-                    break records;
-                }
-                bytes += usize::try_from(chunk.offset_next - offset).unwrap_or(usize::MAX);
-                offset = chunk.offset_next;
-                records.extend(chunk.records);
-            }
-        }
+    if query.tail.is_some_and(|lines| lines > TAIL_MAX) {
+        return Err(Problem::invalid("tail", format!("is larger than {TAIL_MAX}; that many lines are given at most")));
+    }
+    let records = match (query.tail, query.stream) {
+        (Some(lines), None) => tail_log(&dir, lines).await.map_err(unreadable)?.records,
+        (Some(_) | None, _) => all_records(&dir).await.map_err(unreadable)?,
     };
     let text = match query.stream {
         Some(TextStream::Stdout) => bytes_of(&records, LogStream::Stdout),
@@ -155,5 +147,36 @@ async fn text(
         // In the order in which it was read.
         None => records.iter().flat_map(|record| bytes_of(std::slice::from_ref(record), record.stream)).collect(),
     };
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
+    let text = match query.tail {
+        Some(lines) => last_lines(&text, lines),
+        None => &text,
+    };
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text.to_owned()).into_response())
+}
+
+/// The records of a log; of one that is too long, those of the end.
+async fn all_records(dir: &Path) -> io::Result<Vec<LogRecord>> {
+    let mut records = VecDeque::new();
+    let (mut offset, mut held) = (0, 0);
+    loop {
+        let chunk = read_log(dir, offset, 1024 * 1024).await?;
+        if chunk.offset_next == offset {
+            return Ok(records.into_iter().flat_map(|(_, records): (_, Vec<_>)| records).collect());
+        }
+        let bytes = chunk.offset_next - offset;
+        offset = chunk.offset_next;
+        held += bytes;
+        records.push_back((bytes, chunk.records));
+        while held > TEXT_BYTES_MAX {
+            held -= records.pop_front().map_or(held, |(bytes, _)| bytes);
+        }
+    }
+}
+
+fn last_lines(text: &[u8], lines: usize) -> &[u8] {
+    let body = text.strip_suffix(b"\n").unwrap_or(text);
+    let ends = body.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+    let start =
+        lines.checked_sub(1).map_or(text.len(), |skipped| ends.map(|(place, _)| place + 1).nth(skipped).unwrap_or(0));
+    &text[start..]
 }

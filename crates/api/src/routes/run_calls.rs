@@ -10,10 +10,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use wakeful_domain::id::{RunId, kind};
 use wakeful_domain::outcome::End;
 use wakeful_domain::run::Run;
+use wakeful_domain::usage::Usage;
 use wakeful_domain::wakeup::Wakeup;
 use wakeful_engine::clock;
+use wakeful_runner::adapters::check_report;
 use wakeful_store::ops::inbox::AcknowledgeRequest;
-use wakeful_store::ops::run_events::NewRunEvent;
 use wakeful_store::ops::{checkpoints, inbox, runs};
 
 use super::runs::{view, visible};
@@ -68,10 +69,10 @@ fn fenced(run: &Run) -> Problem {
 }
 
 async fn keep_late(api: &Api, run: &Run, what: &str, brought: &Value) -> Result<(), Problem> {
-    let event = NewRunEvent::warn("late", format!("{what} came after the end and was not applied"), brought.clone());
+    let told = format!("{what} came after the end and was not applied");
     api.engine
-        .write("run.note_late", (clock::now(), run.id, event), |tx, (now, run, event)| {
-            Box::pin(runs::note_late(tx, *now, *run, event))
+        .write("run.note_late", (clock::now(), run.id, told, brought.clone()), |tx, (now, run, told, brought)| {
+            Box::pin(runs::note_late(tx, *now, *run, told, brought))
         })
         .await?;
     Ok(())
@@ -165,6 +166,9 @@ async fn progress(
     if report.message.as_ref().is_some_and(|message| message.len() > MESSAGE_BYTES_MAX) {
         return Err(Problem::invalid("message", format!("is longer than {MESSAGE_BYTES_MAX} bytes; put it into data")));
     }
+    if let Some(problem) = report.usage.as_ref().and_then(Usage::problem) {
+        return Err(Problem::invalid("usage", problem));
+    }
     let run = speaking(&api, &principal, id, "a progress report", &json!({ "message": report.message })).await?;
     let progress = runs::Progress {
         now: clock::now(),
@@ -192,7 +196,11 @@ async fn finish(
     if report.outcome == End::Lost {
         return Err(Problem::invalid("outcome", "must be succeeded, failed, cancelled or timed_out"));
     }
-    let brought = serde_json::to_value(&report).unwrap_or(Value::Null);
+    let mut brought = serde_json::to_value(&report).unwrap_or(Value::Null);
+    if let Some(fields) = brought.as_object_mut() {
+        fields.remove("fence");
+    }
+    check_report(&brought.to_string()).map_err(|problem| Problem::invalid("body", problem))?;
     let run = speaking(&api, &principal, id, "a result", &brought).await?;
     if report.fence != run.fence {
         keep_late(&api, &run, "a result with an old fence", &brought).await?;

@@ -12,7 +12,7 @@ use wakeful_store::ops::{run_events, runs, wakeups};
 use crate::access::{Permission, Principal};
 use crate::body::Body;
 use crate::errors::ProblemDocument;
-use crate::parameters::{Parameters, PathCompany, PathId, id_in, id_in_option, limit};
+use crate::parameters::{Parameters, PathCompany, PathId, check_text, id_in, id_in_option, limit};
 use crate::wire::{CancelRequest, Page, RunEventView, RunView, Whole};
 use crate::{Api, Problem};
 
@@ -114,6 +114,7 @@ async fn cancel(
 ) -> Result<(StatusCode, Json<RunView>), Problem> {
     principal.require(Permission::Manage)?;
     visible(&api, &principal, id).await?;
+    check_text("reason", body.value.reason.as_ref())?;
     let reason = body.value.reason.unwrap_or_else(|| format!("cancelled by {}", principal.actor().id));
     let run = api.engine.stop_run(id, &reason).await?;
     Ok((StatusCode::ACCEPTED, view(&api, run).await?))

@@ -20,7 +20,7 @@ use crate::access::{Permission, Principal};
 use crate::body::{self, Body};
 use crate::errors::ProblemDocument;
 use crate::idempotency::fingerprint;
-use crate::parameters::{IdempotencyKey, PathCompany, PathId, check_key, id_in_option};
+use crate::parameters::{IdempotencyKey, PathCompany, PathId, check_key, check_text, id_in_option};
 use crate::wire::{BulkWake, BulkWakes, WakeRequest, WakeupView, Whole};
 use crate::{Api, Problem};
 
@@ -29,8 +29,6 @@ const BULK_MAX: usize = 1_000;
 /// A wake may lie at most this far ahead: a year.
 const DELAY_MS_MAX: i64 = 366 * 86_400_000;
 const ATTEMPTS_MAX: i64 = 100;
-/// Longer reasons and details are refused.
-const TEXT_BYTES_MAX: usize = 16 * 1024;
 
 pub fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(wake)).routes(routes!(wake_many))
@@ -92,14 +90,8 @@ fn request(
         None => Source::Manual,
     };
     check_numbers(&wake)?;
-    for (field, text) in [("reason", &wake.reason), ("trigger_detail", &wake.trigger_detail)] {
-        if text.as_ref().is_some_and(|text| text.len() > TEXT_BYTES_MAX) {
-            return Err(Problem::invalid(
-                field,
-                format!("is longer than {TEXT_BYTES_MAX} bytes; put it into the payload"),
-            ));
-        }
-    }
+    check_text("reason", wake.reason.as_ref())?;
+    check_text("trigger_detail", wake.trigger_detail.as_ref())?;
     let due_at = match (wake.due_at, wake.delay_ms) {
         (Some(_), Some(_)) => return Err(Problem::invalid("delay_ms", "cannot stand beside due_at: send one of them")),
         (Some(at), None) => Some(at),
@@ -167,6 +159,7 @@ async fn wake_many(
     State(api): State<Api>,
     principal: Principal,
     PathCompany(company): PathCompany,
+    IdempotencyKey(header): IdempotencyKey,
     body: Body<BulkWakes>,
 ) -> Result<(StatusCode, Json<Whole<Value>>), Problem> {
     principal.require(Permission::Work)?;
@@ -175,8 +168,15 @@ async fn wake_many(
         return Err(Problem::invalid("wakes", format!("holds {} entries; 1 to {BULK_MAX} are allowed", wakes.len())));
     }
     let names = agents_by_name(&api, company.id, &wakes).await?;
-    let read: Vec<Result<Wake, Problem>> =
-        wakes.iter().map(|wake| read_one(&api, &principal, company.id, wake, &names)).collect();
+    let read: Vec<Result<Wake, Problem>> = wakes
+        .iter()
+        .enumerate()
+        .map(|(place, wake)| {
+            // A request that is sent again wakes nobody twice: each wake without a key has one by its place.
+            let key = header.as_ref().map(|key| format!("{key}#{place}"));
+            read_one(&api, &principal, company.id, wake, &names, key)
+        })
+        .collect();
     let requests: Vec<Wake> = read.iter().filter_map(|wake| wake.as_ref().ok().cloned()).collect();
     let mut answers = match requests.is_empty() {
         true => Vec::new(),
@@ -231,6 +231,7 @@ fn read_one(
     company: CompanyId,
     wake: &Value,
     names: &HashMap<String, AgentId>,
+    key_by_place: Option<String>,
 ) -> Result<Wake, Problem> {
     let text = wake.to_string();
     let (agent, wake): (String, WakeRequest) = body::parse::<BulkWake>(text.as_bytes())?.split();
@@ -238,7 +239,7 @@ fn read_one(
         Some(id) => *id,
         None => agent.parse().map_err(|_| Problem::not_found("agent", &agent))?,
     };
-    let key = wake.idempotency_key.clone();
+    let key = wake.idempotency_key.clone().or(key_by_place);
     if let Some(key) = &key {
         check_key("idempotency_key", key)?;
     }

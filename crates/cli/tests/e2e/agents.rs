@@ -14,3 +14,10 @@ pub fn agent_cli(name: &str) -> String {
     assert!(std::path::Path::new(&path).exists(), "{path} is missing: run `cargo xtask setup`");
     path
 }
+
+/// When a usage limit lifts that was just reached, in seconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "the CLIs read it against the real clock")]
+pub fn in_two_days() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_secs()).unwrap() + 2 * 86_400
+}

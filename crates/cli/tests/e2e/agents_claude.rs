@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 use wakeful_stub_model::{Behaviour, StubModel};
 
-use crate::agents::{CLAUDE, agent_cli};
+use wakeful_domain::time::Timestamp;
+
+use crate::agents::{CLAUDE, agent_cli, in_two_days};
 use crate::support::{Server, id};
 
 async fn claude(server: &Server, model: &StubModel, env: Value) -> String {
@@ -39,7 +41,10 @@ async fn a_run_has_the_models_text_session_usage_and_cost_and_the_next_resumes_i
 
     let second = server.run_of(&agent, json!({ "reason": "and again" })).await;
     assert_eq!(second["summary"], "stub answer 2");
-    assert_eq!((second["session"]["choice"].as_str(), second["session_before"].as_str()), (Some("resumed"), Some(session)));
+    assert_eq!(
+        (second["session"]["choice"].as_str(), second["session_before"].as_str()),
+        (Some("resumed"), Some(session))
+    );
     let asked = model.script().model_requests();
     assert!(asked.last().unwrap().body_contains("say hello"), "the session has what was said before");
     assert!(asked.last().unwrap().body_contains("and again"));
@@ -57,7 +62,8 @@ async fn a_session_that_is_gone_is_replaced_by_a_fresh_one_within_the_run() {
     assert_eq!(second["session"]["choice"], "fresh");
     assert_ne!(second["session_after"], first["session_after"]);
     let events = server.show(&format!("/runs/{}/events", id(&second))).await;
-    let kinds: Vec<&str> = events["items"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap()).collect();
+    let kinds: Vec<&str> =
+        events["items"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap()).collect();
     assert!(kinds.contains(&"session_unknown"), "{kinds:?}");
     assert_eq!(server.all(&format!("/companies/default/runs?agent={agent}")).await.len(), 2, "no third run");
 }
@@ -68,7 +74,7 @@ async fn a_usage_limit_parks_the_account_until_its_reset_and_nothing_is_asked_me
     // Only a subscription has usage limits; with an API key the same answer is a plain 429.
     let subscription = json!({ "ANTHROPIC_API_KEY": "", "CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat01-stub" });
     let agent = claude(&server, &model, subscription).await;
-    let reset = 4_102_444_800;
+    let reset = in_two_days();
     model.script().set(Behaviour::UsageLimit { resets_at: reset });
     let wakeup = server.wake(&agent, json!({})).await;
     let run = server.finished(&id(&server.running(&wakeup).await)).await;
@@ -76,7 +82,11 @@ async fn a_usage_limit_parks_the_account_until_its_reset_and_nothing_is_asked_me
     let asked = model.script().model_calls();
     let waiting = server.show(&format!("/wakeups/{wakeup}")).await;
     assert_eq!((&waiting["status"], &waiting["attempt"]), (&json!("pending"), &json!(0)), "{waiting:#}");
-    assert!(waiting["due_at"].as_str().unwrap() >= "2099", "{waiting:#}");
+    let due: Timestamp = waiting["due_at"].as_str().unwrap().parse().unwrap();
+    assert!(
+        (0..=60).contains(&(due.as_millis() / 1_000 - reset)),
+        "due when the limit lifts, spread over a minute: {waiting:#}"
+    );
     let other = server.show(&format!("/wakeups/{}", server.wake(&agent, json!({})).await)).await;
     assert_eq!(other["waiting"]["reason"], "quota_until", "{other:#}");
     assert_eq!(model.script().model_calls(), asked, "no retry storm");

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use wakeful_stub_model::{Behaviour, StubModel};
 
-use crate::agents::{CODEX, agent_cli};
+use crate::agents::{CODEX, agent_cli, in_two_days};
 use crate::support::{Server, id};
 
 async fn codex(server: &Server, model: &StubModel) -> String {
@@ -39,7 +39,10 @@ async fn a_run_has_the_models_text_thread_and_usage_and_the_next_resumes_it() {
     let thread = first["session_after"].as_str().unwrap();
     let second = server.run_of(&agent, json!({ "reason": "and again" })).await;
     assert_eq!(second["summary"], "stub answer 2");
-    assert_eq!((second["session"]["choice"].as_str(), second["session_before"].as_str()), (Some("resumed"), Some(thread)));
+    assert_eq!(
+        (second["session"]["choice"].as_str(), second["session_before"].as_str()),
+        (Some("resumed"), Some(thread))
+    );
     assert_eq!(second["usage"]["output_tokens"], 50, "what the run added, not the thread's total");
     assert!(model.script().model_requests().last().unwrap().body_contains("say hello"));
     server.assert_sound().await;
@@ -66,7 +69,7 @@ async fn a_thread_that_is_gone_is_replaced_by_a_fresh_one_within_the_run() {
 async fn a_usage_limit_waits_and_costs_no_attempt() {
     let (server, model) = (Server::start().await, StubModel::start().await.unwrap());
     let agent = codex(&server, &model).await;
-    model.script().set(Behaviour::UsageLimit { resets_at: 4_102_444_800 });
+    model.script().set(Behaviour::UsageLimit { resets_at: in_two_days() });
     let wakeup = server.wake(&agent, json!({})).await;
     let run = server.finished(&id(&server.running(&wakeup).await)).await;
     assert_eq!((&run["status"], &run["error_code"]), (&json!("failed"), &json!("usage_limit")), "{run:#}");

@@ -218,14 +218,15 @@ async fn lists_are_newest_first_and_their_pages_join_without_gap_or_overlap() {
 }
 
 #[tokio::test]
-async fn health_readiness_and_metrics_need_no_token() {
+async fn health_and_readiness_need_no_token_and_metrics_do() {
     let server = Server::start().await;
     let nobody = server.with_token("");
     assert_eq!(nobody.get("/healthz").await.1["status"], "ok");
     let (status, ready) = nobody.get("/readyz").await;
     assert_eq!((status, &ready["missing"]), (200, &json!([])));
     assert_eq!(ready["version"], env!("CARGO_PKG_VERSION"));
-    let metrics = nobody.request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+    assert_eq!(answer(nobody.request(Method::GET, "/metrics")).await.0, 401);
+    let metrics = server.request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
     assert!(metrics.contains("wakeful_live_runs 0") && metrics.ends_with("# EOF\n"), "{metrics}");
     assert_eq!(answer(nobody.request(Method::GET, "/companies")).await.0, 401);
 }

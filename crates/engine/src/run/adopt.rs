@@ -2,18 +2,19 @@
 //! record if they ended meanwhile, swept and called lost if the shim died, put back if it never came.
 
 use std::path::Path;
+use std::time::Duration;
 
 use wakeful_domain::id::RunId;
 use wakeful_domain::outcome::{End, Outcome};
 use wakeful_domain::run::Run;
 use wakeful_runner::adapters::Adapter;
-use wakeful_runner::process::Found;
 use wakeful_runner::process::record::shim_file;
+use wakeful_runner::process::{Found, Update};
 use wakeful_store::Refusal;
 use wakeful_store::ops::claim::Claimed;
 use wakeful_store::ops::{agents, companies, runs, tasks, wakeups};
 
-use super::follow::{Followed, follow, follow_ended, found_again};
+use super::follow::{Followed, follow, found_again};
 use super::reading::LogFollower;
 use super::start::{Prepared, keep_claim, kept_claim, launch_and_follow};
 use super::{Lines, conclude, spawn_adopted};
@@ -31,7 +32,7 @@ pub(crate) async fn recover(engine: &Engine) {
         }
         tokio::select! {
             () = engine.stopping() => return,
-            () = tokio::time::sleep(std::time::Duration::from_secs(1)) => {}
+            () = tokio::time::sleep(PAUSE) => {}
         }
     };
     if !live.is_empty() {
@@ -43,11 +44,8 @@ pub(crate) async fn recover(engine: &Engine) {
     }
 }
 
-/// Launches of a run, at most: the first, and one with a fresh session.
-const LAUNCHES_MAX: u32 = 2;
-
 fn last_launch(dir: &Path) -> u32 {
-    (1..=LAUNCHES_MAX).rev().find(|number| dir.join(shim_file(*number)).exists()).unwrap_or(1)
+    (1..).take_while(|number| dir.join(shim_file(*number)).exists()).last().unwrap_or(1)
 }
 
 /// Finds out what became of a run, and follows it to its end.
@@ -60,32 +58,64 @@ pub(super) async fn adopt(engine: &Engine, run: Run, mut lines: Lines) {
         let outcome = Outcome::ended(End::Lost, "launch_interrupted", never_started);
         return conclude::end(engine, &run, outcome, None).await;
     }
-    let kept = kept_claim(&dir).map_err(|error| error.to_string());
-    let known = kept.and_then(|context| match Adapter::of(&context.adapter) {
-        Ok(adapter) => Ok((context, adapter)),
-        Err(error) => Err(error.to_string()),
-    });
-    let (context, adapter) = match known {
+    let (context, adapter) = match known(&dir).await {
         Ok(known) => known,
         Err(error) => {
             let told = format!("what the run was started with cannot be read any more: {error}");
+            end_tree(engine, &run, found, number).await;
             return conclude::end(engine, &run, Outcome::ended(End::Lost, "process_lost", told), None).await;
         }
     };
     let followed = match found {
         Found::Running(attached) => follow(engine, &run, adapter, &context, attached, number, &mut lines).await,
-        Found::Ended(record) => follow_ended(engine, &run, adapter, &context, *record).await,
+        Found::Ended(record) => {
+            let log = LogFollower::begin(engine, &run, adapter, &context, number).await;
+            conclude::conclude(engine, &run, *record, log).await
+        }
         Found::Died(_) | Found::NeverStarted => {
-            let reader = adapter.reader(&context.adapter, context.session.as_ref(), Path::new(&context.workspace.cwd));
-            match LogFollower::begin(engine, &run, &dir, reader).await {
-                Ok(log) => conclude::lost(engine, &run, log).await,
-                Err(refusal) => tracing::error!(run.id = %run.id, "run {} cannot be ended: {refusal}", run.id),
-            }
+            let log = LogFollower::begin(engine, &run, adapter, &context, number).await;
+            conclude::lost(engine, &run, log).await;
             Followed::Ended
         }
     };
     if let Followed::SessionUnknown { error } = followed {
         start_afresh(engine, run, adapter, context, &error, number + 1, lines).await;
+    }
+}
+
+/// Tries to read what a run was started with; the disk may be busy with all the others.
+const READS_MAX: u32 = 5;
+const PAUSE: Duration = Duration::from_secs(1);
+
+async fn known(dir: &Path) -> Result<(RunContext, Adapter), String> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let known = kept_claim(dir).map_err(|error| error.to_string()).and_then(|context| {
+            let adapter = Adapter::of(&context.adapter).map_err(|error| error.to_string())?;
+            Ok((context, adapter))
+        });
+        if known.is_ok() || tries == READS_MAX {
+            return known;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Stops a tree that lives; returns once it is gone. Nothing is handed on before.
+async fn end_tree(engine: &Engine, run: &Run, mut found: Found, number: u32) {
+    while let Found::Running(mut attached) = found {
+        if let Err(error) = attached.stop("what it was started with cannot be read any more", None) {
+            tracing::warn!(run.id = %run.id, "run {} could not be told to stop: {error}", run.id);
+        }
+        loop {
+            match attached.next().await {
+                Update::Exited(_) => return,
+                Update::Gone => break,
+                Update::Started(_) | Update::Output { .. } | Update::StartFailed(_) | Update::Stuck { .. } => {}
+            }
+        }
+        found = found_again(engine, run, number).await;
     }
 }
 
@@ -116,6 +146,8 @@ async fn start_afresh(
         }
     };
     let dir = engine.run_dir(run.id);
+    // The kept configuration has no variables; the agent's present one has.
+    context.adapter = claimed.agent.adapter.clone();
     let prepared = Prepared { run, claimed, adapter, context, token, dir };
     if let Err(error) = keep_claim(&prepared) {
         let told = format!("cannot write to {}: {error}", prepared.dir.display());

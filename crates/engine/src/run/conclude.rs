@@ -2,9 +2,11 @@
 //! that ends the run. A store that does not answer is asked again: the result must not be lost.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::fs::{Mode, OFlags};
 use wakeful_domain::outcome::{End, Outcome};
 use wakeful_domain::run::{LogSummary, Run};
 use wakeful_runner::adapters::{Conclusion, Exit};
@@ -47,37 +49,38 @@ fn judge(engine: &Engine, run: &Run, record: &ExitRecord, log: &mut LogFollower)
     if let Some(failure) = &record.start_failed {
         return done(Outcome::failed(&failure.code, failure.message.clone()));
     }
-    if let Some(stop) = &record.stop {
-        return done(with_what_is_known(
-            log.reader.so_far(),
-            Outcome::ended(End::Cancelled, "cancelled", stop.reason.clone()),
-        ));
+    if record.stop.is_some() {
+        // A stop that is durable on the run makes this a cancel; otherwise someone else ended the shim,
+        // as a machine does that shuts down, and the wakeups had no fair chance.
+        let told = "the run was stopped from outside, not by a request; its wakeups wait for the next run";
+        return done(with_what_is_known(log.reader.so_far(), Outcome::ended(End::Lost, "drained", told)));
     }
     if record.timed_out {
         let told = "the run took longer than limits.max_duration_s allows and was stopped";
         return done(with_what_is_known(log.reader.so_far(), Outcome::ended(End::TimedOut, "timed_out", told)));
     }
-    let conclusion = log.reader.conclude(&Exit {
-        code: record.code,
-        signal: record.signal,
-        result_file: result_file(&engine.run_dir(run.id)),
-        at: record.ended_at,
-    });
+    let result_file = result_file(&engine.run_dir(run.id));
+    let exit = Exit { code: record.code, signal: record.signal, result_file, at: record.ended_at };
+    let conclusion = log.reader.conclude(&exit);
     match conclusion {
         Conclusion::Done(outcome) if record.out_of_memory && outcome.end == End::Failed => {
             let told = "the system killed the agent because memory ran out";
             done(with_what_is_known(*outcome, Outcome::failed("out_of_memory", told)))
         }
-        Conclusion::Done(outcome) => Conclusion::Done(outcome),
+        Conclusion::Done(outcome) => done(log.heard(*outcome, exit.result_file.as_deref())),
         Conclusion::SessionUnknown { error } => Conclusion::SessionUnknown { error },
     }
 }
 
+/// What the agent left as its result file. Anything but a plain file is none: opening a pipe would wait for ever.
 fn result_file(dir: &Path) -> Option<String> {
-    let path = dir.join(RESULT_FILE);
-    let file = fs::File::open(path).ok()?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = fs::File::from(rustix::fs::open(dir.join(RESULT_FILE), flags, Mode::empty()).ok()?);
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
     let mut bytes = Vec::new();
-    std::io::Read::read_to_end(&mut std::io::Read::take(file, RESULT_BYTES_MAX), &mut bytes).ok()?;
+    file.take(RESULT_BYTES_MAX).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -85,14 +88,22 @@ fn result_file(dir: &Path) -> Option<String> {
 pub(super) async fn lost(engine: &Engine, run: &Run, mut log: LogFollower) {
     log.read_to_end(engine, run).await;
     let told = "the process that watched over the run died, so how the agent ended is not known";
-    if let Err(error) = close_after_death(&engine.run_dir(run.id), told) {
-        tracing::warn!(run.id = %run.id, "the gap in the log of run {} could not be marked: {error}", run.id);
-    }
+    let dir = engine.run_dir(run.id);
+    // It reads the whole log for its sum.
+    let closed = tokio::task::spawn_blocking(move || close_after_death(&dir, told)).await;
+    let summary = match closed.map_err(std::io::Error::other).flatten() {
+        Ok(summary) => Some(summary_of(&summary)),
+        Err(error) => {
+            tracing::warn!(run.id = %run.id, "the gap in the log of run {} could not be marked: {error}", run.id);
+            None
+        }
+    };
     log.read_to_end(engine, run).await;
     let known = log.reader.so_far();
     let outcome =
         Outcome { end: End::Lost, error_code: Some("process_lost".into()), error: Some(told.into()), ..known };
-    let request = FinishRequest { log: Some(log.summary()), ..request(engine, run, outcome) };
+    let summary = summary.unwrap_or_else(|| log.summary());
+    let request = FinishRequest { log: Some(summary), ..request(engine, run, outcome) };
     finish(engine, run, request).await;
 }
 
@@ -102,14 +113,18 @@ pub(super) async fn end(engine: &Engine, run: &Run, outcome: Outcome, record: Op
     if let Some(record) = record {
         request.exit_code = record.code.map(i64::from);
         request.signal = record.signal.map(i64::from);
-        request.log = Some(LogSummary {
-            bytes: i64::try_from(record.log.bytes).unwrap_or(i64::MAX),
-            lines: i64::try_from(record.log.lines).unwrap_or(i64::MAX),
-            sha256: Some(record.log.sha256.clone()),
-            truncated: record.log.truncated,
-        });
+        request.log = Some(summary_of(&record.log));
     }
     finish(engine, run, request).await;
+}
+
+fn summary_of(log: &wakeful_runner::process::LogSummary) -> LogSummary {
+    LogSummary {
+        bytes: i64::try_from(log.bytes).unwrap_or(i64::MAX),
+        lines: i64::try_from(log.lines).unwrap_or(i64::MAX),
+        sha256: Some(log.sha256.clone()),
+        truncated: log.truncated,
+    }
 }
 
 fn request(engine: &Engine, run: &Run, outcome: Outcome) -> FinishRequest {

@@ -1,12 +1,12 @@
 //! Following a live run: the shim's reports come in, the log is read as it grows, the adapter's
 //! reader turns it into events, a stop goes out. Ends when the process tree is proven gone.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
+use wakeful_domain::outcome::Outcome;
 use wakeful_domain::run::{ProcessIdentity, Run};
-use wakeful_runner::adapters::{Adapter, Reader};
-use wakeful_runner::process::{Attached, ExitRecord, Found, Identity, Update, find, sweep};
+use wakeful_runner::adapters::Adapter;
+use wakeful_runner::process::{Attached, ExitRecord, Found, Identity, StartFailure, Update, find, sweep};
 use wakeful_store::Refusal;
 use wakeful_store::ops::run_events::NewRunEvent;
 use wakeful_store::ops::runs;
@@ -19,6 +19,8 @@ use crate::engine::Engine;
 
 /// Between two looks at a shim that lives but does not answer.
 const SILENT_PAUSE: Duration = Duration::from_secs(5);
+/// Between two tries to reach the store.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 
 /// How following ended.
 pub(super) enum Followed {
@@ -38,46 +40,31 @@ pub(super) async fn follow(
     number: u32,
     lines: &mut Lines,
 ) -> Followed {
-    let dir = engine.run_dir(run.id);
-    let reader = adapter.reader(&context.adapter, context.session.as_ref(), Path::new(&context.workspace.cwd));
-    let mut log = match LogFollower::begin(engine, run, &dir, reader).await {
-        Ok(log) => log,
-        Err(refusal) => {
-            tracing::error!(run.id = %run.id, "run {} cannot be followed: {refusal}", run.id);
-            return Followed::Ended;
-        }
-    };
+    let mut log = LogFollower::begin(engine, run, adapter, context, number).await;
     let ended = listen(engine, run, context, attached, number, lines, &mut log).await;
     match ended {
-        Some(record) => conclude::conclude(engine, run, *record, log).await,
-        None => {
+        Heard::Ended(record) => conclude::conclude(engine, run, *record, log).await,
+        Heard::Died => {
             conclude::lost(engine, run, log).await;
             Followed::Ended
         }
-    }
-}
-
-/// Judges a launch that ended while no server followed it.
-pub(super) async fn follow_ended(
-    engine: &Engine,
-    run: &Run,
-    adapter: Adapter,
-    context: &RunContext,
-    record: ExitRecord,
-) -> Followed {
-    let dir = engine.run_dir(run.id);
-    let reader: Box<dyn Reader> =
-        adapter.reader(&context.adapter, context.session.as_ref(), Path::new(&context.workspace.cwd));
-    match LogFollower::begin(engine, run, &dir, reader).await {
-        Ok(log) => conclude::conclude(engine, run, record, log).await,
-        Err(refusal) => {
-            tracing::error!(run.id = %run.id, "run {} cannot be ended: {refusal}", run.id);
+        Heard::StartFailed(failure) => {
+            conclude::end(engine, run, Outcome::failed(&failure.code, failure.message), None).await;
             Followed::Ended
         }
     }
 }
 
-/// Listens until the exit record is there; `None` when the shim died and its tree was swept.
+/// How listening ended.
+enum Heard {
+    Ended(Box<ExitRecord>),
+    /// The shim died and its tree was swept.
+    Died,
+    /// The shim could not even take the launch.
+    StartFailed(StartFailure),
+}
+
+/// Listens until the tree is gone, one way or the other.
 async fn listen(
     engine: &Engine,
     run: &Run,
@@ -86,7 +73,8 @@ async fn listen(
     number: u32,
     lines: &mut Lines,
     log: &mut LogFollower,
-) -> Option<Box<ExitRecord>> {
+) -> Heard {
+    let mut start_failure = None;
     send_stop(&attached, lines);
     loop {
         let update = tokio::select! {
@@ -107,20 +95,22 @@ async fn listen(
         match update {
             Update::Started(identity) => note_started(engine, run, context, &identity).await,
             Update::Output { .. } => log.read_on(engine, run).await,
-            // The exit record that follows says the same.
-            Update::StartFailed(_) => {}
+            // The exit record that follows says the same, if the disk takes it.
+            Update::StartFailed(failure) => start_failure = Some(failure),
             Update::Stuck { pids } => {
                 let told = format!("processes {pids:?} outlive KILL; the run stays live until they are gone");
                 note(engine, run, NewRunEvent::warn("stuck", told, serde_json::json!({ "pids": pids }))).await;
             }
-            Update::Exited(record) => return Some(record),
+            Update::Exited(record) => return Heard::Ended(record),
             Update::Gone => match found_again(engine, run, number).await {
                 Found::Running(again) => {
                     attached = again;
                     send_stop(&attached, lines);
                 }
-                Found::Ended(record) => return Some(record),
-                Found::Died(_) | Found::NeverStarted => return None,
+                Found::Ended(record) => return Heard::Ended(record),
+                Found::Died(_) | Found::NeverStarted => {
+                    return start_failure.map_or(Heard::Died, Heard::StartFailed);
+                }
             },
         }
     }
@@ -178,12 +168,16 @@ async fn note_started(engine: &Engine, run: &Run, context: &RunContext, identity
         session_choice: context.session_choice.clone(),
         workspace: context.workspace.clone(),
     };
-    let written = engine.write("run.started", started, |tx, started| Box::pin(runs::started(tx, started))).await;
-    if let Ok(Run { stop: Some(stop), .. }) = &written {
-        // It may have been asked for before anyone listened.
-        engine.signal_stop(run.id, &stop.reason);
+    loop {
+        let written =
+            engine.write("run.started", started.clone(), |tx, started| Box::pin(runs::started(tx, started))).await;
+        match written {
+            // A stop may have been asked for before anyone listened.
+            Ok(Run { stop: Some(stop), .. }) => return engine.signal_stop(run.id, &stop.reason),
+            Err(Refusal::Store(_)) => tokio::time::sleep(PAUSE_AFTER_ERROR).await,
+            written => return report(run, "its start", written.map(|_| ())),
+        }
     }
-    report(run, "its start", written.map(|_| ()));
 }
 
 /// Adds an event to a run; one that cannot be kept is in the server's own log.

@@ -5,26 +5,36 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use wakeful_domain::outcome::Outcome;
 use wakeful_domain::run::{LogSummary, Run};
-use wakeful_runner::adapters::{Reader, Signal, Stream};
+use wakeful_runner::adapters::{Adapter, Reader, Signal, Stream};
 use wakeful_runner::process::log::{Lines, LogRecord, LogStream, read_log};
+use wakeful_runner::process::{Found, find};
 use wakeful_store::Refusal;
 use wakeful_store::ops::run_events::NewRunEvent;
 use wakeful_store::ops::runs;
 
 use super::follow::report;
 use crate::clock;
+use crate::context::RunContext;
 use crate::engine::Engine;
 
 /// Bytes of log read at a time.
 const READ_BYTES: usize = 256 * 1024;
+/// Events kept in one transaction.
+const EVENTS_MAX: usize = 500;
+/// Between two tries to reach the store.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Output alone is noted this often; what has a meaning is noted at once.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
 
 /// The place in a run's log, and the reader that has been given everything before it.
 pub(super) struct LogFollower {
     dir: PathBuf,
+    adapter: Adapter,
     pub reader: Box<dyn Reader>,
+    /// Records up to here are of earlier launches: another agent's words.
+    foreign_seq: u64,
     offset: u64,
     /// Of the last record read.
     seq: u64,
@@ -37,17 +47,29 @@ pub(super) struct LogFollower {
 }
 
 impl LogFollower {
-    /// Starts at the beginning of the log: the reader needs all of it.
-    pub async fn begin(
-        engine: &Engine,
-        run: &Run,
-        dir: &Path,
-        reader: Box<dyn Reader>,
-    ) -> Result<LogFollower, Refusal> {
-        let known = engine.db().read("run.read_seq", run.id, |tx, run| Box::pin(runs::read_seq(tx, *run))).await?;
-        Ok(LogFollower {
-            dir: dir.to_owned(),
-            reader,
+    /// Starts at the beginning of the log: the reader needs all of its launch. A store that does not answer is
+    /// asked again, for a run that nobody follows is held for ever.
+    pub async fn begin(engine: &Engine, run: &Run, adapter: Adapter, context: &RunContext, number: u32) -> LogFollower {
+        let dir = engine.run_dir(run.id);
+        let known = loop {
+            match engine.db().read("run.read_seq", run.id, |tx, run| Box::pin(runs::read_seq(tx, *run))).await {
+                Ok(known) => break known,
+                Err(refusal) => tracing::error!(run.id = %run.id, "run {} cannot be followed yet: {refusal}", run.id),
+            }
+            tokio::time::sleep(PAUSE).await;
+        };
+        let foreign_seq = match number {
+            1 => 0,
+            number => match find(&dir, number - 1).await {
+                Ok(Found::Ended(record)) => record.log.lines,
+                Ok(Found::NeverStarted | Found::Running(_) | Found::Died(_)) | Err(_) => 0,
+            },
+        };
+        LogFollower {
+            adapter,
+            reader: adapter.reader(&context.adapter, context.session.as_ref(), Path::new(&context.workspace.cwd)),
+            dir,
+            foreign_seq,
             offset: 0,
             seq: 0,
             known_seq: u64::try_from(known).unwrap_or(0),
@@ -55,7 +77,12 @@ impl LogFollower {
             unwritten: Vec::new(),
             is_dirty: false,
             written_at: clock::monotonic(),
-        })
+        }
+    }
+
+    /// What stands at last, given what the agent itself reported.
+    pub fn heard(&self, outcome: Outcome, report: Option<&str>) -> Outcome {
+        self.adapter.heard(outcome, report)
     }
 
     /// Reads what is new, and notes what has a meaning.
@@ -81,12 +108,18 @@ impl LogFollower {
             if let Some(live) = engine.live().get(&run.id) {
                 live.log.send_replace(self.offset);
             }
+            if self.unwritten.len() >= EVENTS_MAX {
+                self.write(engine, run).await;
+            }
         }
     }
 
     fn take(&mut self, record: &LogRecord) {
         self.seq = record.seq;
         self.is_dirty = true;
+        if record.seq <= self.foreign_seq {
+            return;
+        }
         let Some((stream, line)) = self.lines.push(record) else { return };
         let signals = give(self.reader.as_mut(), stream, &line);
         if record.seq > self.known_seq {
@@ -99,11 +132,11 @@ impl LogFollower {
         self.is_dirty.then(|| self.written_at + NOTE_EVERY)
     }
 
-    /// Notes what has been read so far.
+    /// Notes what has been read so far. What the store does not take now is offered again.
     pub async fn write(&mut self, engine: &Engine, run: &Run) {
         self.is_dirty = false;
         self.written_at = clock::monotonic();
-        if self.seq <= self.known_seq {
+        if self.seq <= self.known_seq && self.unwritten.is_empty() {
             return;
         }
         let seen = runs::Observed {
@@ -113,11 +146,17 @@ impl LogFollower {
             log_bytes: i64::try_from(self.offset).unwrap_or(i64::MAX),
             log_lines: i64::try_from(self.seq).unwrap_or(i64::MAX),
             read_seq: i64::try_from(self.seq).unwrap_or(i64::MAX),
-            events: std::mem::take(&mut self.unwritten),
+            events: self.unwritten.clone(),
         };
         let written = engine.write("run.observed", seen, |tx, seen| Box::pin(runs::observed(tx, seen))).await;
-        report(run, "its output", written);
-        self.known_seq = self.seq;
+        match written {
+            Err(Refusal::Store(_)) => self.is_dirty = true,
+            written => {
+                self.unwritten.clear();
+                self.known_seq = self.seq;
+                report(run, "its output", written);
+            }
+        }
     }
 
     /// Reads to the end of a log that is complete. A last line without an end counts.
@@ -127,7 +166,7 @@ impl LogFollower {
             let signals = give(self.reader.as_mut(), stream, &line);
             self.unwritten.extend(signals.into_iter().map(event));
         }
-        if self.is_dirty {
+        if self.is_dirty || !self.unwritten.is_empty() {
             self.write(engine, run).await;
         }
     }

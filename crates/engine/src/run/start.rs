@@ -70,6 +70,10 @@ pub(super) async fn launch_and_follow(engine: &Engine, mut prepared: Prepared, m
                     reason: "the session to be resumed does not exist any more".into(),
                 };
                 number += 1;
+                if let Err(error) = keep_claim(&prepared) {
+                    let told = format!("cannot write to {}: {error}", prepared.dir.display());
+                    return conclude::end(engine, &prepared.run, Outcome::failed("spawn_failed", told), None).await;
+                }
             }
         }
     }
@@ -133,7 +137,12 @@ pub(super) fn keep_claim(prepared: &Prepared) -> io::Result<()> {
     private_dir(&prepared.dir)?;
     let context = serde_json::to_vec(&prepared.context)?;
     write_private(&prepared.dir.join(CONTEXT_FILE), &context)?;
-    write_private(&prepared.dir.join(ADAPTER_FILE), &serde_json::to_vec(&prepared.context.adapter)?)
+    let mut adapter = prepared.context.adapter.clone();
+    if let Some(settings) = adapter.as_object_mut() {
+        // Variables may hold keys, and reading the output needs none of them.
+        settings.remove("env");
+    }
+    write_private(&prepared.dir.join(ADAPTER_FILE), &serde_json::to_vec(&adapter)?)
 }
 
 /// The context and adapter configuration that a run was started with.
@@ -145,10 +154,6 @@ pub(super) fn kept_claim(dir: &Path) -> io::Result<RunContext> {
 
 /// Writes a reported end where the run's result file is expected.
 pub(crate) fn keep_report(dir: &Path, report: &Json) -> io::Result<()> {
-    let mut report = report.clone();
-    if let Some(fields) = report.as_object_mut() {
-        fields.remove("fence");
-    }
     write_private(&dir.join(RESULT_FILE), report.to_string().as_bytes())
 }
 
@@ -156,9 +161,12 @@ fn private_dir(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// Writes a file for us alone: complete, or not at all, whatever stands in its place.
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    io::Write::write_all(&mut file, bytes)
+    let temporary = path.with_extension("tmp");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    io::Write::write_all(&mut file, bytes)?;
+    fs::rename(&temporary, path)
 }
 
 async fn launched(engine: &Engine, prepared: &Prepared, number: u32) -> Result<Attached, Refused> {

@@ -22,6 +22,7 @@ use super::{
 
 const KEYS: Keys = &[
     ("command", Kind::Command),
+    ("account", Kind::Text),
     ("model", Kind::Text),
     ("cwd", Kind::Text),
     ("env", Kind::Environment),

@@ -7,6 +7,7 @@ mod codex;
 mod ending;
 mod excerpt;
 mod process;
+mod report;
 mod reset_time;
 mod session;
 mod settings;
@@ -105,6 +106,11 @@ pub trait Reader: Send {
     fn so_far(&self) -> Outcome;
 }
 
+/// What is wrong with a report on a run, if anything.
+pub fn check_report(text: &str) -> Result<(), String> {
+    report::Report::read(text).map(|_| ())
+}
+
 /// An adapter that this binary knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Adapter {
@@ -151,6 +157,17 @@ impl Adapter {
             Adapter::Process => process::check(config),
             Adapter::Claude => claude::check(config),
             Adapter::Codex => codex::check(config),
+        }
+    }
+
+    /// What stands at last, given what the agent itself reported: a `process` is judged by its report alone,
+    /// so it has been heard already.
+    pub fn heard(self, outcome: Outcome, report: Option<&str>) -> Outcome {
+        let report = report.filter(|text| self != Adapter::Process && !text.trim().is_empty());
+        match report.map(report::Report::read) {
+            Some(Ok(report)) => report.overlay(outcome),
+            // A file that cannot be understood does not undo what the events say.
+            Some(Err(_)) | None => outcome,
         }
     }
 

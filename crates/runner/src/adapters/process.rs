@@ -2,19 +2,17 @@
 //! write to the file that `WAKEFUL_RESULT_FILE` names; its output is a log and nothing else.
 //! What it says in its result file beats its exit status; a file that cannot be understood is a failure.
 
-use serde::Deserialize;
 use serde_json::Value;
-use wakeful_domain::failure::{self, FailureClass};
-use wakeful_domain::outcome::{End, Outcome, SessionChange, SessionState};
-use wakeful_domain::time::Timestamp;
-use wakeful_domain::usage::Usage;
+use wakeful_domain::outcome::Outcome;
 
-use super::excerpt::{LastLines, cut, cut_bytes};
+use super::excerpt::LastLines;
+use super::report::Report;
 use super::settings::{self, Keys, Kind};
 use super::{Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, StopSignal, Stream, ending};
 
 const KEYS: Keys = &[
     ("command", Kind::Command),
+    ("account", Kind::Text),
     ("cwd", Kind::Text),
     ("env", Kind::Environment),
     ("stdin", Kind::OneOf(&["context", "none"])),
@@ -24,14 +22,6 @@ const KEYS: Keys = &[
 const EXIT_TEMPORARY_FAILURE: i32 = 75;
 /// What a shell exits with if it does not find a command.
 const EXIT_NOT_FOUND: i32 = 127;
-/// A summary is read by people: more belongs into the result.
-const SUMMARY_BYTES_MAX: usize = 16 * 1024;
-/// An explanation is a sentence, not a log.
-const ERROR_CHARS_MAX: usize = 2_000;
-/// A session goes to the next run in an environment variable, which has little room.
-const SESSION_BYTES_MAX: usize = 16 * 1024;
-/// Codes are words to group failures by.
-const ERROR_CODE_CHARS_MAX: usize = 64;
 /// Time to stop after SIGTERM: an arbitrary command rarely has much to put away.
 const GRACE_S: u32 = 15;
 
@@ -119,7 +109,7 @@ impl Reader for ProcessReader {
     fn conclude(&mut self, exit: &Exit) -> Conclusion {
         let by_exit = self.without_file(exit);
         let file = exit.result_file.as_deref().filter(|text| !text.trim().is_empty());
-        let outcome = match file.map(ResultFile::read) {
+        let outcome = match file.map(Report::read) {
             None => by_exit,
             Some(Ok(file)) => file.judge(by_exit),
             // How it died says more than what it could not finish writing.
@@ -134,120 +124,16 @@ impl Reader for ProcessReader {
     }
 }
 
-/// What a command may say about its run.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ResultFile {
-    outcome: Option<Said>,
-    summary: Option<String>,
-    /// Missing keeps the session, `null` ends it.
-    #[serde(default, deserialize_with = "present")]
-    session: Option<Value>,
-    usage: Option<Usage>,
-    cost_micros: Option<i64>,
-    result: Option<Value>,
-    error_code: Option<String>,
-    error: Option<String>,
-    retry_at: Option<Timestamp>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Said {
-    Succeeded,
-    Failed,
-}
-
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
-}
-
-impl ResultFile {
-    fn read(text: &str) -> Result<Self, String> {
-        let file: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let counts = file
-            .usage
-            .map(|usage| [usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens]);
-        if counts.into_iter().flatten().chain(file.cost_micros).any(|count| count < 0) {
-            return Err("usage and cost_micros are never negative".into());
-        }
-        if let Some(code) = &file.error_code {
-            check_code(code)?;
-        }
-        match &file.session {
-            None | Some(Value::Null) => {}
-            Some(session @ (Value::String(_) | Value::Object(_))) if session.to_string().len() <= SESSION_BYTES_MAX => {
-            }
-            Some(_) => {
-                return Err(format!("session must be a text or an object of at most {SESSION_BYTES_MAX} bytes"));
-            }
-        }
-        if file.outcome == Some(Said::Succeeded) && file.error_code.is_some() {
-            return Err("it says `succeeded` and gives an error_code".into());
-        }
-        Ok(file)
-    }
-
-    /// What the file says, and where it is silent, what the exit says.
-    fn judge(self, by_exit: Outcome) -> Outcome {
-        let speaks_of_failure = self.error_code.is_some() || self.error.is_some();
-        let end = match self.outcome {
-            Some(Said::Succeeded) => End::Succeeded,
-            Some(Said::Failed) => End::Failed,
-            None if speaks_of_failure => End::Failed,
-            None => by_exit.end,
-        };
-        let (error_code, error) = match end {
-            End::Succeeded => (None, None),
-            _ => (
-                self.error_code.or(by_exit.error_code).or(Some("agent_error".into())),
-                self.error.or(by_exit.error).or(Some("the command reported a failure and no reason".into())),
-            ),
-        };
-        let session = match self.session {
-            None => SessionChange::Keep,
-            Some(Value::Null) => SessionChange::Clear,
-            Some(params) => SessionChange::Set(session_of(params)),
-        };
-        Outcome {
-            end,
-            error_code,
-            error: error.map(|text| cut(&text, ERROR_CHARS_MAX)),
-            summary: self.summary.map(|text| cut_bytes(&text, SUMMARY_BYTES_MAX)),
-            result: self.result,
-            session,
-            usage: self.usage,
-            cost_micros: self.cost_micros,
-            retry_at: self.retry_at,
-            ..Outcome::succeeded()
-        }
-    }
-}
-
-fn check_code(code: &str) -> Result<(), String> {
-    let of_a_code = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    if code.is_empty() || code.len() > ERROR_CODE_CHARS_MAX || !code.chars().all(of_a_code) {
-        return Err(format!("error_code must be 1 to {ERROR_CODE_CHARS_MAX} of a-z, 0-9 and _"));
-    }
-    // Runs released with these codes are repeated without end and without being counted.
-    match failure::class_of(code) {
-        FailureClass::Release => Err(format!("error_code `{code}` is the server's to give")),
-        FailureClass::Transient | FailureClass::Quota | FailureClass::Once | FailureClass::Permanent => Ok(()),
-    }
-}
-
-fn session_of(params: Value) -> SessionState {
-    let named = ["session_id", "id"].iter().find_map(|key| params.get(key)?.as_str());
-    let display_id = params.as_str().or(named).map_or_else(|| params.to_string(), str::to_owned);
-    SessionState::new(params, &display_id)
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use serde_json::json;
+    use wakeful_domain::outcome::{End, SessionChange, SessionState};
+    use wakeful_domain::time::Timestamp;
+    use wakeful_domain::usage::Usage;
 
+    use super::super::report::{SUMMARY_BYTES_MAX, session_of};
     use super::*;
 
     fn invocation<'a>(config: &'a Value, session: Option<&'a SessionState>) -> Invocation<'a> {
@@ -387,10 +273,12 @@ mod tests {
         };
         check("done", "expected value at line 1 column 1");
         check(r#"{"outcom": "failed"}"#, "unknown field `outcom`");
-        check(r#"{"outcome": "cancelled"}"#, "unknown variant `cancelled`");
+        check(r#"{"outcome": "lost"}"#, "unknown variant `lost`");
+        check(r#"{"session": "a\u0000b"}"#, "NUL");
+        check(r#"{"cost_micros": 9223372036854775807}"#, "at most");
         check(r#"{"usage": {"tokens": 1}}"#, "unknown field `tokens`");
-        check(r#"{"usage": {"input_tokens": -1}}"#, "never negative");
-        check(r#"{"cost_micros": -1}"#, "never negative");
+        check(r#"{"usage": {"input_tokens": -1}}"#, "at least 0");
+        check(r#"{"cost_micros": -1}"#, "at least 0");
         check(r#"{"error_code": "Bad Code"}"#, "error_code must be 1 to 64");
         check(r#"{"error_code": "drained"}"#, "the server's to give");
         check(r#"{"outcome": "succeeded", "error_code": "x"}"#, "says `succeeded`");

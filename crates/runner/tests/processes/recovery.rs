@@ -164,7 +164,8 @@ async fn nothing_of_the_environment_is_on_disk() {
 async fn a_shim_that_died_while_it_waited_is_replaced() {
     let launch = sh("exit 7");
     let used = file_in(&launch, "used");
-    let script = format!("if [ ! -e {0} ]; then (exec <&-; sleep 0.05; touch {0}) & exit 0; fi; exec {SHIM}", used.display());
+    let script =
+        format!("if [ ! -e {0} ]; then (exec <&-; sleep 0.05; touch {0}) & exit 0; fi; exec {SHIM}", used.display());
     let shims = wakeful_runner::process::Shims::new(std::path::Path::new("/bin/sh"), &["-c", &script]);
     shims.prepare();
     until("the first shim has come and gone", || used.exists()).await;

@@ -128,7 +128,7 @@ pub struct LastRun {
 
 const TOTALS: &str = "
     select runs_total, tokens_total, cost_micros_total,
-      (select count(*) from wakeups where wakeups.agent_id = agents.id and wakeups.status = 'pending' and wakeups.company_id = agents.company_id)
+      (select count(*) from wakeups where wakeups.agent_id = agents.id and wakeups.status = 'pending')
     from agents
     where id = $1";
 const LAST_RUN: &str = "
@@ -258,12 +258,14 @@ pub(crate) fn terminated(agent: &Agent) -> Refusal {
 
 const SET_STATE: &str = "
     update agents
-    set state = $2,
+    set quota_until = case when $2 = 'active' then null else quota_until end,
+      state = $2,
       state_reason = $3,
       updated_at = $4
     where id = $1";
 
-/// Pauses, resumes, approves or terminates an agent. Terminating cancels its pending wakeups.
+/// Pauses, resumes, approves or terminates an agent. Resuming forgets a usage limit, terminating cancels its
+/// pending wakeups.
 /// Live runs are the engine's to stop.
 pub async fn set_state(
     tx: &mut Tx,

@@ -108,9 +108,26 @@ pub(crate) async fn get_live(tx: &mut Tx, id: RunId, fence: i64) -> Result<Run, 
     ))
 }
 
+/// Late writes kept of one run; a leftover loop may send them without end.
+const LATE_MAX: i64 = 20;
+/// More of a late write is not kept.
+const LATE_BYTES_MAX: usize = 16 * 1024;
+
+const LATE: &str = "
+    select count(*)
+    from run_events
+    where run_id = $1
+      and type = 'late'";
+
 /// Adds an event to a run that takes no more writes: what came too late is shown, never applied.
-pub async fn note_late(tx: &mut Tx, now: Timestamp, id: RunId, event: &NewRunEvent) -> Result<(), Refusal> {
-    Ok(run_events::append(tx, id, now, event).await?)
+pub async fn note_late(tx: &mut Tx, now: Timestamp, id: RunId, message: &str, brought: &Json) -> Result<(), Refusal> {
+    let kept: i64 = tx.query_one(LATE, &[id.into()]).await?.get()?;
+    if kept >= LATE_MAX {
+        return Ok(());
+    }
+    let bytes = brought.to_string().len();
+    let data = if bytes > LATE_BYTES_MAX { object!({ "bytes_not_kept": bytes }) } else { brought.clone() };
+    Ok(run_events::append(tx, id, now, &NewRunEvent::warn("late", message, data)).await?)
 }
 
 /// The run whose token has this hash. The token is good while the run is live; afterwards it only
@@ -247,7 +264,8 @@ const OBSERVED: &str = "
 pub async fn observed(tx: &mut Tx, seen: &Observed) -> Result<(), Refusal> {
     let run = get_live(tx, seen.run, seen.fence).await?;
     let read_seq: i64 = tx.query_one(READ_SEQ, &[run.id.into()]).await?.get()?;
-    if read_seq >= seen.read_seq {
+    // The last line of a log may end without a record of its own.
+    if read_seq > seen.read_seq || (read_seq == seen.read_seq && seen.events.is_empty()) {
         return Ok(());
     }
     let parameters = [
@@ -321,12 +339,13 @@ const REQUEST_STOP: &str = "
     update runs
     set stop = $2
     where id = $1
-      and stop is null
       and status in ('starting', 'running')";
 
-/// Notes durably that a run is to stop. The first request stands.
+/// Notes durably that a run is to stop. The first request stands, but a cancel beats a pause.
 pub async fn request_stop(tx: &mut Tx, id: RunId, stop: &StopRequest) -> Result<Run, Refusal> {
-    let run = get(tx, id).await?;
+    let sql = format!("select {COLUMNS} from runs where id = $1 {{for_update}}");
+    let found = tx.query_first(&sql, &[id.into()]).await?.map(read).transpose()?;
+    let run = found.ok_or_else(|| Refusal::not_found(id))?;
     if !run.status.is_live() {
         return Err(Refusal::conflict(
             "run_terminal",
@@ -334,7 +353,8 @@ pub async fn request_stop(tx: &mut Tx, id: RunId, stop: &StopRequest) -> Result<
             object!({ "status": run.status }),
         ));
     }
-    if tx.execute(REQUEST_STOP, &[id.into(), json_option(Some(stop))]).await? == 1 {
+    if run.stop.as_ref().is_none_or(|standing| standing.puts_back && !stop.puts_back) {
+        tx.execute(REQUEST_STOP, &[id.into(), json_option(Some(stop))]).await?;
         let told = NewRunEvent::plain("stop_requested", format!("asked to stop: {}", stop.reason), json_value(stop));
         run_events::append(tx, id, stop.at, &told).await?;
     }
@@ -372,8 +392,12 @@ async fn stop_each(tx: &mut Tx, rows: Vec<Row>, stop: &StopRequest) -> Result<Ve
     let mut stopped = Vec::with_capacity(rows.len());
     for mut row in rows {
         let id: RunId = row.get()?;
-        request_stop(tx, id, stop).await?;
-        stopped.push(id);
+        match request_stop(tx, id, stop).await {
+            Ok(_) => stopped.push(id),
+            // It has ended by itself meanwhile.
+            Err(Refusal::Conflict { .. }) => {}
+            Err(refusal) => return Err(refusal),
+        }
     }
     Ok(stopped)
 }

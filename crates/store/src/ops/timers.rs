@@ -62,8 +62,10 @@ async fn become_due(tx: &mut Tx, now: Timestamp) -> Result<usize, Error> {
 async fn refresh_each(tx: &mut Tx, mut lanes: Vec<(CompanyId, AgentId, Option<TaskId>)>) -> Result<(), Error> {
     lanes.sort_unstable();
     lanes.dedup();
+    for (_, agent, _) in &lanes {
+        ready::lock_agent(tx, *agent).await?;
+    }
     for (company, agent, task) in lanes {
-        ready::lock_agent(tx, agent).await?;
         ready::refresh(tx, company, agent, task).await?;
     }
     Ok(())

@@ -1,6 +1,8 @@
 //! Accepting a wake: find the agent → idempotency → policy → insert → event, in one transaction.
 //! The caller answers only after its commit.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value as Json, json as object};
 use wakeful_domain::actor::Actor;
 use wakeful_domain::agent::{Agent, AgentState};
@@ -95,6 +97,13 @@ pub async fn accept(tx: &mut Tx, wake: &Wake) -> Result<Accepted, Refusal> {
 /// Accepts many wakes in one transaction. A refused one leaves no trace and does not touch the others;
 /// an error of the store ends them all.
 pub async fn accept_all(tx: &mut Tx, wakes: &[Wake]) -> Result<Vec<Result<Accepted, Refusal>>, Refusal> {
+    // In one order everywhere, so that two bulks do not wait for each other.
+    let mut wanted: Vec<AgentId> = wakes.iter().map(|wake| wake.agent).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    for agent in wanted {
+        ready::lock_agent(tx, agent).await?;
+    }
     let mut answers = Vec::with_capacity(wakes.len());
     for wake in wakes {
         match accept(tx, wake).await {
@@ -113,10 +122,14 @@ async fn settled(tx: &mut Tx, wakeup: Wakeup, wake: &Wake, event: &str) -> Resul
 }
 
 const BY_KEY: &str = "
-    select id, request_hash
+    select id, request_hash, finished_at
     from wakeups
     where company_id = $1
       and idempotency_key = $2";
+const FORGET_KEY: &str = "update wakeups set idempotency_key = null where id = $1";
+
+/// A key is kept this long after its wakeup has its fate.
+const KEY_KEPT: Duration = Duration::from_secs(24 * 3_600);
 
 /// The first wakeup under the same key. A different request under it is refused.
 async fn earlier_under_key(tx: &mut Tx, agent: &Agent, wake: &Wake) -> Result<Option<Wakeup>, Refusal> {
@@ -124,6 +137,11 @@ async fn earlier_under_key(tx: &mut Tx, agent: &Agent, wake: &Wake) -> Result<Op
     let Some(mut row) = tx.query_first(BY_KEY, &[agent.company.into(), key.into()]).await? else { return Ok(None) };
     let id: WakeupId = row.get()?;
     let hash: Option<String> = row.get()?;
+    let finished_at: Option<Timestamp> = row.get()?;
+    if finished_at.is_some_and(|at| at + KEY_KEPT <= wake.now) {
+        tx.execute(FORGET_KEY, &[id.into()]).await?;
+        return Ok(None);
+    }
     if hash != wake.request_hash {
         return Err(Refusal::invalid(
             "idempotency_key",

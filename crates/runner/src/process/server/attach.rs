@@ -14,6 +14,8 @@ use super::super::protocol::{Order, Report, encode, take_line};
 use super::super::record::{ExitRecord, StartFailure};
 use super::find::read_exit_record;
 
+/// Longer reasons are cut on their way to the shim; the whole one stands on the run.
+const REASON_BYTES_MAX: usize = 1024;
 /// Bytes taken from the socket at a time; reports are small.
 const READ_BYTES: usize = 4 * 1024;
 
@@ -118,7 +120,9 @@ impl StopHandle {
 
 fn stop(stream: &UnixStream, reason: &str, grace: Option<Duration>) -> io::Result<()> {
     let grace_ms = grace.map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
-    let line = encode(&Order::Stop { reason: reason.to_owned(), grace_ms })?;
+    // Cut so that it always fits the socket's buffer: half an order would garble all that follow.
+    let reason = reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].to_owned();
+    let line = encode(&Order::Stop { reason, grace_ms })?;
     // Not through tokio's readiness, which knows nothing yet on a fresh connection. The socket is
     // non-blocking and takes a line of this size whole or not at all, unless the shim has stopped reading.
     let sent = rustix::net::send(stream, &line, rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL)?;
