@@ -5,7 +5,7 @@ use wakeful_domain::time::{Timestamp, parse_duration};
 
 use super::{Session, run, watch};
 use crate::arguments::WakeArguments;
-use crate::event_stream::EventStream;
+use crate::event_stream::{EventStream, StreamEvent};
 use crate::failure::{FAILED, Failure, TEMPORARY};
 use crate::output::{message, text};
 
@@ -91,11 +91,24 @@ async fn wait(session: &Session, wakeup_id: &str, mut events: EventStream) -> Re
             }
             status => return Err(Failure::failed(format!("the wakeup ended without a run: {status}"))),
         }
-        events.next().await?;
+        // Its run may have ended before anyone asked, and have put it back: then it names no run any more.
+        let event = events.next().await?;
+        if let Some(run_id) = run_that_took(&event, wakeup_id) {
+            break run_id;
+        }
     };
     let run = watch::run(session, &run_id, events).await?;
     session.output.show(&run, || format!("\n{}", run::say(session.output, &run)));
     outcome(&run)
+}
+
+/// The run that took the wakeup, if that is what the event tells.
+fn run_that_took(event: &StreamEvent, wakeup_id: &str) -> Option<String> {
+    if event.kind != "wakeup.claimed" {
+        return None;
+    }
+    let event: Value = serde_json::from_str(&event.data).ok()?;
+    (text(&event, "/subject") == wakeup_id).then(|| text(&event, "/data/run"))
 }
 
 /// The exit code of an awaited run.

@@ -38,7 +38,8 @@ async fn list(session: &Session, agent: Option<&str>, status: Option<&str>, limi
     let output = session.output;
     output.show(&wakeups, || {
         let row = |wakeup: &Value| {
-            let why = [text(wakeup, "/waiting/reason"), text(wakeup, "/status_reason")].concat();
+            let waits = text(wakeup, "/waiting/reason");
+            let why = if waits.is_empty() { text(wakeup, "/status_reason") } else { waits };
             vec![
                 text(wakeup, "/id"),
                 output.status(&text(wakeup, "/status")),
