@@ -1,7 +1,7 @@
 //! The claim: the best ready lane gets a run with a fence one higher, and all its eligible
 //! wakeups. One transaction; of two claimers exactly one wins.
 //!
-//! Locks are taken in the order agent → task → company, as everywhere in this crate.
+//! Of two nodes that claim at once the later passes over what the other has locked; only for a company it waits.
 
 use serde_json::{Value as Json, json as object};
 use wakeful_domain::agent::{Agent, AgentState};
@@ -61,6 +61,11 @@ const TRIES_MAX: usize = 8;
 pub async fn claim(tx: &mut Tx, request: &ClaimRequest) -> Result<Option<Claimed>, Refusal> {
     for _ in 0..TRIES_MAX {
         let Some((company, agent, task)) = pick(tx).await? else { return Ok(None) };
+        if let Some(task) = task
+            && !ready::try_lock_task(tx, task).await?
+        {
+            return Ok(None);
+        }
         let agent = agents::get_locked(tx, agent).await?;
         match batch(tx, request.now, agent.id, task).await? {
             Some(batch) if may_start(&agent) => {
@@ -75,7 +80,7 @@ pub async fn claim(tx: &mut Tx, request: &ClaimRequest) -> Result<Option<Claimed
             Some(_) => ready::refresh(tx, company, agent.id, task).await?,
             None => {
                 // The index knows no time: what has expired stands in it until it is marked so.
-                timers::expire(tx, request.now).await?;
+                timers::expire_lane(tx, request.now, agent.id, task).await?;
                 ready::refresh(tx, company, agent.id, task).await?;
             }
         }

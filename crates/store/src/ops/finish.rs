@@ -31,8 +31,9 @@ pub struct FinishRequest {
 
 /// Ends a run, once. A run that has ended already is a conflict `fenced`.
 pub async fn finish(tx: &mut Tx, request: &FinishRequest) -> Result<Run, Refusal> {
-    let agent_id = runs::get(tx, request.run).await?.agent;
-    let agent = agents::get_locked(tx, agent_id).await?;
+    let run = runs::get(tx, request.run).await?;
+    ready::lock_lane(tx, run.agent, run.task).await?;
+    let agent = agents::get(tx, run.agent).await?;
     let run = runs::get_live(tx, request.run, request.fence).await?;
     let outcome = overruled(&run, &request.outcome);
     let ending = Ending {

@@ -3,8 +3,11 @@
 //! with ten waiting wakeups or ten million.
 //!
 //! Whoever changes something a lane's readiness depends on calls [`refresh`] in the same transaction, and holds the
-//! lock on the lane's agent ([`lock_agent`]) when it does: two who derived a place from what the other had not yet
-//! committed would leave a lane out that nothing brings back.
+//! lock on the lane's agent when it does: two who derived a place from what the other had not yet committed would
+//! leave a lane out that nothing brings back.
+//!
+//! Locks are waited for in the order task → agents by id → company, so that nobody waits in a circle. A claim picks an
+//! agent first; from there on it waits for nobody but the company ([`try_lock_task`]).
 
 use wakeful_domain::id::{AgentId, CompanyId, TaskId};
 
@@ -57,12 +60,61 @@ const REFRESH_COMPANY: &str = "
       end
     where id = $1";
 
+const LOCK_TASK: &str = "select id from tasks where id = $1 {for_update}";
 const LOCK_AGENT: &str = "select id from agents where id = $1 {for_update}";
+const LOCK_AGENTS_OF_TASK: &str = "
+    select id
+    from agents
+    where id = $1
+      or id in (select agent_id from lanes where task_id = $2 and task_id <> '')
+    order by id
+    {for_update}";
 const LOCK_COMPANY: &str = "select id from companies where id = $1 {for_update}";
 
-/// Keeps others from the agent and its lanes until the transaction ends.
-pub(crate) async fn lock_agent(tx: &mut Tx, agent: AgentId) -> Result<(), Error> {
-    tx.lock(LOCK_AGENT, &[agent.into()]).await
+/// Keeps others from the agents and from the lanes of the tasks, which must be all that the transaction will wake.
+pub(crate) async fn lock(tx: &mut Tx, mut tasks: Vec<TaskId>, mut agents: Vec<AgentId>) -> Result<(), Error> {
+    tasks.sort_unstable();
+    tasks.dedup();
+    for task in tasks {
+        tx.lock(LOCK_TASK, &[task.into()]).await?;
+    }
+    agents.sort_unstable();
+    agents.dedup();
+    for agent in agents {
+        tx.lock(LOCK_AGENT, &[agent.into()]).await?;
+    }
+    Ok(())
+}
+
+/// Keeps others from an agent, and from all that a change of who holds the task touches.
+pub(crate) async fn lock_lane(tx: &mut Tx, agent: AgentId, task: Option<TaskId>) -> Result<(), Error> {
+    if let Some(task) = task {
+        tx.lock(LOCK_TASK, &[task.into()]).await?;
+    }
+    tx.lock(LOCK_AGENTS_OF_TASK, &[agent.into(), task_key(task)]).await
+}
+
+const TRY_LOCK_TASK: &str = "
+    select id
+    from tasks
+    where id = $1
+    {skip_locked}";
+const AGENTS_NOT_LOCKED: &str = "
+    select (select count(*) from lanes where task_id = $1) - count(*)
+    from (
+      select id
+      from agents
+      where id in (select agent_id from lanes where task_id = $1)
+      {skip_locked}) as locked";
+
+/// The same for one that already holds an agent and must not wait. False if someone is at the task or at one of its
+/// agents at this moment; that one looks for what may start when it is done.
+pub(crate) async fn try_lock_task(tx: &mut Tx, task: TaskId) -> Result<bool, Error> {
+    if tx.query_first(TRY_LOCK_TASK, &[task.into()]).await?.is_none() {
+        return Ok(false);
+    }
+    let not_locked: i64 = tx.query_one(AGENTS_NOT_LOCKED, &[task.into()]).await?.get()?;
+    Ok(not_locked == 0)
 }
 
 /// Brings a lane's place in the index up to date, and what stands above it.
@@ -93,17 +145,36 @@ pub async fn refresh_company(tx: &mut Tx, company: CompanyId) -> Result<(), Erro
 const LANES_OF_TASK: &str = "select agent_id from lanes where task_id = $1 and agent_id <> $2 order by agent_id";
 
 /// Brings the other agents' lanes of a task up to date, after it was held or released by `except`.
-/// Agents before the company, as everywhere.
+/// The caller has locked them.
 pub async fn refresh_task(tx: &mut Tx, company: CompanyId, task: TaskId, except: AgentId) -> Result<(), Error> {
-    let others = tx.query(LANES_OF_TASK, &[task.into(), except.into()]).await?;
-    if others.is_empty() {
-        return Ok(());
+    let mut others = Vec::new();
+    for mut row in tx.query(LANES_OF_TASK, &[task.into(), except.into()]).await? {
+        others.push((company, row.get()?, Some(task)));
     }
-    for mut row in others {
-        let agent: AgentId = row.get()?;
-        lock_agent(tx, agent).await?;
-        refresh_lane(tx, agent, Some(task)).await?;
-        tx.execute(REFRESH_AGENT, &[agent.into()]).await?;
+    refresh_many(tx, &others).await
+}
+
+/// Brings several lanes up to date: lanes and agents first, then each company once. The caller has locked the agents.
+pub(crate) async fn refresh_many(tx: &mut Tx, lanes: &[(CompanyId, AgentId, Option<TaskId>)]) -> Result<(), Error> {
+    let mut agents = Vec::with_capacity(lanes.len());
+    for (company, agent, task) in lanes {
+        refresh_lane(tx, *agent, *task).await?;
+        agents.push((*company, *agent));
     }
-    refresh_company(tx, company).await
+    refresh_agents(tx, agents).await
+}
+
+/// Brings several agents up to date, then each company once. The caller has locked the agents.
+pub(crate) async fn refresh_agents(tx: &mut Tx, mut agents: Vec<(CompanyId, AgentId)>) -> Result<(), Error> {
+    agents.sort_unstable();
+    agents.dedup();
+    for (_, agent) in &agents {
+        tx.execute(REFRESH_AGENT, &[(*agent).into()]).await?;
+    }
+    let mut companies: Vec<CompanyId> = agents.into_iter().map(|(company, _)| company).collect();
+    companies.dedup();
+    for company in companies {
+        refresh_company(tx, company).await?;
+    }
+    Ok(())
 }

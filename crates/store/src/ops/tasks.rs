@@ -54,12 +54,6 @@ pub async fn find(tx: &mut Tx, id: TaskId) -> Result<Option<Task>, Error> {
     tx.query_first(&sql, &[id.into()]).await?.map(read).transpose()
 }
 
-/// The same, its row locked until the transaction ends: it is neither held nor released meanwhile.
-pub(crate) async fn find_locked(tx: &mut Tx, id: TaskId) -> Result<Option<Task>, Error> {
-    let sql = format!("select {COLUMNS} from tasks where id = $1 {{for_update}}");
-    tx.query_first(&sql, &[id.into()]).await?.map(read).transpose()
-}
-
 /// The task with this id.
 pub async fn get(tx: &mut Tx, id: TaskId) -> Result<Task, Refusal> {
     find(tx, id).await?.ok_or_else(|| Refusal::not_found(id))

@@ -6,7 +6,8 @@ use wakeful_domain::id::{AgentId, CompanyId, TaskId, WakeupId};
 use wakeful_domain::time::Timestamp;
 
 use crate::ops::{events, ready};
-use crate::{Error, Refusal, Tx};
+use crate::value::task_key;
+use crate::{Error, Refusal, Tx, Value};
 
 /// Rows handled in one transaction; the rest follow in the next.
 const BITE: i64 = 500;
@@ -27,11 +28,44 @@ pub async fn tick(tx: &mut Tx, now: Timestamp) -> Result<TimerReport, Refusal> {
     if soonest.is_none_or(|at| at > now) {
         return Ok(TimerReport { next_at: soonest, ..TimerReport::default() });
     }
-    let expired = expire(tx, now).await?;
-    let became_due = become_due(tx, now).await?;
-    let unparked = unpark(tx, now).await?;
+    tx.lock(LOCK_CONCERNED, &[now.into(), BITE.into()]).await?;
+    let mut lanes = expire(tx, EXPIRE, &[now.into(), BITE.into()], now).await?;
+    let expired = lanes.len();
+    lanes.extend(become_due(tx, now).await?);
+    let became_due = lanes.len() - expired;
+    lanes.sort_unstable();
+    lanes.dedup();
+    let parked = parked_until(tx, now).await?;
+    // Nearly always the same again; a wakeup may have come in between.
+    let agents = lanes.iter().map(|(_, agent, _)| *agent).chain(parked.iter().map(|(_, agent)| *agent)).collect();
+    ready::lock(tx, Vec::new(), agents).await?;
+    let unparked = match parked.is_empty() {
+        true => 0,
+        false => tx.execute(UNPARK, &[now.into()]).await?,
+    };
+    ready::refresh_many(tx, &lanes).await?;
+    ready::refresh_agents(tx, parked).await?;
+    let unparked = usize::try_from(unparked).unwrap_or(usize::MAX);
     Ok(TimerReport { became_due, expired, unparked, next_at: next_at(tx).await? })
 }
+
+/// Agents before their wakeups, as everywhere.
+const LOCK_CONCERNED: &str = "
+    select id
+    from agents
+    where id in (
+      (select agent_id from wakeups where status = 'pending' and eligible = 0 and due_at <= $1
+        order by due_at limit $2)
+      union
+      (select agent_id from wakeups where status = 'pending' and expires_at is not null and expires_at <= $1
+        order by expires_at limit $2)
+      union
+      (select id from agents where quota_until is not null and quota_until <= $1))
+    order by id
+    {for_update}";
+
+/// A wakeup's lane and its company.
+type Lane = (CompanyId, AgentId, Option<TaskId>);
 
 const BECOME_DUE: &str = "
     update wakeups
@@ -47,28 +81,13 @@ const BECOME_DUE: &str = "
       {skip_locked})
     returning company_id, agent_id, task_id";
 
-async fn become_due(tx: &mut Tx, now: Timestamp) -> Result<usize, Error> {
+async fn become_due(tx: &mut Tx, now: Timestamp) -> Result<Vec<Lane>, Error> {
     let rows = tx.query(BECOME_DUE, &[now.into(), BITE.into()]).await?;
-    let count = rows.len();
-    let mut lanes: Vec<(CompanyId, AgentId, Option<TaskId>)> = Vec::with_capacity(count);
+    let mut lanes = Vec::with_capacity(rows.len());
     for mut row in rows {
         lanes.push((row.get()?, row.get()?, row.task()?));
     }
-    refresh_each(tx, lanes).await?;
-    Ok(count)
-}
-
-/// In one order everywhere, so that two nodes do not wait for each other.
-async fn refresh_each(tx: &mut Tx, mut lanes: Vec<(CompanyId, AgentId, Option<TaskId>)>) -> Result<(), Error> {
-    lanes.sort_unstable();
-    lanes.dedup();
-    for (_, agent, _) in &lanes {
-        ready::lock_agent(tx, *agent).await?;
-    }
-    for (company, agent, task) in lanes {
-        ready::refresh(tx, company, agent, task).await?;
-    }
-    Ok(())
+    Ok(lanes)
 }
 
 const EXPIRE: &str = "
@@ -87,35 +106,57 @@ const EXPIRE: &str = "
       {skip_locked})
     returning id, company_id, agent_id, task_id";
 
-/// Marks what has expired, up to a bite of it.
-pub(crate) async fn expire(tx: &mut Tx, now: Timestamp) -> Result<usize, Error> {
-    let rows = tx.query(EXPIRE, &[now.into(), BITE.into()]).await?;
-    let count = rows.len();
-    let mut lanes = Vec::with_capacity(count);
+const EXPIRE_OF_LANE: &str = "
+    update wakeups
+    set status = 'expired',
+      status_reason = 'expired',
+      finished_at = $1
+    where agent_id = $2
+      and task_id = $3
+      and status = 'pending'
+      and eligible = 1
+      and expires_at <= $1
+    returning id, company_id, agent_id, task_id";
+
+async fn expire(tx: &mut Tx, sql: &'static str, parameters: &[Value<'_>], now: Timestamp) -> Result<Vec<Lane>, Error> {
+    let rows = tx.query(sql, parameters).await?;
+    let mut lanes = Vec::with_capacity(rows.len());
     for mut row in rows {
         let id: WakeupId = row.get()?;
         let (company, agent, task) = (row.get()?, row.get()?, row.task()?);
         events::append(tx, company, now, "wakeup.expired", &id.to_string(), &object!({ "agent": agent })).await?;
         lanes.push((company, agent, task));
     }
-    refresh_each(tx, lanes).await?;
-    Ok(count)
+    Ok(lanes)
 }
 
+/// Marks what has expired in one lane; the caller has locked its agent and brings the index up to date.
+pub(crate) async fn expire_lane(
+    tx: &mut Tx,
+    now: Timestamp,
+    agent: AgentId,
+    task: Option<TaskId>,
+) -> Result<(), Error> {
+    expire(tx, EXPIRE_OF_LANE, &[now.into(), agent.into(), task_key(task)], now).await.map(|_| ())
+}
+
+const PARKED_UNTIL: &str = "
+    select company_id, id
+    from agents
+    where quota_until is not null
+      and quota_until <= $1";
 const UNPARK: &str = "
     update agents
     set quota_until = null
     where quota_until is not null
-      and quota_until <= $1
-    returning company_id, id";
+      and quota_until <= $1";
 
-async fn unpark(tx: &mut Tx, now: Timestamp) -> Result<usize, Error> {
-    let rows = tx.query(UNPARK, &[now.into()]).await?;
-    let count = rows.len();
-    for mut row in rows {
-        ready::refresh_agent(tx, row.get()?, row.get()?).await?;
+async fn parked_until(tx: &mut Tx, now: Timestamp) -> Result<Vec<(CompanyId, AgentId)>, Error> {
+    let mut parked = Vec::new();
+    for mut row in tx.query(PARKED_UNTIL, &[now.into()]).await? {
+        parked.push((row.get()?, row.get()?));
     }
-    Ok(count)
+    Ok(parked)
 }
 
 const NEXT_DUE: &str = "

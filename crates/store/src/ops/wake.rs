@@ -51,7 +51,13 @@ pub struct Accepted {
 
 /// Accepts a wake, or refuses it without a trace.
 pub async fn accept(tx: &mut Tx, wake: &Wake) -> Result<Accepted, Refusal> {
-    let agent = agents::get_locked(tx, wake.agent).await?;
+    // The task too, so that whoever holds or releases it meanwhile finds this lane, or is found by it.
+    ready::lock(tx, wake.task.into_iter().collect(), vec![wake.agent]).await?;
+    accept_locked(tx, wake).await
+}
+
+async fn accept_locked(tx: &mut Tx, wake: &Wake) -> Result<Accepted, Refusal> {
+    let agent = agents::get(tx, wake.agent).await?;
     if wake.company.is_some_and(|company| company != agent.company) {
         return Err(Refusal::not_found(wake.agent));
     }
@@ -97,16 +103,11 @@ pub async fn accept(tx: &mut Tx, wake: &Wake) -> Result<Accepted, Refusal> {
 /// Accepts many wakes in one transaction. A refused one leaves no trace and does not touch the others;
 /// an error of the store ends them all.
 pub async fn accept_all(tx: &mut Tx, wakes: &[Wake]) -> Result<Vec<Result<Accepted, Refusal>>, Refusal> {
-    // In one order everywhere, so that two bulks do not wait for each other.
-    let mut wanted: Vec<AgentId> = wakes.iter().map(|wake| wake.agent).collect();
-    wanted.sort_unstable();
-    wanted.dedup();
-    for agent in wanted {
-        ready::lock_agent(tx, agent).await?;
-    }
+    let tasks = wakes.iter().filter_map(|wake| wake.task).collect();
+    ready::lock(tx, tasks, wakes.iter().map(|wake| wake.agent).collect()).await?;
     let mut answers = Vec::with_capacity(wakes.len());
     for wake in wakes {
-        match accept(tx, wake).await {
+        match accept_locked(tx, wake).await {
             Err(Refusal::Store(error)) => return Err(error.into()),
             answer => answers.push(answer),
         }
@@ -199,8 +200,7 @@ async fn skip_reason(tx: &mut Tx, agent: &Agent, wake: &Wake, cause: &Cause) -> 
         return Ok(Some(reason));
     }
     if let Some(id) = wake.task {
-        // Locked, so that whoever holds or releases the task meanwhile finds this lane, or is found by it.
-        match tasks::find_locked(tx, id).await? {
+        match tasks::find(tx, id).await? {
             Some(task) if task.company == agent.company && task.status.is_closed() => return Ok(Some("task_closed")),
             Some(task) if task.company == agent.company => {}
             Some(_) | None => return Ok(Some("task_not_found")),
