@@ -69,6 +69,22 @@ fn the_same_key_and_body_return_the_first_wakeup_even_when_it_is_over() {
 }
 
 #[test]
+fn a_key_is_forgotten_a_day_after_its_wakeup_is_over() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        let wake = async |hash| world.accept(keyed(world, world.draft(agent), hash)).await;
+        let first = wake("x").await.unwrap().wakeup.id;
+        world.pass(seconds(30 * 3_600));
+        world.succeed(&world.claim().await.run).await;
+        world.pass(seconds(24 * 3_600 - 1));
+        assert_eq!(wake("x").await.unwrap().wakeup.id, first);
+        world.pass(seconds(1));
+        assert!(wake("y").await.unwrap().is_new);
+        assert!(wake("x").await.is_err(), "the key is another wakeup's now");
+    });
+}
+
+#[test]
 fn another_body_under_the_same_key_is_refused() {
     on_both(async |world| {
         let draft = world.draft(world.agent("a").await);

@@ -10,7 +10,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Socket paths must be short (107 bytes), so that neither the target folder nor `TMPDIR` will do.
@@ -50,6 +51,9 @@ kill -INT "$server" 2>/dev/null
 wait "$server"
 rm -rf "$home/data" "$home/used" "$home/unused"
 "#;
+
+/// The loop that this process has started, if it did; it is not waited for, it outlives the tests for a while.
+static WATCH_PROCESS: OnceLock<Child> = OnceLock::new();
 
 /// The cluster's socket folder; the cluster is started if need be.
 pub async fn socket() -> PathBuf {
@@ -112,7 +116,8 @@ async fn start(home: &Path, is_root: bool) {
         watch.args(["-c", setting]);
     }
     // Out of the test runner's process group, so that it serves the tests that come after this one.
-    watch.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn().unwrap();
+    let watch = watch.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn().unwrap();
+    WATCH_PROCESS.set(watch).ok();
     let answered = tokio::time::timeout(START_MAX, async {
         while !is_answering(home) || try_sql(home, "select 1").await.is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;

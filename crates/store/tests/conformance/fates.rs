@@ -247,13 +247,41 @@ fn a_pause_with_stop_puts_the_wakeups_back_uncounted() {
             let run = world.claim().await.run;
             world.agent_event(agent, AgentEvent::Pause).await.unwrap();
             world.stop(&run, true).await.unwrap();
-            world.stop(&run, false).await.unwrap();
             assert_eq!(world.finish(&run, outcome).await.status, RunStatus::Cancelled);
             check(world, wakeup, WakeupStatus::Pending, 0).await;
             assert!(world.claim_any().await.is_none());
             world.agent_event(agent, AgentEvent::Resume).await.unwrap();
         }
         assert_eq!(batch(&world.claim().await), [wakeup]);
+    });
+}
+
+#[test]
+fn a_cancel_beats_a_pause_and_not_the_other_way_round() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        for stops in [[true, false], [false, true]] {
+            let wakeup = world.wake(agent).await;
+            let run = world.claim().await.run;
+            for puts_back in stops {
+                world.stop(&run, puts_back).await.unwrap();
+            }
+            world.finish(&run, cancelled()).await;
+            check(world, wakeup, WakeupStatus::Cancelled, 1).await;
+        }
+    });
+}
+
+#[test]
+fn a_resumed_agent_no_longer_waits_for_a_usage_limit() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        world.wake(agent).await;
+        world.fail(&world.claim().await.run, "usage_limit").await;
+        let fresh = world.wake(agent).await;
+        assert!(world.claim_any().await.is_none());
+        assert_eq!(world.agent_event(agent, AgentEvent::Resume).await.unwrap().quota_until, None);
+        assert_eq!(batch(&world.claim().await), [fresh]);
     });
 }
 

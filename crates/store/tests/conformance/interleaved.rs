@@ -99,7 +99,9 @@ fn a_wake_of_a_busy_agent_does_not_hide_the_wake_of_another() {
         let task = world.task("t").await;
         let wake = world.draft(free);
         let expected = wake.id;
-        let meanwhile = async { drop(world.wake_about(busy, task).await) };
+        let meanwhile = async {
+            world.wake_about(busy, task).await;
+        };
         overlap(world, wake, |tx, (wake, gate)| Box::pin(accept_and_wait(tx, wake, gate)), meanwhile).await;
         world.assert_sound().await;
         assert_eq!(batch(&world.claim().await), [expected]);
@@ -142,7 +144,9 @@ fn a_cancelled_wakeup_does_not_come_back_into_the_index_with_a_tick() {
                 Ok(())
             })
         };
-        let meanwhile = async { drop(world.tick().await) };
+        let meanwhile = async {
+            world.tick().await;
+        };
         overlap(world, (world.now(), first), cancel, meanwhile).await;
         world.assert_sound().await;
         assert_eq!(batch(&world.claim().await), [due]);

@@ -51,7 +51,6 @@ pub struct Wakeup {
 
 pub struct Run {
     pub lane: Lane,
-    pub fence: i64,
     pub is_live: bool,
     pub stop_puts_back: Option<bool>,
 }
@@ -131,7 +130,7 @@ impl Model {
         !self.due(lane).is_empty()
             && self.live_on(lane).is_none()
             && !is_held
-            && !(agent.is_paused || agent.is_gone || company.is_paused || agent.parked_until.is_some())
+            && [agent.is_paused, agent.is_gone, company.is_paused, agent.parked_until.is_some()] == [false; 4]
             && self.live_of_agent(lane.0) < agent.cap
             && self.live_of_company(agent.company) < company.cap
     }
@@ -151,7 +150,7 @@ impl Model {
     pub fn claim(&mut self, lane: Lane) -> (i64, Vec<usize>) {
         let fence = 1 + self.runs.iter().filter(|run| run.lane == lane).count() as i64;
         let batch = self.due(lane);
-        self.runs.push(Run { lane, fence, is_live: true, stop_puts_back: None });
+        self.runs.push(Run { lane, is_live: true, stop_puts_back: None });
         for place in &batch {
             self.take(*place, self.runs.len() - 1);
         }

@@ -352,6 +352,9 @@ impl Town<'_> {
             _ => {
                 answer.unwrap();
                 self.model.agents[agent].is_paused = event == AgentEvent::Pause;
+                if event == AgentEvent::Resume {
+                    self.model.agents[agent].parked_until = None;
+                }
             }
         }
     }
@@ -359,7 +362,8 @@ impl Town<'_> {
     async fn stop(&mut self, pick: usize, puts_back: bool) {
         let Some(run) = self.run_where(pick, |run| run.is_live) else { return };
         self.world.stop(&self.runs[run], puts_back).await.unwrap();
-        self.model.runs[run].stop_puts_back.get_or_insert(puts_back);
+        let standing = &mut self.model.runs[run].stop_puts_back;
+        *standing = Some(standing.unwrap_or(true) && puts_back);
     }
 
     /// The store says of every wakeup, agent and company what the model says.

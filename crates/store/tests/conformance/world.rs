@@ -55,7 +55,8 @@ pub struct World {
     pub ids: Mutex<IdSource>,
     now_micros: AtomicI64,
     cluster: Option<(PathBuf, String)>,
-    folder: tempfile::TempDir,
+    /// Goes with the world.
+    _folder: tempfile::TempDir,
 }
 
 impl World {
@@ -82,15 +83,10 @@ impl World {
             ids: Mutex::new(ids),
             now_micros: AtomicI64::new(START.as_micros()),
             cluster,
-            folder,
+            _folder: folder,
         };
         world.insert_company(draft_company(company, "acme", 5)).await.unwrap();
         world
-    }
-
-    /// Where a test may keep files.
-    pub fn folder(&self) -> &std::path::Path {
-        self.folder.path()
     }
 
     pub async fn close(self) {
