@@ -7,6 +7,7 @@ mod access;
 mod agents;
 mod agents_claude;
 mod agents_codex;
+mod cli;
 mod contract;
 mod crash;
 mod environment;
