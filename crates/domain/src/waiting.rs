@@ -2,11 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::agent::{Agent, AgentState};
-use crate::company::{Company, CompanyState};
+use crate::agent::AgentState;
+use crate::company::CompanyState;
 use crate::id::{RunId, TaskId};
 use crate::time::Timestamp;
-use crate::wakeup::Wakeup;
 
 /// The name of the condition that does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,12 +38,35 @@ pub struct Waiting {
 /// What the answer depends on.
 #[derive(Debug, Clone)]
 pub struct Standing {
-    pub wakeup: Wakeup,
-    pub agent: Agent,
-    pub company: Company,
+    pub due_at: Timestamp,
+    pub attempt: i64,
+    pub max_attempts: i64,
+    pub agent: AgentStanding,
+    pub company: CompanyStanding,
     pub lane_live_run: Option<RunId>,
     /// The task of the wakeup and the run that holds it.
     pub task_holder: Option<(TaskId, RunId)>,
+}
+
+/// How the agent of a wakeup stands.
+#[derive(Debug, Clone)]
+pub struct AgentStanding {
+    pub name: String,
+    pub state: AgentState,
+    pub state_reason: Option<String>,
+    pub live_runs: i64,
+    pub max_concurrent_runs: i64,
+    pub quota_until: Option<Timestamp>,
+}
+
+/// How the company of a wakeup stands.
+#[derive(Debug, Clone)]
+pub struct CompanyStanding {
+    pub slug: String,
+    pub state: CompanyState,
+    pub state_reason: Option<String>,
+    pub live_runs: i64,
+    pub max_concurrent_runs: i64,
 }
 
 /// How the server stands.
@@ -57,14 +79,16 @@ pub struct Host {
 
 /// The first condition that keeps a pending wakeup from starting.
 pub fn why_waiting(standing: &Standing, host: Host, now: Timestamp) -> Waiting {
-    let Standing { wakeup, agent, company, .. } = standing;
+    let Standing { agent, company, .. } = standing;
     let waiting = |reason, detail: String| Waiting { reason, detail, until: None };
-    if wakeup.due_at > now {
-        let detail = match wakeup.attempt {
+    if standing.due_at > now {
+        let detail = match standing.attempt {
             0 => "it is not due yet".to_owned(),
-            attempt => format!("attempt {attempt} of {} failed; it is tried again after a pause", wakeup.max_attempts),
+            attempt => {
+                format!("attempt {attempt} of {} failed; it is tried again after a pause", standing.max_attempts)
+            }
         };
-        return Waiting { reason: WaitingReason::NotDue, detail, until: Some(wakeup.due_at) };
+        return Waiting { reason: WaitingReason::NotDue, detail, until: Some(standing.due_at) };
     }
     if let Some(run) = standing.lane_live_run {
         return waiting(

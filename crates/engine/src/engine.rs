@@ -15,11 +15,11 @@ use wakeful_domain::agent::{Agent, AgentEvent};
 use wakeful_domain::company::{Company, CompanyState};
 use wakeful_domain::id::{AgentId, CompanyId, Id, IdSource, Kind, RunId, WakeupId};
 use wakeful_domain::run::{Run, StopRequest};
-use wakeful_domain::waiting::Host;
-use wakeful_domain::wakeup::Wakeup;
+use wakeful_domain::waiting::{Host, Waiting, why_waiting};
+use wakeful_domain::wakeup::{Wakeup, WakeupStatus};
 use wakeful_runner::process::Shims;
 use wakeful_store::ops::wake::{Accepted, Wake};
-use wakeful_store::ops::{agents, companies, finish, inbox, runs, wake, wakeups};
+use wakeful_store::ops::{agents, companies, finish, inbox, runs, standing, wake, wakeups};
 use wakeful_store::{Db, Operation, Refusal};
 
 use crate::meters::{Meter, Meters};
@@ -216,13 +216,26 @@ impl Engine {
         self.inner.tasks.spawn(work).await.unwrap_or(Err(wakeful_store::Error::Panicked { name }.into()))
     }
 
-    /// Accepts a wake; it is durable when this returns.
-    pub async fn accept(&self, request: Wake) -> Result<Accepted, Refusal> {
-        let accepted = self.write("wake.accept", request, |tx, wake| Box::pin(wake::accept(tx, wake))).await?;
+    /// Accepts a wake; it is durable when this returns. Why it waits comes with it.
+    pub async fn accept(&self, request: Wake) -> Result<(Accepted, Option<Waiting>), Refusal> {
+        let now = request.now;
+        let (accepted, standing) = self
+            .write("wake.accept", request, |tx, wake| {
+                Box::pin(async move {
+                    let accepted = wake::accept(tx, wake).await?;
+                    let standing = match accepted.wakeup.status {
+                        WakeupStatus::Pending => Some(standing::of(tx, &accepted.wakeup).await?),
+                        _ => None,
+                    };
+                    Ok((accepted, standing))
+                })
+            })
+            .await?;
         if accepted.is_new {
             self.inner.meters.count(Meter::WakesAccepted);
         }
-        Ok(accepted)
+        let waiting = standing.map(|standing| why_waiting(&standing, self.host(), now));
+        Ok((accepted, waiting))
     }
 
     /// Accepts many wakes in one transaction; each has its own answer.

@@ -50,12 +50,11 @@ impl Engine {
         let facts = self.db().read("why.wakeup", id, |tx, id| Box::pin(wakeup_facts(tx, *id))).await?;
         let host = self.host();
         let now = clock::now();
-        let waiting =
-            (facts.standing.wakeup.status == WakeupStatus::Pending).then(|| why_waiting(&facts.standing, host, now));
+        let waiting = (facts.wakeup.status == WakeupStatus::Pending).then(|| why_waiting(&facts.standing, host, now));
         Ok(Explanation {
-            summary: say_wakeup(&facts.standing.wakeup, &facts.standing.agent, &facts.runs, waiting.as_ref(), now),
-            next: next_of_wakeup(&facts.standing.wakeup, waiting.as_ref()),
-            chain: chain_of_wakeup(&facts.standing.wakeup, &facts.standing.agent, &facts.runs, &facts.events),
+            summary: say_wakeup(&facts.wakeup, &facts.standing.agent.name, &facts.runs, waiting.as_ref(), now),
+            next: next_of_wakeup(&facts.wakeup, waiting.as_ref()),
+            chain: chain_of_wakeup(&facts.wakeup, &facts.standing.agent.name, &facts.runs, &facts.events),
             waiting,
         })
     }
@@ -89,7 +88,7 @@ impl Engine {
                     };
                     let pending = wakeups::list(tx, &filter(WakeupStatus::Pending), None, 1).await?.items;
                     let pending = match pending.into_iter().next() {
-                        Some(wakeup) => Some(standing::of(tx, wakeup).await?),
+                        Some(wakeup) => Some(standing::of(tx, &wakeup).await?),
                         None => None,
                     };
                     let of_agent = runs::RunFilter { agent: Some(agent.id), ..runs::RunFilter::default() };
@@ -130,6 +129,7 @@ impl Engine {
 }
 
 struct WakeupFacts {
+    wakeup: Wakeup,
     standing: wakeful_domain::waiting::Standing,
     runs: Vec<Run>,
     events: Vec<Event>,
@@ -142,11 +142,10 @@ async fn wakeup_facts(tx: &mut Tx, id: WakeupId) -> Result<WakeupFacts, Refusal>
         had_by.push(runs::get(tx, run).await?);
     }
     let told = events::about(tx, &id.to_string()).await?;
-    Ok(WakeupFacts { standing: standing::of(tx, wakeup).await?, runs: had_by, events: told })
+    Ok(WakeupFacts { standing: standing::of(tx, &wakeup).await?, wakeup, runs: had_by, events: told })
 }
 
-fn say_wakeup(wakeup: &Wakeup, agent: &Agent, runs: &[Run], waiting: Option<&Waiting>, now: Timestamp) -> String {
-    let name = &agent.name;
+fn say_wakeup(wakeup: &Wakeup, name: &str, runs: &[Run], waiting: Option<&Waiting>, now: Timestamp) -> String {
     let last = runs.last();
     let run_id = last.map(|run| run.id.to_string()).unwrap_or_default();
     let error = wakeup.error.as_deref().unwrap_or("no reason was given");
@@ -215,7 +214,7 @@ fn next_of_wakeup(wakeup: &Wakeup, waiting: Option<&Waiting>) -> Option<String> 
     }
 }
 
-fn chain_of_wakeup(wakeup: &Wakeup, agent: &Agent, runs: &[Run], told: &[Event]) -> Vec<Link> {
+fn chain_of_wakeup(wakeup: &Wakeup, agent: &str, runs: &[Run], told: &[Event]) -> Vec<Link> {
     let mut chain = Vec::new();
     if let Some(cause) = &wakeup.cause_id {
         let text = format!("caused by {cause}");
@@ -226,7 +225,7 @@ fn chain_of_wakeup(wakeup: &Wakeup, agent: &Agent, runs: &[Run], told: &[Event])
         at: wakeup.requested_at,
         kind: "requested".into(),
         id: wakeup.id.to_string(),
-        text: format!("{} asked {} to wake ({}{reason})", wakeup.actor.id, agent.name, wakeup.source.as_str()),
+        text: format!("{} asked {} to wake ({}{reason})", wakeup.actor.id, agent, wakeup.source.as_str()),
     });
     for event in told.iter().filter(|event| event.kind != "wakeup.accepted") {
         chain.push(Link { at: event.at, kind: event.kind.clone(), id: event.subject.clone(), text: say_event(event) });

@@ -117,13 +117,13 @@ create table wakeups (
   -- 1 once it is due: only such wakeups stand in the hot index.
   eligible bigint not null
 );
-create index wakeups_eligible on wakeups (agent_id, task_id, rank) where status = 'pending' and eligible = 1;
+-- Serves the lane's best due wakeup (eligible = 1, by rank) and all that waits for an agent.
+create index wakeups_pending on wakeups (agent_id, task_id, eligible, rank) where status = 'pending';
 create index wakeups_not_due on wakeups (due_at) where status = 'pending' and eligible = 0;
 create index wakeups_expiry on wakeups (expires_at) where status = 'pending' and expires_at is not null;
 create index wakeups_claimed on wakeups (run_id) where status = 'claimed';
 create index wakeups_agent on wakeups (agent_id, id);
-create index wakeups_pending on wakeups (agent_id, task_id) where status = 'pending';
-create index wakeups_company on wakeups (company_id, id);
+create index wakeups_dead_letters on wakeups (company_id, id) where status = 'failed';
 create unique index wakeups_key on wakeups (company_id, idempotency_key) where idempotency_key is not null;
 
 create table runs (
@@ -207,8 +207,8 @@ create table events (
   subject text not null,
   data text not null
 );
-create index events_company on events (company_id, txid, seq);
-create index events_subject on events (subject, txid, seq);
+create index events_company on events (company_id, txid, seq); -- postgres
+create index events_subject on events (subject);
 
 create table sessions (
   agent_id text not null,

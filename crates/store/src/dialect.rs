@@ -2,7 +2,9 @@
 //! PostgreSQL (`$1`) with these fragments:
 //! - `{skip_locked}`: at the end of a query that picks work;
 //! - `{for_update}`: at the end of a query whose row is about to be changed;
-//! - `{committed}`: a condition on `events` that hides rows a cursor could overtake.
+//! - `{committed}`: a condition on `events` that hides rows a cursor could overtake;
+//! - `{behind_cursor}`: a condition on `events`: behind the place that $2 (transaction) and $3 (row) name;
+//! - `{event_order}`: the order of that place. SQLite has one writer, so the row alone gives it.
 
 use std::collections::HashMap;
 
@@ -15,13 +17,19 @@ pub fn sqlite(sql: &str) -> String {
         text.push(if numbered { '?' } else { letter });
     }
     // One writer: whatever it reads is locked already.
-    text.replace("{skip_locked}", "").replace("{for_update}", "").replace("{committed}", "1 = 1")
+    text.replace("{skip_locked}", "")
+        .replace("{for_update}", "")
+        .replace("{committed}", "1 = 1")
+        .replace("{behind_cursor}", "seq > ?3 and ?2 >= 0")
+        .replace("{event_order}", "seq")
 }
 
 /// The statement as PostgreSQL takes it.
 pub fn postgres(sql: &str) -> String {
     sql.replace("{skip_locked}", "for update skip locked")
         .replace("{for_update}", "for update")
+        .replace("{behind_cursor}", "(txid > $2 or (txid = $2 and seq > $3))")
+        .replace("{event_order}", "txid, seq")
         .replace("{committed}", "events.txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
 }
 

@@ -10,12 +10,11 @@ use serde_json::{Value, json};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use wakeful_domain::id::{AgentId, CompanyId, kind};
 use wakeful_domain::waiting::Waiting;
-use wakeful_domain::wakeup::{PRIORITY_MAX, Source, WakeupStatus};
+use wakeful_domain::wakeup::{PRIORITY_MAX, Source};
 use wakeful_engine::clock;
 use wakeful_store::ops::agents;
 use wakeful_store::ops::wake::{Accepted, Wake};
 
-use super::wakeups::waiting_of;
 use crate::access::{Permission, Principal};
 use crate::body::{self, Body};
 use crate::errors::ProblemDocument;
@@ -49,12 +48,8 @@ async fn wake(
     principal.require(Permission::Work)?;
     let key = one_key(header, body.value.idempotency_key.clone())?;
     let request = request(&api, &principal, id, body.value, key, &body.bytes)?;
-    let accepted = api.engine.accept(request).await?;
+    let (accepted, waiting) = api.engine.accept(request).await?;
     let status = if accepted.is_new { StatusCode::ACCEPTED } else { StatusCode::OK };
-    let waiting = match accepted.wakeup.status {
-        WakeupStatus::Pending => waiting_of(&api, accepted.wakeup.clone()).await?,
-        _ => None,
-    };
     Ok((status, Json(show(accepted, waiting))))
 }
 

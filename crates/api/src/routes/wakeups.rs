@@ -29,21 +29,26 @@ pub async fn visible(api: &Api, principal: &Principal, id: WakeupId) -> Result<W
     }
 }
 
-/// Why a wakeup waits, if it does.
-pub async fn waiting_of(api: &Api, wakeup: Wakeup) -> Result<Option<Waiting>, Problem> {
-    if wakeup.status != WakeupStatus::Pending {
-        return Ok(None);
-    }
-    let standing = api
+/// A wakeup as it stands now, and why it waits if it does: both of one moment.
+async fn as_it_stands(api: &Api, id: WakeupId) -> Result<(Wakeup, Option<Waiting>), Problem> {
+    let (wakeup, standing) = api
         .engine
         .db()
-        .read("wakeup.standing", wakeup, |tx, wakeup| Box::pin(standing::of(tx, wakeup.clone())))
+        .read("wakeup.standing", id, |tx, id| {
+            Box::pin(async move {
+                let wakeup = wakeups::get(tx, *id).await?;
+                let standing = standing::of(tx, &wakeup).await?;
+                Ok((wakeup, standing))
+            })
+        })
         .await?;
-    Ok(Some(why_waiting(&standing, api.engine.host(), clock::now())))
+    let is_pending = wakeup.status == WakeupStatus::Pending;
+    let waiting = is_pending.then(|| why_waiting(&standing, api.engine.host(), clock::now()));
+    Ok((wakeup, waiting))
 }
 
-async fn view(api: &Api, wakeup: Wakeup) -> Result<Json<WakeupView>, Problem> {
-    let waiting = waiting_of(api, wakeup.clone()).await?;
+async fn view(api: &Api, id: WakeupId) -> Result<Json<WakeupView>, Problem> {
+    let (wakeup, waiting) = as_it_stands(api, id).await?;
     Ok(Json(WakeupView::new(wakeup, waiting)))
 }
 
@@ -94,9 +99,7 @@ async fn list(
                 let mut items = Vec::with_capacity(page.items.len());
                 for wakeup in page.items {
                     let waiting = match wakeup.status {
-                        WakeupStatus::Pending => {
-                            Some(why_waiting(&standing::of(tx, wakeup.clone()).await?, *host, *now))
-                        }
+                        WakeupStatus::Pending => Some(why_waiting(&standing::of(tx, &wakeup).await?, *host, *now)),
                         _ => None,
                     };
                     items.push(WakeupView::new(wakeup, waiting));
@@ -117,8 +120,8 @@ async fn show(
     PathId(id): PathId<kind::Wakeup>,
 ) -> Result<Json<WakeupView>, Problem> {
     principal.require(Permission::Read)?;
-    let wakeup = visible(&api, &principal, id).await?;
-    view(&api, wakeup).await
+    visible(&api, &principal, id).await?;
+    view(&api, id).await
 }
 
 /// Cancels a pending wakeup.
@@ -131,7 +134,8 @@ async fn cancel(
 ) -> Result<Json<WakeupView>, Problem> {
     principal.require(Permission::Manage)?;
     visible(&api, &principal, id).await?;
-    view(&api, api.engine.cancel_wakeup(id).await?).await
+    api.engine.cancel_wakeup(id).await?;
+    view(&api, id).await
 }
 
 /// Brings a failed wakeup back, with all its attempts before it.
@@ -144,5 +148,8 @@ async fn retry(
 ) -> Result<Json<WakeupView>, Problem> {
     principal.require(Permission::Manage)?;
     visible(&api, &principal, id).await?;
-    view(&api, api.engine.retry_wakeup(id).await?).await
+    let retried = api.engine.retry_wakeup(id).await?;
+    // It may have been taken since: then it waits no more.
+    let (_, waiting) = as_it_stands(&api, id).await?;
+    Ok(Json(WakeupView::new(retried, waiting)))
 }

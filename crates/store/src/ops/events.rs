@@ -74,9 +74,9 @@ const AFTER: &str = "
     select txid, seq, company_id, at, type, subject, data
     from events
     where company_id = $1
-      and (txid > $2 or (txid = $2 and seq > $3))
+      and {behind_cursor}
       and {committed}
-    order by txid, seq
+    order by {event_order}
     limit $4";
 
 /// The events behind `cursor`, oldest first.
@@ -91,7 +91,7 @@ const ABOUT: &str = "
     from events
     where subject = $1
       and {committed}
-    order by txid, seq
+    order by {event_order}
     limit 500";
 
 /// The events about one thing, oldest first.

@@ -62,7 +62,7 @@ pub async fn pending(tx: &mut Tx, company: CompanyId) -> Result<Vec<(Standing, i
     for mut row in tx.query(PENDING_BY_LANE, &[company.into()]).await? {
         let (id, count): (WakeupId, i64) = (row.get()?, row.get()?);
         let wakeup = wakeups::get(tx, id).await?;
-        lanes.push((standing::of(tx, wakeup).await?, count));
+        lanes.push((standing::of(tx, &wakeup).await?, count));
     }
     Ok(lanes)
 }

@@ -1,0 +1,51 @@
+//! Colours are for terminals alone, and never against the reader's will.
+
+use std::fs::File;
+use std::io::Read;
+use std::process::{Command, Stdio};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use serde_json::json;
+
+use crate::support::{PROGRAM, Server, clean};
+
+/// What a command writes to a terminal.
+async fn on_a_terminal(server: &Server, arguments: &[&str], variables: &[(&str, &str)]) -> String {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let terminal = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+    let terminal = File::options().read(true).write(true).open(terminal).unwrap();
+    let mut command = Command::new(PROGRAM);
+    clean(&mut command, server.outside()).env("WAKEFUL_DATA_DIR", server.path()).args(arguments);
+    command.envs(variables.iter().copied()).stdin(Stdio::null()).stdout(terminal);
+    let status = tokio::process::Command::from(command).status().await.unwrap();
+    assert!(status.success());
+    let mut printed = Vec::new();
+    // Once nobody holds the other end, reading on is an error; what was written is there before.
+    File::from(master).read_to_end(&mut printed).unwrap_err();
+    String::from_utf8(printed).unwrap()
+}
+
+#[tokio::test]
+async fn colours_come_on_a_terminal_unless_the_reader_says_no() {
+    let server = Server::start().await;
+    let agent = server.process_agent("ann", "true").await;
+    server.run_of(&agent, json!({})).await;
+    let list = ["run", "ls"];
+    assert!(on_a_terminal(&server, &list, &[]).await.contains("\x1b[32msucceeded\x1b[0m"));
+    assert!(
+        on_a_terminal(&server, &list, &[("NO_COLOR", "")]).await.contains('\x1b'),
+        "an empty NO_COLOR says nothing"
+    );
+    for (arguments, variables) in [
+        (&["run", "ls"][..], &[("NO_COLOR", "1")][..]),
+        (&["run", "ls", "--no-color"], &[]),
+        (&["--no-color", "run", "ls"], &[]),
+        (&["run", "ls", "--json"], &[]),
+    ] {
+        let printed = on_a_terminal(&server, arguments, variables).await;
+        assert!(printed.contains("succeeded") && !printed.contains('\x1b'), "{arguments:?}: {printed}");
+    }
+    assert!(!server.cli(&list).await.stdout.contains('\x1b'), "no terminal, no colours");
+}
