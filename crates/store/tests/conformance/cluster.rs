@@ -71,8 +71,9 @@ pub async fn socket() -> PathBuf {
         // Its server is gone or about to go; the watch no longer needs what is left.
         fs::remove_dir_all(&home).ok();
     }
+    let programs = programs();
     let home = tempfile::Builder::new().prefix("pg-").tempdir_in(&base).unwrap().keep();
-    start(&home, owner == 0).await;
+    start(&home, &programs, owner == 0).await;
     fs::write(&current, home.to_str().unwrap()).unwrap();
     home
 }
@@ -87,8 +88,7 @@ fn is_kept_for_us(home: &Path) -> bool {
     touched.is_ok() && is_answering(home)
 }
 
-async fn start(home: &Path, is_root: bool) {
-    let programs = programs();
+async fn start(home: &Path, programs: &Path, is_root: bool) {
     fs::set_permissions(home, fs::Permissions::from_mode(0o755)).unwrap();
     let user = is_root.then(unprivileged);
     if let Some((uid, gid)) = user {
