@@ -4,7 +4,6 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 
 use crate::arguments::Global;
@@ -65,14 +64,24 @@ impl Output {
         }
     }
 
-    /// A table without frames.
+    /// A table without frames. Nothing is wrapped: ids are there to be copied.
     pub fn table(&self, head: &[&str], rows: Vec<Vec<String>>) -> String {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_header(head.iter().map(|name| name.to_uppercase()));
-        table.add_rows(rows);
-        table.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>().join("\n")
+        let head: Vec<String> = head.iter().map(|name| name.to_uppercase()).collect();
+        let widths: Vec<usize> = (0..head.len())
+            .map(|column| rows.iter().chain([&head]).filter_map(|row| row.get(column)).map(|cell| width(cell)).max())
+            .map(Option::unwrap_or_default)
+            .collect();
+        let padded = |(cell, wanted): (&String, &usize)| format!("{cell}{}", " ".repeat(wanted - width(cell)));
+        let line = |row: &Vec<String>| row.iter().zip(&widths).map(padded).collect::<Vec<_>>().join("  ");
+        [&head].into_iter().chain(&rows).map(|row| line(row).trim_end().to_owned()).collect::<Vec<_>>().join("\n")
     }
+}
+
+/// Characters that are seen: all but those of colours.
+fn width(cell: &str) -> usize {
+    let mut parts = cell.split("\x1b[");
+    let plain = parts.next().map_or(0, |first| first.chars().count());
+    plain + parts.filter_map(|part| part.split_once('m')).map(|(_, seen)| seen.chars().count()).sum::<usize>()
 }
 
 /// Prints a failure: what happened, and what to do.
@@ -131,5 +140,21 @@ pub fn short(text: &str, chars_max: usize) -> String {
     match line.char_indices().nth(chars_max) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_whatever_is_coloured() {
+        let output = Output { is_json: false, colour: true };
+        let rows = vec![
+            vec!["größe".into(), output.status("failed"), "x".into()],
+            vec!["b".into(), "new".into(), String::new()],
+        ];
+        let expected = "NAME   STATUS  WHY\ngröße  \x1b[31mfailed\x1b[0m  x\nb      new";
+        assert_eq!(output.table(&["name", "status", "why"], rows), expected);
     }
 }
