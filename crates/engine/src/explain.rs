@@ -172,7 +172,7 @@ fn say_wakeup(wakeup: &Wakeup, name: &str, runs: &[Run], waiting: Option<&Waitin
             format!("Given up after {} of {} attempts by {name}: {error}.", wakeup.attempt, wakeup.max_attempts)
         }
         WakeupStatus::Cancelled => {
-            format!("Cancelled: {}.", wakeup.status_reason.as_deref().unwrap_or("on request").replace('_', " "))
+            format!("Cancelled: {}.", why_cancelled(wakeup.status_reason.as_deref().unwrap_or_default()))
         }
         WakeupStatus::Skipped => {
             format!("Not acted on: {}.", wakeup.status_reason.as_deref().unwrap_or("by policy").replace('_', " "))
@@ -252,7 +252,7 @@ fn say_event(event: &Event) -> String {
             code => format!("{} ended with {code}; tried again at {}", text("run"), text("due_at")),
         },
         "wakeup.failed" => format!("given up after {} ended with {}", text("run"), text("error_code")),
-        "wakeup.cancelled" => format!("cancelled {}", words("reason")).trim_end().to_owned(),
+        "wakeup.cancelled" => format!("cancelled: {}", why_cancelled(&text("reason"))),
         "wakeup.skipped" => format!("skipped: {}", words("reason")),
         "wakeup.coalesced" => "satisfied by the live run".into(),
         "wakeup.expired" => "expired".into(),
@@ -263,6 +263,14 @@ fn say_event(event: &Event) -> String {
         "task.created" => format!("created as {}", words("status")),
         "task.updated" => format!("now {}", words("status")),
         kind => kind.to_owned(),
+    }
+}
+
+/// A bare `cancelled` says no more than the status.
+fn why_cancelled(reason: &str) -> String {
+    match reason {
+        "" | "cancelled" => "on request".into(),
+        reason => reason.replace('_', " "),
     }
 }
 

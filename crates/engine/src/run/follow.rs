@@ -139,7 +139,10 @@ pub(super) async fn found_again(engine: &Engine, run: &Run, number: u32) -> Foun
             Ok(Found::Died(death)) if !death.rebooted => match sweep(&run.id.to_string()).await {
                 Ok(swept) => {
                     if !swept.pids.is_empty() {
-                        let told = format!("the shim died; {} processes it left were ended", swept.pids.len());
+                        let told = match swept.pids.len() {
+                            1 => "the shim died; the process it left was ended".to_owned(),
+                            count => format!("the shim died; the {count} processes it left were ended"),
+                        };
                         note(engine, run, NewRunEvent::warn("swept", told, serde_json::json!({ "pids": swept.pids })))
                             .await;
                     }
