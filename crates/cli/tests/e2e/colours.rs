@@ -33,7 +33,8 @@ async fn colours_come_on_a_terminal_unless_the_reader_says_no() {
     let agent = server.process_agent("ann", "true").await;
     server.run_of(&agent, json!({})).await;
     let list = ["run", "ls"];
-    assert!(on_a_terminal(&server, &list, &[]).await.contains("\x1b[32msucceeded\x1b[0m"));
+    let printed = on_a_terminal(&server, &list, &[]).await;
+    assert!(printed.contains("\x1b[32msucceeded\x1b[0m"), "{printed:?}");
     assert!(
         on_a_terminal(&server, &list, &[("NO_COLOR", "")]).await.contains('\x1b'),
         "an empty NO_COLOR says nothing"

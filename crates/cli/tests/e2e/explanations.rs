@@ -3,35 +3,41 @@
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Server, id, shim_pid, signal};
+use crate::support::{PROGRAM, Server, id, shim_pid, signal};
 
 /// What `why` says, with everything that differs from run to run replaced by its kind.
 async fn why(server: &Server, subject: &str) -> String {
     let printed = server.cli(&["why", subject]).await;
     assert_eq!(printed.code, 0, "{}", printed.stderr);
-    printed.stdout.lines().map(redacted).collect::<Vec<_>>().join("\n")
+    let bin = PROGRAM.trim_end_matches("/wakeful");
+    let told = printed.stdout.replace(server.outside().to_str().unwrap(), "[dir]").replace(bin, "[bin]");
+    let told = ["run", "wak", "agt", "tsk"].iter().fold(told, |told, prefix| without_ids(&told, prefix));
+    told.lines().map(redacted).collect::<Vec<_>>().join("\n")
+}
+
+fn without_ids(text: &str, prefix: &str) -> String {
+    let start = format!("{prefix}_");
+    let mut parts = text.split(&start);
+    let first = parts.next().unwrap().to_owned();
+    // 26 characters of an id follow.
+    parts.fold(first, |told, part| told + "[" + prefix + "]" + &part[26..])
 }
 
 fn redacted(line: &str) -> String {
     let told = line.split(' ').map(word).collect::<Vec<_>>().join(" ");
-    let told = told.replace("[day] [clock]", "[time]");
-    without_durations(&told)
+    without_durations(&told.replace("[day] [clock]", "[time]"))
 }
 
 fn word(word: &str) -> String {
-    let end = word.trim_end_matches([',', '.', ';', ')', ':']);
-    let rest = &word[end.len()..];
-    let start = end.trim_start_matches('(');
-    let before = &end[..end.len() - start.len()];
-    let kind = match start.split_once('_').map(|(prefix, _)| prefix) {
-        Some(prefix @ ("run" | "wak" | "agt" | "tsk")) if start.len() == prefix.len() + 27 => format!("[{prefix}]"),
-        Some(_) | None if start.len() == 24 && start.ends_with('Z') => "[time]".into(),
-        Some(_) | None if start.len() == 9 && start.ends_with('Z') => "[clock]".into(),
-        Some(_) | None if start.len() == 10 && start.starts_with("20") => "[day]".into(),
-        Some(_) | None if start.parse::<u32>().is_ok_and(|number| number > 99) => "[number]".into(),
-        Some(_) | None => start.into(),
+    let core = word.trim_matches(|c| matches!(c, '(' | ',' | '.' | ';' | ')' | ':'));
+    let kind = match core.len() {
+        24 if core.ends_with('Z') => "[time]",
+        10 if core.starts_with("20") => "[day]",
+        9 if core.ends_with('Z') => "[clock]",
+        _ if core.parse::<u32>().is_ok_and(|number| number > 99) => "[number]",
+        _ => return word.to_owned(),
     };
-    format!("{before}{kind}{rest}")
+    word.replace(core, kind)
 }
 
 /// Durations behind `after` and `(in` are replaced as a whole.
@@ -39,7 +45,8 @@ fn without_durations(line: &str) -> String {
     let mut line = line.to_owned();
     for (start, ends) in [(" after ", [":", ".", ";"]), ("(in ", [")", ")", ")"])] {
         let Some(begin) = line.find(start).map(|at| at + start.len()) else { continue };
-        let is_duration = line[begin..].starts_with(|c: char| c.is_ascii_digit() || c == '[');
+        let is_duration =
+            line[begin..].starts_with(|c: char| c.is_ascii_digit()) || line[begin..].starts_with("[number]");
         let end = ends.iter().filter_map(|end| line[begin..].find(end)).min().unwrap_or(line.len() - begin);
         if is_duration && !line[begin..].contains("attempts") {
             line.replace_range(begin..begin + end, "[duration]");
@@ -91,13 +98,8 @@ async fn why_tells_of_a_failure_what_to_do_and_what_happens_next() {
     let adapter = json!({ "type": "process", "command": ["no-such-command"] });
     let agent = server.process_agent_with("absent", "", json!({ "adapter": adapter })).await;
     let run = server.run_of(&agent, json!({})).await;
-    insta::assert_snapshot!(
-        "dead_letter",
-        why(&server, &id(&run["wakeups"][0]))
-            .await
-            .replace(crate::support::PROGRAM.trim_end_matches("/wakeful"), "[bin]")
-    );
-    let agent = server.process_agent("doomed", "sleep 600").await;
+    insta::assert_snapshot!("dead_letter", why(&server, &id(&run["wakeups"][0])).await);
+    let agent = server.process_agent("doomed", "exec sleep 600").await;
     let run = server.running(&server.wake(&agent, json!({})).await).await;
     signal(shim_pid(&server.run_dir(&id(&run)).join("shim-1.json")).unwrap(), Signal::KILL);
     server.finished(&id(&run)).await;

@@ -22,34 +22,30 @@ struct Cluster {
 
 impl Cluster {
     async fn start() -> Cluster {
-        let programs = programs();
         // Socket paths must be short.
         let home = tempfile::Builder::new().prefix("wakeful-e2e-pg-").tempdir_in("/tmp").unwrap();
         fs::set_permissions(home.path(), Permissions::from_mode(0o755)).unwrap();
-        let user = unprivileged();
-        if let Some((uid, gid)) = user {
+        if let Some((uid, gid)) = unprivileged() {
             chown(home.path(), Some(uid), Some(gid)).unwrap();
         }
-        let command = |name: &str| {
-            let mut command = Command::new(programs.join(name));
-            command
-                .current_dir(home.path())
-                .env("LC_ALL", "C")
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null());
-            if let Some((uid, gid)) = user {
-                command.uid(uid).gid(gid);
-            }
-            command
-        };
         let options = ["--username=wakeful", "--auth=trust", "--no-sync", "--pgdata=data"];
-        assert!(command("initdb").args(options).status().unwrap().success());
+        assert!(command(home.path(), "initdb").args(options).status().unwrap().success());
         let settings = ["-clisten_addresses=", "-cfsync=off", "-cmax_connections=100"];
-        let server = command("postgres").args(["-D", "data", "-k"]).arg(home.path()).args(settings).spawn().unwrap();
+        let server = command(home.path(), "postgres")
+            .args(["-D", "data", "-k"])
+            .arg(home.path())
+            .args(settings)
+            .spawn()
+            .unwrap();
         let cluster = Cluster { home, server };
         let answering = async {
-            while !command("pg_isready").args(["-q", "-h"]).arg(cluster.home.path()).status().unwrap().success() {
+            while !command(cluster.home.path(), "pg_isready")
+                .args(["-q", "-h"])
+                .arg(cluster.home.path())
+                .status()
+                .unwrap()
+                .success()
+            {
                 sleep(LOOK_EVERY).await;
             }
         };
@@ -60,6 +56,16 @@ impl Cluster {
     fn address(&self) -> String {
         format!("host={} user=wakeful dbname=postgres", self.home.path().display())
     }
+}
+
+/// A program of PostgreSQL, in the cluster's directory and as its user.
+fn command(home: &Path, name: &str) -> Command {
+    let mut command = Command::new(programs().join(name));
+    command.current_dir(home).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if let Some((uid, gid)) = unprivileged() {
+        command.uid(uid).gid(gid);
+    }
+    command
 }
 
 impl Drop for Cluster {
