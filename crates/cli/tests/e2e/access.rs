@@ -60,7 +60,7 @@ async fn every_operation_needs_a_good_token() {
 async fn tokens_and_the_data_directory_are_for_the_owner_alone() {
     let server = Server::start().await;
     for (name, expected) in [("", 0o700), ("admin.token", 0o600), ("server.json", 0o600), ("wakeful.pid", 0o600)] {
-        let stat = rustix::fs::stat(&server.path().join(name)).unwrap();
+        let stat = rustix::fs::stat(server.path().join(name)).unwrap();
         assert_eq!(Mode::from_raw_mode(stat.st_mode).bits() & 0o777, expected, "{name}");
     }
 }

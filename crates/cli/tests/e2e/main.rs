@@ -2,12 +2,14 @@
 //! agents, the API over HTTP, the command line. The name of a test says the rule that it shows.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails loudly, in its helpers too")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a failed test shows its seed and the server's log")]
 
 mod access;
 mod agents;
 mod agents_claude;
 mod agents_codex;
 mod cli;
+mod client;
 mod colours;
 mod contract;
 mod crash;
