@@ -75,6 +75,27 @@ impl Default for Heartbeat {
     }
 }
 
+impl Heartbeat {
+    /// Why a wake from `source` is not wanted, by this policy.
+    pub fn declines(&self, source: Source) -> Option<&'static str> {
+        match source {
+            Source::Timer => (!self.enabled).then_some("heartbeat_disabled"),
+            Source::Manual
+            | Source::Goal
+            | Source::Assignment
+            | Source::Comment
+            | Source::Message
+            | Source::Child
+            | Source::Dependency
+            | Source::Subscription
+            | Source::Routine
+            | Source::Webhook
+            | Source::Schedule
+            | Source::Recovery => (!self.wake_on_demand).then_some("wake_on_demand_disabled"),
+        }
+    }
+}
+
 /// What a single run may take.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -106,27 +127,6 @@ pub struct Agent {
     pub live_runs: i64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
-}
-
-impl Agent {
-    /// Why a wake from `source` is not wanted, by the agent's own policy.
-    pub fn declines(&self, source: Source) -> Option<&'static str> {
-        match source {
-            Source::Timer => (!self.heartbeat.enabled).then_some("heartbeat_disabled"),
-            Source::Manual
-            | Source::Goal
-            | Source::Assignment
-            | Source::Comment
-            | Source::Message
-            | Source::Child
-            | Source::Dependency
-            | Source::Subscription
-            | Source::Routine
-            | Source::Webhook
-            | Source::Schedule
-            | Source::Recovery => (!self.heartbeat.wake_on_demand).then_some("wake_on_demand_disabled"),
-        }
-    }
 }
 
 /// What is wrong with a name, if anything. Names stand in `@mentions` and on the command line.

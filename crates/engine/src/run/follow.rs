@@ -93,7 +93,11 @@ async fn listen(
             }
         };
         match update {
-            Update::Started(identity) => note_started(engine, run, context, &identity).await,
+            Update::Started(identity) => {
+                note_started(engine, run, context, &identity).await;
+                // Not before: starting one takes the processor from the agent that is being started.
+                engine.inner.shims.prepare();
+            }
             Update::Output { .. } => log.read_on(engine, run).await,
             // The exit record that follows says the same, if the disk takes it.
             Update::StartFailed(failure) => start_failure = Some(failure),

@@ -183,9 +183,12 @@ async fn launched(engine: &Engine, prepared: &Prepared, number: u32) -> Result<A
     };
     let command = prepared.adapter.command(&invocation).map_err(|error| refused("bad_config", error.to_string()))?;
     let description = describe(engine, prepared, number, command);
-    let launched = engine.inner.shims.launch(&description).await;
-    engine.inner.shims.prepare();
-    launched.map_err(|error| refused("spawn_failed", format!("{error}: {}", source_of(&error))))
+    engine
+        .inner
+        .shims
+        .launch(&description)
+        .await
+        .map_err(|error| refused("spawn_failed", format!("{error}: {}", source_of(&error))))
 }
 
 fn source_of(error: &dyn std::error::Error) -> String {

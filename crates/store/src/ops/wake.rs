@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json as object};
 use wakeful_domain::actor::Actor;
-use wakeful_domain::agent::{Agent, AgentState};
+use wakeful_domain::agent::{AgentState, Heartbeat};
 use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId, WakeupId};
+use wakeful_domain::retry::RetryPolicy;
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::{Source, Wakeup, WakeupStatus, rank};
 
-use crate::ops::{agents, events, ready, runs, tasks, wakeups};
+use crate::ops::{events, ready, runs, tasks, wakeups};
 use crate::value::{json, task_key};
 use crate::{Error, Refusal, Tx, Value};
 
@@ -57,7 +58,7 @@ pub async fn accept(tx: &mut Tx, wake: &Wake) -> Result<Accepted, Refusal> {
 }
 
 async fn accept_locked(tx: &mut Tx, wake: &Wake) -> Result<Accepted, Refusal> {
-    let agent = agents::get(tx, wake.agent).await?;
+    let agent = Target::of(tx, wake.agent).await?;
     if wake.company.is_some_and(|company| company != agent.company) {
         return Err(Refusal::not_found(wake.agent));
     }
@@ -100,6 +101,35 @@ async fn accept_locked(tx: &mut Tx, wake: &Wake) -> Result<Accepted, Refusal> {
     Ok(Accepted { wakeup, is_new: true })
 }
 
+const TARGET: &str = "
+    select id, company_id, name, state, heartbeat, retry
+    from agents
+    where id = $1";
+
+/// What accepting needs to know of the agent: little, since most wakes come to the same few.
+struct Target {
+    id: AgentId,
+    company: CompanyId,
+    name: String,
+    state: AgentState,
+    heartbeat: Heartbeat,
+    attempts_max_default: i64,
+}
+
+impl Target {
+    async fn of(tx: &mut Tx, id: AgentId) -> Result<Target, Refusal> {
+        let Some(mut row) = tx.query_first(TARGET, &[id.into()]).await? else { return Err(Refusal::not_found(id)) };
+        Ok(Target {
+            id: row.get()?,
+            company: row.get()?,
+            name: row.get()?,
+            state: row.name()?,
+            heartbeat: row.json()?,
+            attempts_max_default: row.json::<RetryPolicy>()?.attempts_max_default(),
+        })
+    }
+}
+
 /// Accepts many wakes in one transaction. A refused one leaves no trace and does not touch the others;
 /// an error of the store ends them all.
 pub async fn accept_all(tx: &mut Tx, wakes: &[Wake]) -> Result<Vec<Result<Accepted, Refusal>>, Refusal> {
@@ -133,7 +163,7 @@ const FORGET_KEY: &str = "update wakeups set idempotency_key = null where id = $
 const KEY_KEPT: Duration = Duration::from_secs(24 * 3_600);
 
 /// The first wakeup under the same key. A different request under it is refused.
-async fn earlier_under_key(tx: &mut Tx, agent: &Agent, wake: &Wake) -> Result<Option<Wakeup>, Refusal> {
+async fn earlier_under_key(tx: &mut Tx, agent: &Target, wake: &Wake) -> Result<Option<Wakeup>, Refusal> {
     let Some(key) = &wake.idempotency_key else { return Ok(None) };
     let Some(mut row) = tx.query_first(BY_KEY, &[agent.company.into(), key.into()]).await? else { return Ok(None) };
     let id: WakeupId = row.get()?;
@@ -152,7 +182,7 @@ async fn earlier_under_key(tx: &mut Tx, agent: &Agent, wake: &Wake) -> Result<Op
     Ok(Some(wakeups::get(tx, id).await?))
 }
 
-fn refuse_by_state(agent: &Agent) -> Result<(), Refusal> {
+fn refuse_by_state(agent: &Target) -> Result<(), Refusal> {
     let remedy = match agent.state {
         AgentState::Active => return Ok(()),
         AgentState::Paused => "resume it first",
@@ -195,8 +225,8 @@ impl Cause {
 /// A chain of causes longer than this is a loop.
 const DEPTH_MAX: i64 = 32;
 
-async fn skip_reason(tx: &mut Tx, agent: &Agent, wake: &Wake, cause: &Cause) -> Result<Option<&'static str>, Refusal> {
-    if let Some(reason) = agent.declines(wake.source) {
+async fn skip_reason(tx: &mut Tx, agent: &Target, wake: &Wake, cause: &Cause) -> Result<Option<&'static str>, Refusal> {
+    if let Some(reason) = agent.heartbeat.declines(wake.source) {
         return Ok(Some(reason));
     }
     if let Some(id) = wake.task {
@@ -213,7 +243,7 @@ async fn skip_reason(tx: &mut Tx, agent: &Agent, wake: &Wake, cause: &Cause) -> 
     Ok((cause.depth > DEPTH_MAX).then_some("loop_limit"))
 }
 
-fn draft(agent: &Agent, wake: &Wake, cause: &Cause) -> Wakeup {
+fn draft(agent: &Target, wake: &Wake, cause: &Cause) -> Wakeup {
     let mut context = wake.context.clone();
     fill(&mut context, "source", Some(wake.source.as_str()));
     fill(&mut context, "reason", wake.reason.as_deref());
@@ -244,7 +274,7 @@ fn draft(agent: &Agent, wake: &Wake, cause: &Cause) -> Wakeup {
         run: None,
         lead: false,
         attempt: 0,
-        max_attempts: wake.max_attempts.unwrap_or_else(|| agent.retry.attempts_max_default()),
+        max_attempts: wake.max_attempts.unwrap_or(agent.attempts_max_default),
         error_code: None,
         error: None,
         finished_at: None,
@@ -280,7 +310,7 @@ struct Lane {
 }
 
 impl Lane {
-    async fn of(tx: &mut Tx, agent: &Agent, task: Option<TaskId>) -> Result<Option<Lane>, Error> {
+    async fn of(tx: &mut Tx, agent: &Target, task: Option<TaskId>) -> Result<Option<Lane>, Error> {
         match tx.query_first(LANE, &[agent.id.into(), task_key(task)]).await? {
             Some(mut row) => Ok(Some(Lane { live_run: row.get()?, ready_rank: row.get()? })),
             None => Ok(None),
@@ -293,7 +323,7 @@ impl Lane {
     }
 }
 
-async fn make_lane(tx: &mut Tx, agent: &Agent, task: Option<TaskId>) -> Result<(), Error> {
+async fn make_lane(tx: &mut Tx, agent: &Target, task: Option<TaskId>) -> Result<(), Error> {
     tx.execute(MAKE_LANE, &[agent.id.into(), task_key(task), agent.company.into()]).await?;
     Ok(())
 }
