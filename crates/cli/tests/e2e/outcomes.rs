@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::shape::{SESSION, assert_shape};
 use crate::support::{Server, id};
 
 /// Asserts on fields by name.
@@ -177,4 +178,23 @@ async fn a_failing_wakeup_is_tried_as_often_as_its_agent_says_and_then_kept_as_a
     ];
     assert_eq!(kinds, expected);
     server.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_session_is_resumed_until_the_operator_resets_it() {
+    let server = Server::start().await;
+    let script = r#"echo "${WAKEFUL_SESSION:-none}"; echo '{"session": "s-1"}' > "$WAKEFUL_RESULT_FILE""#;
+    let agent = server.process_agent("ann", script).await;
+    let path = format!("/agents/{agent}/sessions");
+    let resumed = async || server.stdout(&id(&server.run_of(&agent, json!({})).await)).await;
+    assert_eq!((resumed().await, resumed().await), ("none\n".into(), "s-1\n".into()));
+    let sessions = server.show(&path).await;
+    assert_shape(&sessions["items"][0], SESSION);
+    assert_fields(
+        &sessions["items"][0],
+        json!({ "adapter": "process", "task": null, "display_id": "s-1", "turns": 2 }),
+    );
+    assert_eq!(server.delete(&format!("{path}?task=none")).await.0, 204);
+    assert_eq!(server.show(&path).await, json!({ "items": [] }));
+    assert_eq!(resumed().await, "none\n");
 }

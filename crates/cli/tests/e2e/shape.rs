@@ -109,6 +109,10 @@ pub const COMPANY: &[&str] = &[
 pub const TASK: &[&str] =
     &["assignee", "company", "created_at", "description", "held_by", "id", "status", "title", "updated_at"];
 
+/// The fields of a session.
+pub const SESSION: &[&str] =
+    &["adapter", "created_at", "display_id", "last_error", "last_run", "task", "tokens", "turns", "updated_at"];
+
 /// The names of a document's fields, in order.
 pub fn fields(document: &Value) -> Vec<&str> {
     let mut names: Vec<&str> = match document {
