@@ -19,26 +19,46 @@ pub struct Body<T> {
     pub bytes: axum::body::Bytes,
 }
 
+/// A body that may be any JSON document.
+#[derive(Debug)]
+pub struct Document {
+    pub value: serde_json::Value,
+    pub bytes: axum::body::Bytes,
+}
+
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        let is_json = kind.is_some_and(|kind| {
-            let essence = kind.split(';').next().unwrap_or_default().trim();
-            essence.eq_ignore_ascii_case("application/json") || essence.ends_with("+json")
-        });
-        let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-        let is_empty = length == Some("0") || (length.is_none() && kind.is_none());
-        if !is_json && !is_empty {
-            let detail = "the body must be JSON: send the header `Content-Type: application/json`";
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
-        }
-        let bytes = to_bytes(request.into_body(), BODY_BYTES_MAX).await.map_err(|_| too_large())?;
+        let bytes = read(request).await?;
         // No body at all means that everything is left at its default.
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         Ok(Body { value: parse(text)?, bytes })
     }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Document {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        let bytes = read(request).await?;
+        Ok(Document { value: document(&bytes)?, bytes })
+    }
+}
+
+async fn read(request: Request) -> Result<axum::body::Bytes, Problem> {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let is_json = kind.is_some_and(|kind| {
+        let essence = kind.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("application/json") || essence.ends_with("+json")
+    });
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let is_empty = length == Some("0") || (length.is_none() && kind.is_none());
+    if !is_json && !is_empty {
+        let detail = "the body must be JSON: send the header `Content-Type: application/json`";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
+    }
+    to_bytes(request.into_body(), BODY_BYTES_MAX).await.map_err(|_| too_large())
 }
 
 fn too_large() -> Problem {
@@ -46,8 +66,17 @@ fn too_large() -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
 }
 
-/// Reads JSON; says which field is wrong and how.
+/// Reads a JSON object; says which field is wrong and how.
 pub fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
+    // A list would be taken for the fields in their order, without their names.
+    if text.trim_ascii_start().starts_with(b"[") {
+        document::<serde_json::Value>(text)?;
+        return Err(Problem::invalid("body", "must be an object, not a list"));
+    }
+    document(text)
+}
+
+fn document<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
@@ -123,11 +152,12 @@ mod tests {
         check("{}", 422, Some("count"));
         check(r#"{"count": 1, "inner": {"nmae": "x"}}"#, 422, Some("inner.nmae"));
         check(r#"{"count": 1, "inner": {"name": 5}}"#, 422, Some("inner.name"));
-        check("[1]", 422, Some("count"));
+        check("[1]", 422, Some("body"));
+        check("[1", 400, None);
         check("{", 400, None);
         check("{} x", 400, None);
         check(r#"{"nope": 1}}"#, 400, None);
         let deep = format!(r#"{{"count": {}1{}}}"#, "[".repeat(200), "]".repeat(200));
-        assert!(parse::<serde_json::Value>(deep.as_bytes()).unwrap_err().to_json()["status"] == 400);
+        assert!(document::<serde_json::Value>(deep.as_bytes()).unwrap_err().to_json()["status"] == 400);
     }
 }

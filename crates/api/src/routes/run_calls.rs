@@ -19,7 +19,7 @@ use wakeful_store::ops::{checkpoints, inbox, runs};
 
 use super::runs::{view, visible};
 use crate::access::{Permission, Principal};
-use crate::body::Body;
+use crate::body::{Body, Document};
 use crate::errors::ProblemDocument;
 use crate::parameters::{PathId, id_in};
 use crate::wire::{AckRequest, AckView, FinishReport, InboxView, ProgressRequest, Refused, RunView, WakeupView};
@@ -122,7 +122,7 @@ async fn put_checkpoint(
     State(api): State<Api>,
     principal: Principal,
     PathId(id): PathId<kind::Run>,
-    body: Body<Value>,
+    body: Document,
 ) -> Result<Json<Value>, Problem> {
     if body.bytes.len() > CHECKPOINT_BYTES_MAX {
         let detail = format!("the checkpoint is larger than {CHECKPOINT_BYTES_MAX} bytes (256 KiB)");
