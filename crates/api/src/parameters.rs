@@ -81,11 +81,18 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> 
 
 /// How much of a list is wanted.
 pub fn limit(limit: Option<i64>) -> Result<i64, Problem> {
-    let limit = limit.unwrap_or(LIMIT_DEFAULT);
-    if (1..=LIMIT_MAX).contains(&limit) {
-        return Ok(limit);
+    within("limit", limit, 1, LIMIT_MAX)?;
+    Ok(limit.unwrap_or(LIMIT_DEFAULT))
+}
+
+/// Refuses numbers outside of their bounds; a number that is absent is within.
+pub fn within(field: &str, value: Option<i64>, low: i64, high: i64) -> Result<(), Problem> {
+    match value {
+        Some(value) if !(low..=high).contains(&value) => {
+            Err(Problem::invalid(field, format!("is {value}; it must lie between {low} and {high}")))
+        }
+        Some(_) | None => Ok(()),
     }
-    Err(Problem::invalid("limit", format!("is {limit}; it must lie between 1 and {LIMIT_MAX}")))
 }
 
 /// An id in a field or a query parameter.

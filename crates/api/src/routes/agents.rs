@@ -20,7 +20,9 @@ use crate::access::{Permission, Principal};
 use crate::body::Body;
 use crate::errors::ProblemDocument;
 use crate::idempotency::request_key;
-use crate::parameters::{IdempotencyKey, Parameters, PathCompany, PathId, check_text, id_in, id_in_option, limit};
+use crate::parameters::{
+    IdempotencyKey, Parameters, PathCompany, PathId, check_text, id_in, id_in_option, limit, within,
+};
 use crate::wire::{AgentPatch, AgentView, NewAgent, Page, SessionView, StateChange, Whole};
 use crate::{Api, Problem};
 
@@ -57,16 +59,6 @@ fn check_adapter(adapter: &Value) -> Result<(), Problem> {
     Adapter::of(adapter).map(|_| ()).map_err(|error| Problem::invalid(&error.field, error.message))
 }
 
-fn check_cap(cap: i64) -> Result<(), Problem> {
-    match (1..=MAX_CONCURRENT_RUNS_MAX).contains(&cap) {
-        true => Ok(()),
-        false => Err(Problem::invalid(
-            "max_concurrent_runs",
-            format!("is {cap}; it must lie between 1 and {MAX_CONCURRENT_RUNS_MAX}"),
-        )),
-    }
-}
-
 fn check_retry(policy: &RetryPolicy) -> Result<(), Problem> {
     policy.problem().map_or(Ok(()), |(field, message)| Err(Problem::invalid(field, message)))
 }
@@ -87,7 +79,7 @@ async fn create(
     check_name(&new.name)?;
     check_adapter(&new.adapter)?;
     let cap = new.max_concurrent_runs.unwrap_or(MAX_CONCURRENT_RUNS_DEFAULT);
-    check_cap(cap)?;
+    within("max_concurrent_runs", Some(cap), 1, MAX_CONCURRENT_RUNS_MAX)?;
     let retry = new.retry.unwrap_or_default();
     check_retry(&retry)?;
     let now = clock::now();
@@ -196,7 +188,7 @@ async fn change(
     let patch = body.value;
     patch.name.as_deref().map(check_name).transpose()?;
     patch.adapter.as_ref().map(check_adapter).transpose()?;
-    patch.max_concurrent_runs.map(check_cap).transpose()?;
+    within("max_concurrent_runs", patch.max_concurrent_runs, 1, MAX_CONCURRENT_RUNS_MAX)?;
     patch.retry.as_ref().map(check_retry).transpose()?;
     let change = AgentChange {
         name: patch.name,

@@ -17,7 +17,7 @@ use crate::access::{Permission, Principal};
 use crate::body::Body;
 use crate::errors::ProblemDocument;
 use crate::idempotency::request_key;
-use crate::parameters::{IdempotencyKey, Parameters, PathCompany, check_text, id_in_option, limit};
+use crate::parameters::{IdempotencyKey, Parameters, PathCompany, check_text, id_in_option, limit, within};
 use crate::wire::{CompanyPatch, CompanyView, NewCompany, Page, StateChange, StatsView};
 use crate::{Api, Problem};
 
@@ -34,16 +34,6 @@ fn check_name(name: &str) -> Result<(), Problem> {
     match name.trim().is_empty() || name.chars().count() > 200 {
         true => Err(Problem::invalid("name", "must have 1 to 200 characters")),
         false => Ok(()),
-    }
-}
-
-fn check_cap(cap: i64) -> Result<(), Problem> {
-    match (1..=MAX_CONCURRENT_RUNS_MAX).contains(&cap) {
-        true => Ok(()),
-        false => Err(Problem::invalid(
-            "max_concurrent_runs",
-            format!("is {cap}; it must lie between 1 and {MAX_CONCURRENT_RUNS_MAX}"),
-        )),
     }
 }
 
@@ -70,7 +60,7 @@ async fn create(
     }
     check_name(&new.name)?;
     let cap = new.max_concurrent_runs.unwrap_or(MAX_CONCURRENT_RUNS_DEFAULT);
-    check_cap(cap)?;
+    within("max_concurrent_runs", Some(cap), 1, MAX_CONCURRENT_RUNS_MAX)?;
     let time_zone = new.time_zone.unwrap_or_else(|| "UTC".into());
     check_zone(&time_zone)?;
     let now = clock::now();
@@ -155,7 +145,7 @@ async fn change(
     principal.require(Permission::Manage)?;
     let patch = body.value;
     patch.name.as_deref().map(check_name).transpose()?;
-    patch.max_concurrent_runs.map(check_cap).transpose()?;
+    within("max_concurrent_runs", patch.max_concurrent_runs, 1, MAX_CONCURRENT_RUNS_MAX)?;
     patch.time_zone.as_deref().map(check_zone).transpose()?;
     let change =
         CompanyChange { name: patch.name, max_concurrent_runs: patch.max_concurrent_runs, time_zone: patch.time_zone };

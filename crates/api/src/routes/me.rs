@@ -41,7 +41,7 @@ async fn of_run(api: &Api, run: &Run) -> Result<Value, Problem> {
         .read("me.run", run.id, |tx, run| {
             Box::pin(async move {
                 let batch = wakeups::of_run(tx, *run).await?;
-                let waiting = inbox::of_run(tx, *run).await?.len();
+                let waiting = inbox::count(tx, *run).await?;
                 Ok((batch, waiting, checkpoints::of_run(tx, *run).await?))
             })
         })

@@ -19,8 +19,8 @@ use crate::access::{Permission, Principal};
 use crate::body::{self, Body};
 use crate::errors::ProblemDocument;
 use crate::idempotency::fingerprint;
-use crate::parameters::{IdempotencyKey, PathCompany, PathId, check_key, check_text, id_in_option};
-use crate::wire::{BulkWake, BulkWakes, WakeRequest, WakeupView, Whole};
+use crate::parameters::{IdempotencyKey, PathCompany, PathId, check_key, check_text, id_in_option, within};
+use crate::wire::{BulkWakes, WakeRequest, WakeupView, Whole};
 use crate::{Api, Problem};
 
 /// Wakes in one request.
@@ -123,12 +123,6 @@ fn request(
 }
 
 fn check_numbers(wake: &WakeRequest) -> Result<(), Problem> {
-    let within = |field: &str, value: Option<i64>, low: i64, high: i64| match value {
-        Some(value) if !(low..=high).contains(&value) => {
-            Err(Problem::invalid(field, format!("is {value}; it must lie between {low} and {high}")))
-        }
-        Some(_) | None => Ok(()),
-    };
     within("priority", wake.priority, 0, PRIORITY_MAX)?;
     within("delay_ms", wake.delay_ms, 0, DELAY_MS_MAX)?;
     within("max_attempts", wake.max_attempts, 1, ATTEMPTS_MAX)
@@ -228,8 +222,15 @@ fn read_one(
     names: &HashMap<String, AgentId>,
     key_by_place: Option<String>,
 ) -> Result<Wake, Problem> {
-    let text = wake.to_string();
-    let (agent, wake): (String, WakeRequest) = body::parse::<BulkWake>(text.as_bytes())?.split();
+    let mut fields = wake.clone();
+    let agent = match fields.as_object_mut().and_then(|fields| fields.remove("agent")) {
+        Some(Value::String(agent)) => agent,
+        Some(_) | None => {
+            return Err(Problem::invalid("agent", "is required: the id or name of the agent to be woken"));
+        }
+    };
+    let text = fields.to_string();
+    let wake: WakeRequest = body::parse(text.as_bytes())?;
     let id = match names.get(&agent) {
         Some(id) => *id,
         None => agent.parse().map_err(|_| Problem::not_found("agent", &agent))?,

@@ -34,57 +34,12 @@ pub struct WakeRequest {
     pub max_attempts: Option<i64>,
 }
 
-/// A wake of a list: the same, and whom to wake.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct BulkWake {
-    /// Id or name of the agent.
-    pub agent: String,
-    pub source: Option<String>,
-    pub reason: Option<String>,
-    pub trigger_detail: Option<String>,
-    pub priority: Option<i64>,
-    pub task: Option<String>,
-    #[schema(value_type = Option<Object>)]
-    pub payload: Option<Map<String, Value>>,
-    #[schema(value_type = Option<Object>)]
-    pub context: Option<Map<String, Value>>,
-    pub idempotency_key: Option<String>,
-    #[schema(value_type = Option<String>)]
-    pub due_at: Option<Timestamp>,
-    pub delay_ms: Option<i64>,
-    #[schema(value_type = Option<String>)]
-    pub expires_at: Option<Timestamp>,
-    pub max_attempts: Option<i64>,
-}
-
-impl BulkWake {
-    /// Whom to wake, and the wake.
-    pub fn split(self) -> (String, WakeRequest) {
-        let wake = WakeRequest {
-            source: self.source,
-            reason: self.reason,
-            trigger_detail: self.trigger_detail,
-            priority: self.priority,
-            task: self.task,
-            payload: self.payload,
-            context: self.context,
-            idempotency_key: self.idempotency_key,
-            due_at: self.due_at,
-            delay_ms: self.delay_ms,
-            expires_at: self.expires_at,
-            max_attempts: self.max_attempts,
-        };
-        (self.agent, wake)
-    }
-}
-
 /// Many wakes for one transaction.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BulkWakes {
-    /// Up to 1,000.
-    #[schema(value_type = Vec<BulkWake>)]
+    /// Up to 1,000 wakes, each with the `agent` (id or name) that it is for.
+    #[schema(value_type = Vec<WakeRequest>)]
     pub wakes: Vec<Value>,
 }
 

@@ -38,8 +38,10 @@ pub(super) struct LogFollower {
     offset: u64,
     /// Of the last record read.
     seq: u64,
-    /// Records up to here were turned into events by an earlier server.
+    /// Records up to here are in the store, with their events.
     known_seq: u64,
+    /// The same as an earlier server left it.
+    inherited_seq: u64,
     lines: Lines,
     unwritten: Vec<NewRunEvent>,
     is_dirty: bool,
@@ -73,6 +75,7 @@ impl LogFollower {
             offset: 0,
             seq: 0,
             known_seq: u64::try_from(known).unwrap_or(0),
+            inherited_seq: u64::try_from(known).unwrap_or(0),
             lines: Lines::default(),
             unwritten: Vec::new(),
             is_dirty: false,
@@ -122,7 +125,7 @@ impl LogFollower {
         }
         let Some((stream, line)) = self.lines.push(record) else { return };
         let signals = give(self.reader.as_mut(), stream, &line);
-        if record.seq > self.known_seq {
+        if record.seq > self.inherited_seq {
             self.unwritten.extend(signals.into_iter().map(event));
         }
     }
@@ -164,7 +167,9 @@ impl LogFollower {
         self.read_on(engine, run).await;
         for (stream, line) in std::mem::take(&mut self.lines).finish() {
             let signals = give(self.reader.as_mut(), stream, &line);
-            self.unwritten.extend(signals.into_iter().map(event));
+            if self.seq > self.inherited_seq {
+                self.unwritten.extend(signals.into_iter().map(event));
+            }
         }
         if self.is_dirty || !self.unwritten.is_empty() {
             self.write(engine, run).await;

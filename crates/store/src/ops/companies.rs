@@ -93,8 +93,11 @@ const UPDATE: &str = "
       updated_at = $5
     where id = $1";
 
+const LOCK: &str = "select id from companies where id = $1 {for_update}";
+
 /// Changes a company.
 pub async fn change(tx: &mut Tx, now: Timestamp, id: CompanyId, change: &CompanyChange) -> Result<Company, Refusal> {
+    tx.lock(LOCK, &[id.into()]).await?;
     let company = get(tx, id).await?;
     let parameters = [
         id.into(),

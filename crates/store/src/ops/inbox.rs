@@ -26,6 +26,19 @@ pub async fn of_run(tx: &mut Tx, run: RunId) -> Result<Vec<Wakeup>, Refusal> {
     Ok(rows.into_iter().map(wakeups::read).collect::<Result<_, _>>()?)
 }
 
+const COUNT: &str = "
+    select count(*)
+    from wakeups
+    join runs on runs.agent_id = wakeups.agent_id and runs.task_id = wakeups.task_id
+    where runs.id = $1
+      and wakeups.status = 'pending'
+      and wakeups.eligible = 1";
+
+/// How many wakeups wait on a run's lane.
+pub async fn count(tx: &mut Tx, run: RunId) -> Result<i64, Refusal> {
+    Ok(tx.query_one(COUNT, &[run.into()]).await?.get()?)
+}
+
 /// What became of an acknowledgement.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Acknowledgement {

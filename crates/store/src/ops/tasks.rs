@@ -94,8 +94,11 @@ const UPDATE: &str = "
       updated_at = $6
     where id = $1";
 
+const LOCK: &str = "select id from tasks where id = $1 {for_update}";
+
 /// Changes a task.
 pub async fn change(tx: &mut Tx, now: Timestamp, id: TaskId, change: &TaskChange) -> Result<Task, Refusal> {
+    tx.lock(LOCK, &[id.into()]).await?;
     let old = get(tx, id).await?;
     let parameters = [
         id.into(),
