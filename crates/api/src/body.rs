@@ -31,9 +31,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
         let bytes = read(request).await?;
-        // No body at all means that everything is left at its default.
-        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-        Ok(Body { value: parse(text)?, bytes })
+        Ok(Body { value: parse(or_empty(&bytes))?, bytes })
     }
 }
 
@@ -42,7 +40,7 @@ impl<S: Send + Sync> FromRequest<S> for Document {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
         let bytes = read(request).await?;
-        Ok(Document { value: document(&bytes)?, bytes })
+        Ok(Document { value: document(or_empty(&bytes))?, bytes })
     }
 }
 
@@ -59,6 +57,11 @@ async fn read(request: Request) -> Result<axum::body::Bytes, Problem> {
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
     }
     to_bytes(request.into_body(), BODY_BYTES_MAX).await.map_err(|_| too_large())
+}
+
+/// No body at all means that everything is left at its default.
+fn or_empty(bytes: &[u8]) -> &[u8] {
+    if bytes.is_empty() { b"{}" } else { bytes }
 }
 
 fn too_large() -> Problem {

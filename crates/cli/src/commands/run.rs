@@ -75,16 +75,10 @@ pub fn say(output: Output, run: &Value) -> String {
     add("session", [text(run, "/session/choice"), text(run, "/session_after")].join(" ").trim().to_owned());
     add("model", text(run, "/model"));
     let tokens = |kind: &str| text(run, &format!("/usage/{kind}_tokens"));
-    add(
-        "tokens",
-        format!(
-            "{} in, {} out, {} cache read, {} cache write",
-            tokens("input"),
-            tokens("output"),
-            tokens("cache_read"),
-            tokens("cache_write")
-        ),
-    );
+    let [input, output, read, written] = ["input", "output", "cache_read", "cache_write"].map(tokens);
+    if [&input, &output, &read, &written].iter().any(|count| *count != "0") {
+        add("tokens", format!("{input} in, {output} out, {read} cache read, {written} cache write"));
+    }
     let cost = text(run, "/cost_micros");
     add("cost", if cost.is_empty() { cost } else { format!("{cost} micro-dollars") });
     add("directory", text(run, "/workspace/cwd"));
