@@ -222,14 +222,16 @@ fn read_one(
     names: &HashMap<String, AgentId>,
     key_by_place: Option<String>,
 ) -> Result<Wake, Problem> {
-    let mut fields = wake.clone();
-    let agent = match fields.as_object_mut().and_then(|fields| fields.remove("agent")) {
+    let Value::Object(mut fields) = wake.clone() else {
+        return Err(Problem::invalid("body", "each wake must be an object"));
+    };
+    let agent = match fields.remove("agent") {
         Some(Value::String(agent)) => agent,
         Some(_) | None => {
             return Err(Problem::invalid("agent", "is required: the id or name of the agent to be woken"));
         }
     };
-    let text = fields.to_string();
+    let text = Value::Object(fields).to_string();
     let wake: WakeRequest = body::parse(text.as_bytes())?;
     let id = match names.get(&agent) {
         Some(id) => *id,
