@@ -16,6 +16,7 @@ mod crash;
 mod environment;
 mod explanations;
 mod fixture;
+mod hostile;
 mod inside;
 mod outcomes;
 mod postgres;
