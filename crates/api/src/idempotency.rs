@@ -1,6 +1,7 @@
 //! What tells two requests under one idempotency key apart.
 
 use sha2::{Digest, Sha256};
+use wakeful_domain::hex;
 use wakeful_store::ops::request_keys::RequestKey;
 
 /// SHA-256 over the parts, in hexadecimal.
@@ -10,7 +11,7 @@ pub fn fingerprint(parts: &[&[u8]]) -> String {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::of(&hash.finalize())
 }
 
 /// The key of a request to `route` with this body, if it has one.

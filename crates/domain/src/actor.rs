@@ -21,11 +21,6 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// The part of Wakeful called `part`.
-    pub fn system(part: &str) -> Self {
-        Self { kind: ActorType::System, id: part.into() }
-    }
-
     /// A person, known by the name of the token used.
     pub fn user(name: &str) -> Self {
         Self { kind: ActorType::User, id: name.into() }

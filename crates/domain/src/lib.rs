@@ -13,12 +13,14 @@
 //! - [`settle`]: the end of a run, decided.
 //! - [`retry`]: when a failed wakeup is tried again.
 //! - [`waiting`]: why a pending wakeup waits.
+//! - [`hex`]: checksums and hashes as text.
 //! - [`invariant`]: what is always true, by name.
 
 pub mod actor;
 pub mod agent;
 pub mod company;
 pub mod failure;
+pub mod hex;
 pub mod id;
 pub mod invariant;
 pub mod lane;

@@ -48,6 +48,17 @@ impl RunContext {
     }
 }
 
+impl RunContext {
+    /// The session to be resumed does not exist any more: the run starts once more without one.
+    pub fn forget_session(&mut self) {
+        self.session = None;
+        self.session_choice = SessionChoice {
+            choice: "fresh".into(),
+            reason: "the session to be resumed does not exist any more".into(),
+        };
+    }
+}
+
 fn run_json(run: &Run, company: &Company) -> Json {
     object!({
         "id": run.id,

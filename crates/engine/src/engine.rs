@@ -66,16 +66,10 @@ pub(crate) struct Inner {
 /// The lines to the task that follows a live run.
 #[derive(Debug)]
 pub(crate) struct LiveRun {
-    /// The reason and grace of a stop, once there is one.
-    pub stop: watch::Sender<Option<StopKind>>,
+    /// The reason of a stop, once there is one.
+    pub stop: watch::Sender<Option<String>>,
     /// Bytes of the log so far.
     pub log: watch::Sender<u64>,
-}
-
-/// How a live run is to be stopped.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StopKind {
-    pub reason: String,
 }
 
 /// Follows the growth of a live run's log.
@@ -265,17 +259,32 @@ impl Engine {
         self.write("inbox.acknowledge", request, |tx, request| Box::pin(inbox::acknowledge(tx, request))).await
     }
 
+    /// Runs an operation that also says which runs are to stop, and stops them once that is durable.
+    async fn write_and_stop<A, T>(
+        &self,
+        name: &'static str,
+        told: &str,
+        arguments: A,
+        operation: Operation<A, (T, Vec<RunId>)>,
+    ) -> Result<T, Refusal>
+    where
+        A: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let (engine, told) = (self.clone(), told.to_owned());
+        self.whole(name, async move {
+            let (answer, stopped) = engine.write(name, arguments, operation).await?;
+            stopped.into_iter().for_each(|run| engine.signal_stop(run, &told));
+            Ok(answer)
+        })
+        .await
+    }
+
     /// Asks a live run to stop: durably first, then in fact.
     pub async fn stop_run(&self, id: RunId, reason: &str) -> Result<Run, Refusal> {
         let stop = StopRequest { reason: reason.to_owned(), at: clock::now(), puts_back: false };
-        let engine = self.clone();
-        self.whole("run.request_stop", async move {
-            let told = stop.reason.clone();
-            let run = engine
-                .write("run.request_stop", (id, stop), |tx, (id, stop)| Box::pin(runs::request_stop(tx, *id, stop)))
-                .await?;
-            engine.signal_stop(id, &told);
-            Ok(run)
+        self.write_and_stop("run.request_stop", reason, (id, stop), |tx, (id, stop)| {
+            Box::pin(async move { Ok((runs::request_stop(tx, *id, stop).await?, vec![*id])) })
         })
         .await
     }
@@ -288,46 +297,35 @@ impl Engine {
         reason: Option<String>,
         cancel_runs: bool,
     ) -> Result<Agent, Refusal> {
+        let told = "the state of the agent was changed";
         let stop = (cancel_runs || event == AgentEvent::Terminate).then(|| StopRequest {
-            reason: reason.clone().unwrap_or_else(|| "the state of the agent was changed".into()),
+            reason: reason.clone().unwrap_or_else(|| told.into()),
             at: clock::now(),
             puts_back: event == AgentEvent::Pause,
         });
-        let engine = self.clone();
-        self.whole("agent.state", async move {
-            let (agent, stopped) = engine
-                .write("agent.state", (id, event, reason, stop), |tx, (id, event, reason, stop)| {
-                    Box::pin(async move {
-                        let agent = agents::set_state(tx, clock::now(), *id, *event, reason.as_deref()).await?;
-                        let stopped = match stop {
-                            Some(stop) => runs::stop_all_of_agent(tx, *id, stop).await?,
-                            None => Vec::new(),
-                        };
-                        Ok((agent, stopped))
-                    })
-                })
-                .await?;
-            engine.signal_stops(&stopped, "the state of the agent was changed");
-            Ok(agent)
+        let arguments = (clock::now(), id, event, reason, stop);
+        self.write_and_stop("agent.state", told, arguments, |tx, (now, id, event, reason, stop)| {
+            Box::pin(async move {
+                let agent = agents::set_state(tx, *now, *id, *event, reason.as_deref()).await?;
+                let stopped = match stop {
+                    Some(stop) => runs::stop_all_of_agent(tx, *id, stop).await?,
+                    None => Vec::new(),
+                };
+                Ok((agent, stopped))
+            })
         })
         .await
     }
 
     /// Terminates and hides an agent.
     pub async fn delete_agent(&self, id: AgentId) -> Result<Agent, Refusal> {
-        let engine = self.clone();
-        self.whole("agent.delete", async move {
-            let stop = StopRequest { reason: "the agent was deleted".into(), at: clock::now(), puts_back: false };
-            let (agent, stopped) = engine
-                .write("agent.delete", (id, stop), |tx, (id, stop)| {
-                    Box::pin(async move {
-                        let agent = agents::delete(tx, stop.at, *id).await?;
-                        Ok((agent, runs::stop_all_of_agent(tx, *id, stop).await?))
-                    })
-                })
-                .await?;
-            engine.signal_stops(&stopped, "the agent was deleted");
-            Ok(agent)
+        let told = "the agent was deleted";
+        let stop = StopRequest { reason: told.into(), at: clock::now(), puts_back: false };
+        self.write_and_stop("agent.delete", told, (id, stop), |tx, (id, stop)| {
+            Box::pin(async move {
+                let agent = agents::delete(tx, stop.at, *id).await?;
+                Ok((agent, runs::stop_all_of_agent(tx, *id, stop).await?))
+            })
         })
         .await
     }
@@ -340,27 +338,22 @@ impl Engine {
         reason: Option<String>,
         cancel_runs: bool,
     ) -> Result<Company, Refusal> {
+        let told = "the state of the company was changed";
         let stop = cancel_runs.then(|| StopRequest {
-            reason: reason.clone().unwrap_or_else(|| "the state of the company was changed".into()),
+            reason: reason.clone().unwrap_or_else(|| told.into()),
             at: clock::now(),
             puts_back: state == CompanyState::Paused,
         });
-        let engine = self.clone();
-        self.whole("company.state", async move {
-            let (company, stopped) = engine
-                .write("company.state", (id, state, reason, stop), |tx, (id, state, reason, stop)| {
-                    Box::pin(async move {
-                        let company = companies::set_state(tx, clock::now(), *id, *state, reason.as_deref()).await?;
-                        let stopped = match stop {
-                            Some(stop) => runs::stop_all_of_company(tx, *id, stop).await?,
-                            None => Vec::new(),
-                        };
-                        Ok((company, stopped))
-                    })
-                })
-                .await?;
-            engine.signal_stops(&stopped, "the state of the company was changed");
-            Ok(company)
+        let arguments = (clock::now(), id, state, reason, stop);
+        self.write_and_stop("company.state", told, arguments, |tx, (now, id, state, reason, stop)| {
+            Box::pin(async move {
+                let company = companies::set_state(tx, *now, *id, *state, reason.as_deref()).await?;
+                let stopped = match stop {
+                    Some(stop) => runs::stop_all_of_company(tx, *id, stop).await?,
+                    None => Vec::new(),
+                };
+                Ok((company, stopped))
+            })
         })
         .await
     }
@@ -382,13 +375,9 @@ impl Engine {
         self.ids().rng().f64()
     }
 
-    fn signal_stops(&self, runs: &[RunId], reason: &str) {
-        runs.iter().for_each(|run| self.signal_stop(*run, reason));
-    }
-
     pub(crate) fn signal_stop(&self, run: RunId, reason: &str) {
         if let Some(live) = self.live().get(&run) {
-            live.stop.send_replace(Some(StopKind { reason: reason.to_owned() }));
+            live.stop.send_replace(Some(reason.to_owned()));
         }
     }
 

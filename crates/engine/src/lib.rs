@@ -15,7 +15,7 @@ mod nudge;
 mod run;
 mod token;
 
-pub use engine::{Engine, EngineConfig, LogWatch, StopKind};
+pub use engine::{Engine, EngineConfig, LogWatch};
 pub use explain::{Explanation, Link};
 pub use meters::{Meter, Meters};
 pub use token::{TokenKind, hash_of, mint};

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
+use wakeful_domain::hex;
 
 /// Whose token it is; part of its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,10 +35,7 @@ pub fn mint(kind: TokenKind) -> Result<String, getrandom::Error> {
 /// What is kept of a token: its SHA-256 in hexadecimal. The token has 256 random bits, so a slow
 /// hash would protect nothing.
 pub fn hash_of(token: &str) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digest = Sha256::digest(token.as_bytes());
-    let digits = digest.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-    digits.map(char::from).collect()
+    hex::of(&Sha256::digest(token.as_bytes()))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! A schema newer than this binary knows is refused.
 
 use sha2::{Digest, Sha256};
+use wakeful_domain::hex;
 
 use crate::dialect::{self, Engine};
 use crate::sqlite::SqliteTx;
@@ -24,7 +25,7 @@ const RECORD: &str = "insert into schema_migrations (version, checksum) values (
 const ADVISORY_LOCK: &str = "select pg_advisory_xact_lock(7382910)";
 
 fn checksum(sql: &str) -> String {
-    Sha256::digest(sql.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::of(&Sha256::digest(sql.as_bytes()))
 }
 
 /// What is still to be applied, given what was.

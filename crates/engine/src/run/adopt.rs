@@ -130,9 +130,7 @@ async fn start_afresh(
     lines: Lines,
 ) {
     conclude::note_fresh_start(engine, &run, error).await;
-    context.session = None;
-    context.session_choice.choice = "fresh".into();
-    context.session_choice.reason = "the session to be resumed does not exist any more".into();
+    context.forget_session();
     let renewed = match (renewed_token(engine, &run).await, claimed_again(engine, run.id).await) {
         (Ok(token), Ok(claimed)) => Ok((token, claimed)),
         (Err(error), _) => Err(error),
@@ -149,9 +147,8 @@ async fn start_afresh(
     // The kept configuration has no variables; the agent's present one has.
     context.adapter = claimed.agent.adapter.clone();
     let prepared = Prepared { run, claimed, adapter, context, token, dir };
-    if let Err(error) = keep_claim(&prepared) {
-        let told = format!("cannot write to {}: {error}", prepared.dir.display());
-        return conclude::end(engine, &prepared.run, Outcome::failed("spawn_failed", told), None).await;
+    if let Err(outcome) = keep_claim(&prepared) {
+        return conclude::end(engine, &prepared.run, *outcome, None).await;
     }
     launch_and_follow(engine, prepared, number, lines).await;
 }

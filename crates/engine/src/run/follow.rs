@@ -128,8 +128,8 @@ async fn reached(at: Option<Instant>) {
 }
 
 fn send_stop(attached: &Attached, lines: &mut Lines) {
-    if let Some(stop) = lines.stop.borrow_and_update().as_ref()
-        && let Err(error) = attached.stop(&stop.reason, None)
+    if let Some(reason) = lines.stop.borrow_and_update().as_ref()
+        && let Err(error) = attached.stop(reason, None)
     {
         tracing::warn!("a shim could not be told to stop, and is asked again once it answers: {error}");
     }

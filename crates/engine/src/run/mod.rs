@@ -11,14 +11,14 @@ use tokio::sync::watch;
 use wakeful_domain::run::Run;
 use wakeful_store::ops::claim::Claimed;
 
-use crate::engine::{Engine, LiveRun, StopKind};
+use crate::engine::{Engine, LiveRun};
 
 pub(crate) use adopt::recover;
 pub(crate) use start::keep_report;
 
 /// What a run's task listens to.
 struct Lines {
-    stop: watch::Receiver<Option<StopKind>>,
+    stop: watch::Receiver<Option<String>>,
 }
 
 /// Starts a claimed run and follows it to its end.
@@ -39,7 +39,7 @@ where
     F: FnOnce(Engine, Lines) -> T,
     T: Future<Output = ()> + Send + 'static,
 {
-    let stop = watch::Sender::new(run.stop.as_ref().map(|stop| StopKind { reason: stop.reason.clone() }));
+    let stop = watch::Sender::new(run.stop.as_ref().map(|stop| stop.reason.clone()));
     let lines = Lines { stop: stop.subscribe() };
     let id = run.id;
     engine.live().insert(id, LiveRun { stop, log: watch::Sender::new(0) });

@@ -51,8 +51,8 @@ pub(super) async fn start(engine: &Engine, claimed: Claimed, token: String, line
 pub(super) async fn launch_and_follow(engine: &Engine, mut prepared: Prepared, mut number: u32, mut lines: Lines) {
     loop {
         let stop = lines.stop.borrow_and_update().clone();
-        if let Some(stop) = stop {
-            let outcome = Outcome::ended(End::Cancelled, "cancelled", stop.reason);
+        if let Some(reason) = stop {
+            let outcome = Outcome::ended(End::Cancelled, "cancelled", reason);
             return conclude::end(engine, &prepared.run, outcome, None).await;
         }
         let attached = match launched(engine, &prepared, number).await {
@@ -64,22 +64,18 @@ pub(super) async fn launch_and_follow(engine: &Engine, mut prepared: Prepared, m
             Followed::Ended => return,
             Followed::SessionUnknown { error } => {
                 conclude::note_fresh_start(engine, &prepared.run, &error).await;
-                prepared.context.session = None;
-                prepared.context.session_choice = SessionChoice {
-                    choice: "fresh".into(),
-                    reason: "the session to be resumed does not exist any more".into(),
-                };
+                prepared.context.forget_session();
                 number += 1;
-                if let Err(error) = keep_claim(&prepared) {
-                    let told = format!("cannot write to {}: {error}", prepared.dir.display());
-                    return conclude::end(engine, &prepared.run, Outcome::failed("spawn_failed", told), None).await;
+                if let Err(outcome) = keep_claim(&prepared) {
+                    return conclude::end(engine, &prepared.run, *outcome, None).await;
                 }
             }
         }
     }
 }
 
-type Refused = Box<Outcome>;
+/// How a run ends that cannot be started.
+pub(super) type Refused = Box<Outcome>;
 
 fn refused(code: &str, error: impl Into<String>) -> Refused {
     Box::new(Outcome::failed(code, error))
@@ -95,8 +91,7 @@ async fn prepare(engine: &Engine, claimed: Claimed, token: String) -> Result<Pre
     let context = RunContext::new(&claimed, workspace, session, choice);
     let dir = engine.run_dir(claimed.run.id);
     let prepared = Prepared { run: claimed.run.clone(), claimed, adapter, context, token, dir };
-    keep_claim(&prepared)
-        .map_err(|error| refused("spawn_failed", format!("cannot write to {}: {error}", prepared.dir.display())))?;
+    keep_claim(&prepared)?;
     Ok(prepared)
 }
 
@@ -133,7 +128,12 @@ fn session(adapter: Adapter, known: Option<SessionState>, cwd: &Path) -> (Option
 }
 
 /// What a later server needs in order to go on with this run. Nothing in it is secret.
-pub(super) fn keep_claim(prepared: &Prepared) -> io::Result<()> {
+pub(super) fn keep_claim(prepared: &Prepared) -> Result<(), Refused> {
+    write_claim(prepared)
+        .map_err(|error| refused("spawn_failed", format!("cannot write to {}: {error}", prepared.dir.display())))
+}
+
+fn write_claim(prepared: &Prepared) -> io::Result<()> {
     private_dir(&prepared.dir)?;
     let context = serde_json::to_vec(&prepared.context)?;
     write_private(&prepared.dir.join(CONTEXT_FILE), &context)?;
@@ -224,9 +224,7 @@ fn environment(engine: &Engine, prepared: &Prepared, command: &Command) -> Vec<(
     let is_removed = |name: &String| NESTING_VARIABLES.contains(&name.as_str()) || command.env_remove.contains(name);
     let inherited = engine.config().environment.iter().filter(|(name, _)| !is_removed(name));
     let mut all: std::collections::BTreeMap<String, String> = inherited.cloned().collect();
-    all.extend(
-        command.env.iter().filter(|(name, _)| !name.starts_with("WAKEFUL_") || name == "WAKEFUL_SESSION").cloned(),
-    );
+    all.extend(command.env.iter().cloned());
     if let Some(own) = engine.program_dir() {
         let path = all.get("PATH").cloned().unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
         all.insert("PATH".into(), format!("{}:{path}", own.display()));

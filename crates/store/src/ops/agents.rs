@@ -40,7 +40,8 @@ fn account(adapter: &Json) -> &str {
     adapter.get("account").and_then(Json::as_str).unwrap_or("default")
 }
 
-fn adapter_type(adapter: &Json) -> &str {
+/// The name of the adapter that a configuration is for.
+pub(crate) fn adapter_type(adapter: &Json) -> &str {
     adapter.get("type").and_then(Json::as_str).unwrap_or_default()
 }
 

@@ -8,6 +8,7 @@ use wakeful_domain::run::{LogSummary, ProcessIdentity, Run, RunStatus, SessionCh
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::usage::Usage;
 
+use crate::ops::agents::adapter_type;
 use crate::ops::claim::ClaimRequest;
 use crate::ops::filter::{List, Page};
 use crate::ops::run_events::NewRunEvent;
@@ -71,13 +72,12 @@ pub(crate) async fn insert(
     task: Option<TaskId>,
     fence: i64,
 ) -> Result<(), Error> {
-    let adapter = agent.adapter.get("type").and_then(Json::as_str).unwrap_or_default();
     let parameters = [
         request.run.into(),
         agent.company.into(),
         agent.id.into(),
         task_key(task),
-        adapter.into(),
+        adapter_type(&agent.adapter).into(),
         fence.into(),
         request.now.into(),
         (&request.token_hash).into(),

@@ -5,8 +5,7 @@ use wakeful_domain::id::{AgentId, RunId, TaskId};
 use wakeful_domain::outcome::{SessionChange, SessionState};
 use wakeful_domain::time::Timestamp;
 
-use serde_json::Value as Json;
-
+use crate::ops::agents::adapter_type;
 use crate::value::{json, task_key};
 use crate::{Error, Refusal, Tx};
 
@@ -22,10 +21,6 @@ pub struct Session {
     pub tokens: i64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
-}
-
-fn adapter_type(adapter: &Json) -> &str {
-    adapter.get("type").and_then(Json::as_str).unwrap_or_default()
 }
 
 const FIND: &str = "

@@ -7,6 +7,7 @@ use std::io::{self, BufRead, BufReader};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
+use wakeful_domain::hex;
 
 use super::super::record::LogSummary;
 use super::{Content, LogRecord, LogStream};
@@ -31,7 +32,7 @@ impl Resumed {
     }
 
     pub fn summary(&self, lost_bytes: u64) -> LogSummary {
-        let sha256 = self.sum.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = hex::of(&self.sum.clone().finalize());
         LogSummary { bytes: self.bytes, lines: self.lines, sha256, truncated: self.is_truncated, lost_bytes }
     }
 
