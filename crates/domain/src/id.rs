@@ -32,6 +32,10 @@ pub mod kind {
     pub enum Run {}
     pub enum Event {}
     pub enum Token {}
+    pub enum Goal {}
+    pub enum Project {}
+    pub enum Comment {}
+    pub enum Escalation {}
 
     impl Kind for Company {
         const PREFIX: &'static str = "co";
@@ -61,6 +65,22 @@ pub mod kind {
         const PREFIX: &'static str = "tok";
         const NOUN: &'static str = "token";
     }
+    impl Kind for Goal {
+        const PREFIX: &'static str = "goal";
+        const NOUN: &'static str = "goal";
+    }
+    impl Kind for Project {
+        const PREFIX: &'static str = "prj";
+        const NOUN: &'static str = "project";
+    }
+    impl Kind for Comment {
+        const PREFIX: &'static str = "cmt";
+        const NOUN: &'static str = "comment";
+    }
+    impl Kind for Escalation {
+        const PREFIX: &'static str = "esc";
+        const NOUN: &'static str = "escalation";
+    }
 }
 
 pub type CompanyId = Id<kind::Company>;
@@ -70,6 +90,10 @@ pub type WakeupId = Id<kind::Wakeup>;
 pub type RunId = Id<kind::Run>;
 pub type EventId = Id<kind::Event>;
 pub type TokenId = Id<kind::Token>;
+pub type GoalId = Id<kind::Goal>;
+pub type ProjectId = Id<kind::Project>;
+pub type CommentId = Id<kind::Comment>;
+pub type EscalationId = Id<kind::Escalation>;
 
 /// An identifier of one kind of thing.
 pub struct Id<K> {

@@ -1,9 +1,17 @@
 //! A task: what an agent works on. Its lane keeps the runs about it apart.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::id::{AgentId, CompanyId, RunId, TaskId};
+use crate::id::{AgentId, CompanyId, GoalId, ProjectId, RunId, TaskId};
 use crate::time::Timestamp;
+
+/// Blockers of one task.
+pub const BLOCKERS_MAX: usize = 100;
+/// Labels of one task.
+pub const LABELS_MAX: usize = 50;
+/// A longer label is refused.
+pub const LABEL_CHARS_MAX: usize = 80;
 
 /// Where a task stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +38,72 @@ impl TaskStatus {
             | TaskStatus::Blocked => false,
         }
     }
+
+    /// Whether its assignee is to work on it now, as far as the status says.
+    pub fn calls_for_work(self) -> bool {
+        match self {
+            TaskStatus::Todo | TaskStatus::InProgress => true,
+            TaskStatus::Backlog
+            | TaskStatus::InReview
+            | TaskStatus::Blocked
+            | TaskStatus::Done
+            | TaskStatus::Cancelled => false,
+        }
+    }
+
+    /// Its name in words.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            TaskStatus::Backlog => "backlog",
+            TaskStatus::Todo => "todo",
+            TaskStatus::InProgress => "in progress",
+            TaskStatus::InReview => "in review",
+            TaskStatus::Blocked => "blocked",
+            TaskStatus::Done => "done",
+            TaskStatus::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// How urgent a task is, for people and for lists. What orders runs is the priority of wakeups.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskPriority {
+    Low,
+    #[default]
+    Medium,
+    High,
+    Critical,
+}
+
+/// When a child's end wakes the agent of its parent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WakeParent {
+    #[default]
+    Each,
+    All,
+    Never,
+}
+
+/// What overlays the assignee's adapter in runs of this task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdapterOverrides {
+    /// Laid over the adapter's configuration, key by key; `type` cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<Value>,
+    /// Whether runs work in the project's directory; true unless said otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub use_project_workspace: Option<bool>,
+}
+
+/// Where runs of a task work, beyond what its project says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TaskWorkspace {
+    /// A git worktree of its own for each lane of the task.
+    pub worktree: bool,
 }
 
 /// What an agent works on.
@@ -37,12 +111,26 @@ impl TaskStatus {
 pub struct Task {
     pub id: TaskId,
     pub company: CompanyId,
+    /// `T-12`: unique in the company, for people.
+    pub key: String,
     pub title: String,
     pub description: Option<String>,
     pub status: TaskStatus,
+    pub priority: TaskPriority,
     pub assignee: Option<AgentId>,
+    pub goal: Option<GoalId>,
+    pub project: Option<ProjectId>,
+    pub parent: Option<TaskId>,
+    pub wake_parent: WakeParent,
+    pub due_at: Option<Timestamp>,
+    pub labels: Vec<String>,
+    /// Millionths of a US dollar.
+    pub reward: Option<i64>,
+    pub adapter_overrides: Option<AdapterOverrides>,
+    pub workspace: TaskWorkspace,
     /// The live run that works on it; no other run may meanwhile.
     pub held_by: Option<RunId>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    pub closed_at: Option<Timestamp>,
 }

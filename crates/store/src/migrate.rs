@@ -14,7 +14,10 @@ struct Migration {
 }
 
 /// Every migration in order. Never change one that has been released: add another.
-const MIGRATIONS: &[Migration] = &[Migration { version: 1, sql: include_str!("../migrations/0001_first.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, sql: include_str!("../migrations/0001_first.sql") },
+    Migration { version: 2, sql: include_str!("../migrations/0002_tasks_and_guards.sql") },
+];
 
 const LEDGER: &str =
     "create table if not exists schema_migrations (version bigint primary key, checksum text not null)";

@@ -11,19 +11,32 @@ use crate::ops::filter::{List, Page};
 use crate::value::name;
 use crate::{Error, Refusal, Row, Tx};
 
-const COLUMNS: &str = "id, company_id, title, description, status, assignee_id, held_by_run, created_at, updated_at";
+const COLUMNS: &str = "id, company_id, key, title, description, status, priority, assignee_id, goal_id, project_id, parent_id, \
+    wake_parent, due_at, labels, reward, adapter_overrides, workspace, held_by_run, created_at, updated_at, closed_at";
 
 fn read(mut row: Row) -> Result<Task, Error> {
     Ok(Task {
         id: row.get()?,
         company: row.get()?,
+        key: row.get()?,
         title: row.get()?,
         description: row.get()?,
         status: row.name()?,
+        priority: row.name()?,
         assignee: row.get()?,
+        goal: row.get()?,
+        project: row.get()?,
+        parent: row.get()?,
+        wake_parent: row.name()?,
+        due_at: row.get()?,
+        labels: row.json()?,
+        reward: row.get()?,
+        adapter_overrides: row.json_option()?,
+        workspace: row.json()?,
         held_by: row.get()?,
         created_at: row.get()?,
         updated_at: row.get()?,
+        closed_at: row.get()?,
     })
 }
 
