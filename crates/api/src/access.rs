@@ -9,6 +9,7 @@ use wakeful_domain::actor::Actor;
 use wakeful_domain::id::{AgentId, CompanyId};
 use wakeful_domain::run::Run;
 use wakeful_engine::hash_of;
+use wakeful_store::ops::origin::Origin;
 use wakeful_store::ops::{runs, tokens};
 
 use crate::{Api, Problem};
@@ -94,6 +95,11 @@ impl Principal {
             Principal::Agent { agent, .. } => Actor::agent(*agent),
             Principal::Run(run) => Actor::agent(run.agent),
         }
+    }
+
+    /// Where a change comes from that the caller makes now.
+    pub fn origin(&self, api: &Api) -> Origin {
+        api.engine.origin(self.actor(), self.live_run().map(|run| run.id))
     }
 
     /// The live run that is calling, if one is.

@@ -5,6 +5,7 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use wakeful_domain::company::Company;
 use wakeful_domain::id::{Id, Kind};
+use wakeful_domain::time::{TimeError, Timestamp};
 
 use crate::access::Principal;
 use crate::{Api, Problem};
@@ -27,7 +28,8 @@ impl<S: Send + Sync, K: Kind> FromRequestParts<S> for PathId<K> {
     }
 }
 
-async fn path_parameter<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Result<String, Problem> {
+/// A parameter of the path, by its name.
+pub async fn path_parameter<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Result<String, Problem> {
     let parameters = RawPathParams::from_request_parts(parts, state)
         .await
         .map_err(|error| Problem::malformed(format!("the path cannot be read: {error}")))?;
@@ -103,6 +105,11 @@ pub fn id_in<K: Kind>(field: &str, text: &str) -> Result<Id<K>, Problem> {
 /// The same, if there is one.
 pub fn id_in_option<K: Kind>(field: &str, text: Option<&String>) -> Result<Option<Id<K>>, Problem> {
     text.map(|text| id_in(field, text)).transpose()
+}
+
+/// A time in a field.
+pub fn time_in(field: &str, text: &str) -> Result<Timestamp, Problem> {
+    text.parse().map_err(|error: TimeError| Problem::invalid(field, error.to_string()))
 }
 
 /// Longer reasons and details are refused.

@@ -15,7 +15,7 @@ use wakeful_domain::retry::RetryPolicy;
 use wakeful_domain::wakeup::Source;
 use wakeful_engine::clock;
 use wakeful_store::Db;
-use wakeful_store::ops::wake::{Wake, accept};
+use wakeful_store::ops::wake::{Maker, Wake, accept};
 use wakeful_store::ops::{agents, companies};
 
 use crate::ceilings::{self, WINDOW};
@@ -97,6 +97,7 @@ fn through_store(dir: &Path) -> Result<f64> {
             name: "Bench".into(),
             time_zone: "UTC".into(),
             max_concurrent_runs: 5,
+            max_runs_per_root_hour: 100,
             state: CompanyState::Active,
             state_reason: None,
             live_runs: 0,
@@ -157,6 +158,7 @@ fn through_store(dir: &Path) -> Result<f64> {
                         expires_at: None,
                         max_attempts: None,
                         by_run: None,
+                        maker: Maker::Request,
                     };
                     db.write("wake.accept", wake, |tx, wake| Box::pin(accept(tx, wake))).await?;
                     accepted.fetch_add(1, Ordering::Relaxed);

@@ -64,6 +64,17 @@ pub enum Command {
     },
     /// Show what happened, and what happens
     Events(EventsArguments),
+    /// List, acknowledge or resolve what a person has to know or decide
+    #[command(subcommand)]
+    Escalation(EscalationVerb),
+    /// Ask for a person's attention
+    Escalate(EscalateArguments),
+    /// Start nothing new; live runs go on
+    Drain {
+        /// End the drain
+        #[arg(long)]
+        off: bool,
+    },
     /// Inside a run: show what came meanwhile, and take it over
     Inbox(InboxArguments),
     /// Inside a run: note something down for the next run of this lane, or show what is noted
@@ -90,6 +101,12 @@ pub struct UpArguments {
     /// Live runs on this host [default: one per 512 MiB of memory, 4 to 64]
     #[arg(long, value_name = "N")]
     pub max_live_runs: Option<usize>,
+    /// Start nothing while less memory than this is available; 0 for no such limit [default: a twentieth, 512 at most]
+    #[arg(long, value_name = "MIB")]
+    pub min_free_memory_mb: Option<u64>,
+    /// Start nothing, so that you can look first; everything else works
+    #[arg(long)]
+    pub safe_mode: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -195,22 +212,99 @@ pub struct AgentAddArguments {
 #[derive(Debug, Clone, Subcommand)]
 pub enum TaskVerb {
     /// Add a task
-    Add {
-        title: String,
+    Add(TaskAddArguments),
+    /// List tasks
+    Ls {
+        /// backlog, todo, in_progress, in_review, blocked, done or cancelled
         #[arg(long)]
-        description: Option<String>,
-        /// Name or id of the agent that is to do it
+        status: Option<String>,
+        /// Name or id of the agent that is to do them
         #[arg(long, value_name = "AGENT")]
         assignee: Option<String>,
     },
-    /// List tasks
-    Ls,
-    /// Show a task
-    Show { task: String },
+    /// Show a task and what was said about it
+    Show {
+        /// Its key (T-12) or id
+        task: String,
+    },
     /// Change a task's status: backlog, todo, in_progress, in_review, blocked, done, cancelled
     Set { task: String, status: String },
-    /// Assign a task to an agent
+    /// Assign a task to an agent, which is woken; what waits for the former one is called off
     Assign { task: String, agent: String },
+    /// Comment on a task
+    Comment {
+        task: String,
+        #[arg(short, long, value_name = "TEXT")]
+        message: String,
+        /// Open the task again if it is closed
+        #[arg(long)]
+        reopen: bool,
+    },
+    /// Inside a run: take a task for as long as the run lives
+    Checkout { task: String },
+    /// Inside a run: let a task go that the run has taken
+    Release { task: String },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct TaskAddArguments {
+    pub title: String,
+    #[arg(long)]
+    pub description: Option<String>,
+    /// Name or id of the agent that is to do it; it is woken
+    #[arg(long, value_name = "AGENT")]
+    pub assignee: Option<String>,
+    /// low, medium, high or critical
+    #[arg(long)]
+    pub priority: Option<String>,
+    /// Id of its project
+    #[arg(long)]
+    pub project: Option<String>,
+    /// Id of its goal
+    #[arg(long)]
+    pub goal: Option<String>,
+    /// Key or id of the task that this one is a part of
+    #[arg(long, value_name = "TASK")]
+    pub parent: Option<String>,
+    /// Key or id of a task that must be done first; may be repeated
+    #[arg(long, value_name = "TASK")]
+    pub blocked_by: Vec<String>,
+    /// May be repeated
+    #[arg(long)]
+    pub label: Vec<String>,
+    /// When it should be done, as 2026-12-24T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub due: Option<String>,
+    /// Give each lane of the task a git worktree of its own
+    #[arg(long)]
+    pub worktree: bool,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum EscalationVerb {
+    /// List escalations, newest first
+    Ls {
+        /// Resolved ones too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Note that you have seen it
+    Ack { escalation: String },
+    /// Close it
+    Resolve { escalation: String },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct EscalateArguments {
+    pub title: String,
+    #[arg(short = 'm', long, value_name = "TEXT")]
+    pub detail: Option<String>,
+    /// low, medium, high or critical
+    #[arg(long)]
+    pub severity: Option<String>,
+    /// What makes a second one the same: nobody is told again
+    #[arg(long)]
+    pub key: Option<String>,
 }
 
 #[derive(Debug, Clone, Subcommand)]

@@ -10,7 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 use wakeful_api::Api;
-use wakeful_domain::company::{Company, CompanyState, MAX_CONCURRENT_RUNS_DEFAULT};
+use wakeful_domain::company::{Company, CompanyState, MAX_CONCURRENT_RUNS_DEFAULT, MAX_RUNS_PER_ROOT_HOUR_DEFAULT};
+use wakeful_engine::pressure::meminfo;
 use wakeful_engine::{Engine, EngineConfig, clock, hash_of};
 use wakeful_store::ops::companies;
 use wakeful_store::{Db, Location};
@@ -25,7 +26,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// How long a stop waits for the tasks that follow runs to let go.
 const LET_GO: Duration = Duration::from_secs(5);
 /// Memory that the default takes for one live run.
-const MEMORY_PER_RUN_KB: u64 = 512 * 1024;
+const MEMORY_PER_RUN: u64 = 512 * 1024 * 1024;
 
 /// Runs the server until it is asked to stop.
 pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure> {
@@ -116,18 +117,19 @@ fn config(dir: &DataDir, arguments: &UpArguments) -> Result<EngineConfig, Failur
         environment: environment::inherited(),
         live_runs_max: arguments.max_live_runs.unwrap_or_else(live_runs_max_default),
         is_root: rustix::process::geteuid().is_root(),
+        bytes_free_min: arguments.min_free_memory_mb.map_or_else(bytes_free_min_default, |mb| mb * 1024 * 1024),
+        is_in_safe_mode: arguments.safe_mode,
     })
 }
 
 /// One live run per 512 MiB of memory, at least 4, at most 64: agents mostly wait for the network.
 fn live_runs_max_default() -> usize {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total_kb = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))
-        .and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok())
-        .unwrap_or(0);
-    usize::try_from(total_kb / MEMORY_PER_RUN_KB).unwrap_or(4).clamp(4, 64)
+    usize::try_from(meminfo("MemTotal").unwrap_or(0) / MEMORY_PER_RUN).unwrap_or(4).clamp(4, 64)
+}
+
+/// A twentieth of the memory, 512 MiB at most.
+fn bytes_free_min_default() -> u64 {
+    (meminfo("MemTotal").unwrap_or(0) / 20).min(MEMORY_PER_RUN)
 }
 
 /// A new store has one company, so that the first agent needs no ceremony.
@@ -139,6 +141,7 @@ async fn ensure_default_company(engine: &Engine) -> Result<(), Failure> {
         name: "Default".into(),
         time_zone: "UTC".into(),
         max_concurrent_runs: MAX_CONCURRENT_RUNS_DEFAULT,
+        max_runs_per_root_hour: MAX_RUNS_PER_ROOT_HOUR_DEFAULT,
         state: CompanyState::Active,
         state_reason: None,
         live_runs: 0,

@@ -26,6 +26,11 @@ impl Actor {
         Self { kind: ActorType::User, id: name.into() }
     }
 
+    /// Wakeful itself.
+    pub fn system() -> Self {
+        Self { kind: ActorType::System, id: "wakeful".into() }
+    }
+
     /// An agent.
     pub fn agent(id: crate::id::AgentId) -> Self {
         Self { kind: ActorType::Agent, id: id.to_string() }

@@ -9,6 +9,10 @@ use crate::time::Timestamp;
 pub const MAX_CONCURRENT_RUNS_DEFAULT: i64 = 5;
 /// A company may not ask for more live runs than this.
 pub const MAX_CONCURRENT_RUNS_MAX: i64 = 10_000;
+/// Runs of one chain of causes within an hour, unless the company says otherwise.
+pub const MAX_RUNS_PER_ROOT_HOUR_DEFAULT: i64 = 100;
+/// A company may not allow more than this.
+pub const MAX_RUNS_PER_ROOT_HOUR_MAX: i64 = 100_000;
 
 /// Whether a company's agents may be woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +32,8 @@ pub struct Company {
     /// IANA name; schedules without one use it.
     pub time_zone: String,
     pub max_concurrent_runs: i64,
+    /// More runs than this from one root within an hour are a loop.
+    pub max_runs_per_root_hour: i64,
     pub state: CompanyState,
     pub state_reason: Option<String>,
     pub live_runs: i64,

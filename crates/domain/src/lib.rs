@@ -5,6 +5,7 @@
 //! - [`company`]: the tenant that everything belongs to.
 //! - [`agent`]: whom Wakeful wakes; how it is started is its *adapter's* business.
 //! - [`task`]: what an agent works on.
+//! - [`comment`]: what somebody said about a task.
 //! - [`wakeup`]: one reason to wake one agent; a durable row with exactly one fate.
 //! - [`lane`]: (agent, task) or (agent, no task): pending wakeups and at most one live run.
 //! - [`run`]: one execution of an agent for one lane, with a *batch* of wakeups and a *fence*.
@@ -13,12 +14,15 @@
 //! - [`settle`]: the end of a run, decided.
 //! - [`retry`]: when a failed wakeup is tried again.
 //! - [`waiting`]: why a pending wakeup waits.
+//! - [`escalation`]: what a person has to know or decide.
 //! - [`hex`]: checksums and hashes as text.
 //! - [`invariant`]: what is always true, by name.
 
 pub mod actor;
 pub mod agent;
+pub mod comment;
 pub mod company;
+pub mod escalation;
 pub mod failure;
 pub mod hex;
 pub mod id;

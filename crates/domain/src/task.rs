@@ -134,3 +134,32 @@ pub struct Task {
     pub updated_at: Timestamp,
     pub closed_at: Option<Timestamp>,
 }
+
+impl Task {
+    /// A task that says nothing but its title: to be done, by nobody yet. The store gives it its key.
+    pub fn new(id: TaskId, company: CompanyId, title: impl Into<String>, now: Timestamp) -> Self {
+        Self {
+            id,
+            company,
+            key: String::new(),
+            title: title.into(),
+            description: None,
+            status: TaskStatus::Todo,
+            priority: TaskPriority::default(),
+            assignee: None,
+            goal: None,
+            project: None,
+            parent: None,
+            wake_parent: WakeParent::default(),
+            due_at: None,
+            labels: Vec::new(),
+            reward: None,
+            adapter_overrides: None,
+            workspace: TaskWorkspace::default(),
+            held_by: None,
+            created_at: now,
+            updated_at: now,
+            closed_at: None,
+        }
+    }
+}

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::AgentState;
 use crate::company::CompanyState;
-use crate::id::{RunId, TaskId};
+use crate::id::{AgentId, RunId, TaskId};
+use crate::lane::CIRCUIT_FAILURES;
 use crate::time::Timestamp;
 
 /// The name of the condition that does not hold.
@@ -12,16 +13,20 @@ use crate::time::Timestamp;
 #[serde(rename_all = "snake_case")]
 pub enum WaitingReason {
     NotDue,
+    QuietHours,
     LaneBusy,
     TaskHeld,
     CompanyPaused,
     AgentPaused,
     AgentPendingApproval,
+    CircuitOpen,
     Draining,
+    SafeMode,
     AgentAtCapacity,
     CompanyAtCapacity,
     HostAtCapacity,
     QuotaUntil,
+    HostPressure,
     /// Nothing stands in its way: the dispatcher is about to take it.
     Dispatching,
 }
@@ -39,13 +44,27 @@ pub struct Waiting {
 #[derive(Debug, Clone)]
 pub struct Standing {
     pub due_at: Timestamp,
+    /// Later than `due_at` for a timer outside the agent's active hours.
+    pub eligible_at: Timestamp,
     pub attempt: i64,
     pub max_attempts: i64,
     pub agent: AgentStanding,
     pub company: CompanyStanding,
     pub lane_live_run: Option<RunId>,
-    /// The task of the wakeup and the run that holds it.
-    pub task_holder: Option<(TaskId, RunId)>,
+    pub circuit_opened_at: Option<Timestamp>,
+    /// Who holds the task of the wakeup.
+    pub task_holder: Option<TaskHolder>,
+}
+
+/// A live run that holds a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskHolder {
+    pub task: TaskId,
+    pub run: RunId,
+    pub agent: AgentId,
+    pub agent_name: String,
+    /// When it is stopped at the latest, if it has a limit.
+    pub until: Option<Timestamp>,
 }
 
 /// How the agent of a wakeup stands.
@@ -75,6 +94,16 @@ pub struct Host {
     pub live_runs: usize,
     pub live_runs_max: usize,
     pub is_draining: bool,
+    pub is_in_safe_mode: bool,
+    /// What the host is short of, in words.
+    pub pressure: Option<&'static str>,
+}
+
+impl Host {
+    /// Whether nothing may start here, however many places are free.
+    pub fn starts_nothing(&self) -> bool {
+        self.is_draining || self.is_in_safe_mode || self.pressure.is_some()
+    }
 }
 
 /// The first condition that keeps a pending wakeup from starting.
@@ -90,14 +119,19 @@ pub fn why_waiting(standing: &Standing, host: Host, now: Timestamp) -> Waiting {
         };
         return Waiting { reason: WaitingReason::NotDue, detail, until: Some(standing.due_at) };
     }
+    if standing.eligible_at > now {
+        let detail = format!("a timer waits for the active hours of {}", agent.name);
+        return Waiting { reason: WaitingReason::QuietHours, detail, until: Some(standing.eligible_at) };
+    }
     if let Some(run) = standing.lane_live_run {
         return waiting(
             WaitingReason::LaneBusy,
             format!("{} is at work on this lane ({run}); it makes the follow-up run", agent.name),
         );
     }
-    if let Some((task, run)) = standing.task_holder {
-        return waiting(WaitingReason::TaskHeld, format!("task {task} is held by {run}"));
+    if let Some(holder) = &standing.task_holder {
+        let detail = format!("task {} is held by {} of {}", holder.task, holder.run, holder.agent_name);
+        return Waiting { reason: WaitingReason::TaskHeld, detail, until: holder.until };
     }
     if company.state == CompanyState::Paused {
         return waiting(
@@ -116,8 +150,18 @@ pub fn why_waiting(standing: &Standing, host: Host, now: Timestamp) -> Waiting {
             return waiting(WaitingReason::AgentPendingApproval, detail);
         }
     }
+    if let Some(since) = standing.circuit_opened_at {
+        let detail = format!(
+            "{CIRCUIT_FAILURES} runs in a row failed on this lane by {since}; it starts again after `wakeful agent resume {}` or an explicit retry",
+            agent.name
+        );
+        return waiting(WaitingReason::CircuitOpen, detail);
+    }
     if host.is_draining {
         return waiting(WaitingReason::Draining, "the server is draining and starts nothing new".into());
+    }
+    if host.is_in_safe_mode {
+        return waiting(WaitingReason::SafeMode, "the server is in safe mode and starts nothing".into());
     }
     if agent.live_runs >= agent.max_concurrent_runs {
         let detail = format!("agent {} has {} of {} runs live", agent.name, agent.live_runs, agent.max_concurrent_runs);
@@ -135,6 +179,12 @@ pub fn why_waiting(standing: &Standing, host: Host, now: Timestamp) -> Waiting {
     if let Some(until) = agent.quota_until.filter(|until| *until > now) {
         let detail = format!("a usage limit holds the account of agent {}", agent.name);
         return Waiting { reason: WaitingReason::QuotaUntil, detail, until: Some(until) };
+    }
+    if let Some(pressure) = host.pressure {
+        return waiting(
+            WaitingReason::HostPressure,
+            format!("the host is {pressure}; nothing more is started until it recovers"),
+        );
     }
     waiting(WaitingReason::Dispatching, "nothing stands in its way: it starts now".into())
 }

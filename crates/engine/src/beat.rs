@@ -11,6 +11,7 @@ use wakeful_store::ops::{runs, timers};
 
 use crate::engine::Engine;
 use crate::meters::Meter;
+use crate::pressure::LOOK_AGAIN;
 use crate::token::{TokenKind, hash_of, mint};
 use crate::{clock, run};
 
@@ -72,7 +73,9 @@ async fn look(engine: &Engine) -> Result<Look, Refusal> {
         started += claimed;
         let has_more_timers = timers.next_at.is_some_and(|at| at <= now);
         if claimed < wanted && !has_more_timers {
-            return Ok(Look { started, next_at: timers.next_at });
+            // Nobody tells when memory comes free.
+            let again = engine.host().pressure.map(|_| now + LOOK_AGAIN);
+            return Ok(Look { started, next_at: timers.next_at.into_iter().chain(again).min() });
         }
         wanted = CLAIMS_MAX;
     }
@@ -108,7 +111,7 @@ async fn dispatch(
 /// Ids and tokens for up to `wanted` runs, as far as this host has room for them.
 fn prepare(engine: &Engine, wanted: usize, now: Timestamp) -> Vec<(ClaimRequest, String)> {
     let host = engine.host();
-    let room = if host.is_draining { 0 } else { host.live_runs_max.saturating_sub(host.live_runs).min(wanted) };
+    let room = if host.starts_nothing() { 0 } else { host.live_runs_max.saturating_sub(host.live_runs).min(wanted) };
     let claim = |_| match mint(TokenKind::Run) {
         Ok(token) => Some((ClaimRequest { now, run: engine.new_id(), token_hash: hash_of(&token) }, token)),
         Err(error) => {

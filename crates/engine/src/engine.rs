@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use wakeful_domain::actor::Actor;
 use wakeful_domain::agent::{Agent, AgentEvent};
 use wakeful_domain::company::{Company, CompanyState};
 use wakeful_domain::id::{AgentId, CompanyId, Id, IdSource, Kind, RunId, WakeupId};
@@ -18,12 +19,14 @@ use wakeful_domain::run::{Run, StopRequest};
 use wakeful_domain::waiting::{Host, Waiting, why_waiting};
 use wakeful_domain::wakeup::{Wakeup, WakeupStatus};
 use wakeful_runner::process::Shims;
+use wakeful_store::ops::origin::Origin;
 use wakeful_store::ops::wake::{Accepted, Wake};
 use wakeful_store::ops::{agents, companies, finish, inbox, runs, standing, wake, wakeups};
 use wakeful_store::{Db, Operation, Refusal};
 
 use crate::meters::{Meter, Meters};
 use crate::nudge::Nudge;
+use crate::pressure::Pressure;
 use crate::{beat, clock, run};
 
 /// What an engine needs to know of its surroundings.
@@ -39,6 +42,10 @@ pub struct EngineConfig {
     pub live_runs_max: usize,
     /// Whether runs are started as root.
     pub is_root: bool,
+    /// Nothing is started while the host has less memory available than this; 0 for no such limit.
+    pub bytes_free_min: u64,
+    /// Whether nothing is started, so that a person can look first.
+    pub is_in_safe_mode: bool,
 }
 
 /// The engine. Cheap to clone; all clones are the same engine.
@@ -54,6 +61,7 @@ pub(crate) struct Inner {
     pub nudge: Nudge,
     pub meters: Meters,
     pub shims: Shims,
+    pub pressure: Pressure,
     address: OnceLock<String>,
     ids: Mutex<IdSource>,
     live: Mutex<HashMap<RunId, LiveRun>>,
@@ -79,12 +87,14 @@ impl Engine {
     /// An engine over a store. Nothing moves before [`Engine::start`].
     pub fn new(db: Db, config: EngineConfig) -> Engine {
         let shims = Shims::new(&config.program, &["shim"]);
+        let pressure = Pressure::new(config.bytes_free_min);
         let inner = Inner {
             db,
             config,
             nudge: Nudge::new(),
             meters: Meters::default(),
             shims,
+            pressure,
             address: OnceLock::new(),
             ids: Mutex::new(IdSource::new(clock::seed())),
             live: Mutex::default(),
@@ -120,6 +130,19 @@ impl Engine {
         }
     }
 
+    /// Starts nothing new until [`Engine::undrain`]; live runs go on.
+    pub fn drain(&self) {
+        self.inner.is_draining.store(true, Ordering::Release);
+    }
+
+    /// Ends a drain, unless the server is stopping.
+    pub fn undrain(&self) {
+        if !self.inner.stopping.is_cancelled() {
+            self.inner.is_draining.store(false, Ordering::Release);
+            self.inner.nudge.changed();
+        }
+    }
+
     /// The store.
     pub fn db(&self) -> &Db {
         &self.inner.db
@@ -146,6 +169,8 @@ impl Engine {
             live_runs: self.live().len(),
             live_runs_max: self.inner.config.live_runs_max,
             is_draining: self.inner.is_draining.load(Ordering::Acquire),
+            is_in_safe_mode: self.inner.config.is_in_safe_mode,
+            pressure: self.inner.pressure.felt(),
         }
     }
 
@@ -369,6 +394,16 @@ impl Engine {
     /// result file.
     pub async fn keep_report(&self, run: &Run, report: &serde_json::Value) -> std::io::Result<()> {
         run::keep_report(&self.run_dir(run.id), report)
+    }
+
+    /// Where a change comes from that is made now.
+    pub fn origin(&self, actor: Actor, by_run: Option<RunId>) -> Origin {
+        Origin { now: clock::now(), actor, by_run, id_seed: self.seed() }
+    }
+
+    /// A seed for ids that are made within an operation.
+    pub(crate) fn seed(&self) -> u64 {
+        self.ids().rng().u64(..)
     }
 
     pub(crate) fn draw(&self) -> f64 {

@@ -119,8 +119,7 @@ impl Engine {
                         Some(run) => format!("it is held by {run}"),
                         None => "no run works on it".into(),
                     };
-                    let status = wakeful_store::ops::tasks::status_name(&task);
-                    let summary = format!("\"{}\" is {status}; {held}.", task.title);
+                    let summary = format!("{} \"{}\" is {}; {held}.", task.key, task.title, task.status.in_words());
                     Ok(Explanation { summary, chain, waiting: None, next: None })
                 })
             })

@@ -12,6 +12,7 @@ mod engine;
 mod explain;
 mod meters;
 mod nudge;
+pub mod pressure;
 mod run;
 mod token;
 

@@ -6,7 +6,8 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use wakeful_domain::company::{
-    Company, CompanyState, MAX_CONCURRENT_RUNS_DEFAULT, MAX_CONCURRENT_RUNS_MAX, slug_problem,
+    Company, CompanyState, MAX_CONCURRENT_RUNS_DEFAULT, MAX_CONCURRENT_RUNS_MAX, MAX_RUNS_PER_ROOT_HOUR_DEFAULT,
+    MAX_RUNS_PER_ROOT_HOUR_MAX, slug_problem,
 };
 use wakeful_domain::id::CompanyId;
 use wakeful_engine::clock;
@@ -61,6 +62,8 @@ async fn create(
     check_name(&new.name)?;
     let cap = new.max_concurrent_runs.unwrap_or(MAX_CONCURRENT_RUNS_DEFAULT);
     within("max_concurrent_runs", Some(cap), 1, MAX_CONCURRENT_RUNS_MAX)?;
+    let per_root = new.max_runs_per_root_hour.unwrap_or(MAX_RUNS_PER_ROOT_HOUR_DEFAULT);
+    within("max_runs_per_root_hour", Some(per_root), 1, MAX_RUNS_PER_ROOT_HOUR_MAX)?;
     let time_zone = new.time_zone.unwrap_or_else(|| "UTC".into());
     check_zone(&time_zone)?;
     let now = clock::now();
@@ -70,6 +73,7 @@ async fn create(
         name: new.name,
         time_zone,
         max_concurrent_runs: cap,
+        max_runs_per_root_hour: per_root,
         state: CompanyState::Active,
         state_reason: None,
         live_runs: 0,
@@ -146,9 +150,14 @@ async fn change(
     let patch = body.value;
     patch.name.as_deref().map(check_name).transpose()?;
     within("max_concurrent_runs", patch.max_concurrent_runs, 1, MAX_CONCURRENT_RUNS_MAX)?;
+    within("max_runs_per_root_hour", patch.max_runs_per_root_hour, 1, MAX_RUNS_PER_ROOT_HOUR_MAX)?;
     patch.time_zone.as_deref().map(check_zone).transpose()?;
-    let change =
-        CompanyChange { name: patch.name, max_concurrent_runs: patch.max_concurrent_runs, time_zone: patch.time_zone };
+    let change = CompanyChange {
+        name: patch.name,
+        max_concurrent_runs: patch.max_concurrent_runs,
+        max_runs_per_root_hour: patch.max_runs_per_root_hour,
+        time_zone: patch.time_zone,
+    };
     let changed = api
         .engine
         .write("company.change", (clock::now(), company.id, change), |tx, (now, id, change)| {

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
 
@@ -19,6 +19,8 @@ pub fn routes() -> Router<Api> {
         .route("/readyz", get(readyz))
         .route("/metrics", get(serve_metrics))
         .route("/api/v1/invariants", get(check_invariants))
+        .route("/api/v1/drain", post(drain))
+        .route("/api/v1/undrain", post(undrain))
 }
 
 /// Up: the process answers.
@@ -55,6 +57,30 @@ async fn serve_metrics(State(api): State<Api>, principal: Principal) -> Result<R
     let text = metrics::text(&api).await?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+/// Starts nothing new; live runs go on, and wakes are accepted and wait.
+async fn drain(State(api): State<Api>, principal: Principal) -> Result<Response, Problem> {
+    principal.require(Permission::Instance)?;
+    api.engine.drain();
+    Ok(host(&api))
+}
+
+/// Ends a drain.
+async fn undrain(State(api): State<Api>, principal: Principal) -> Result<Response, Problem> {
+    principal.require(Permission::Instance)?;
+    api.engine.undrain();
+    Ok(host(&api))
+}
+
+fn host(api: &Api) -> Response {
+    let host = api.engine.host();
+    Json(json!({
+        "is_draining": host.is_draining,
+        "live_runs": host.live_runs,
+        "live_runs_max": host.live_runs_max,
+    }))
+    .into_response()
 }
 
 /// Checks the invariants on the live store.

@@ -2,12 +2,14 @@
 
 mod agents;
 mod companies;
+mod escalations;
 mod events;
 mod instance;
 mod logs;
 mod me;
 mod run_calls;
 mod runs;
+mod task_calls;
 mod tasks;
 mod wake;
 mod wakeups;
@@ -27,6 +29,8 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(companies::routes())
         .merge(agents::routes())
         .merge(tasks::routes())
+        .merge(task_calls::routes())
+        .merge(escalations::routes())
         .merge(wake::routes())
         .merge(wakeups::routes())
         .merge(runs::routes())

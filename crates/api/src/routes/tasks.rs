@@ -1,27 +1,28 @@
-//! Tasks.
+//! Tasks: made, listed, shown, changed.
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
-use wakeful_domain::id::{AgentId, CompanyId, TaskId, kind};
-use wakeful_domain::task::{Task, TaskStatus};
-use wakeful_engine::clock;
-use wakeful_store::ops::request_keys;
+use wakeful_domain::id::{TaskId, kind};
+use wakeful_domain::task::{AdapterOverrides, BLOCKERS_MAX, LABEL_CHARS_MAX, LABELS_MAX, Task, TaskStatus};
+use wakeful_domain::time::Timestamp;
 use wakeful_store::ops::tasks::{self, TaskChange};
+use wakeful_store::ops::{blockers, request_keys};
 
-use super::agents;
 use crate::access::{Permission, Principal};
 use crate::body::Body;
 use crate::errors::ProblemDocument;
 use crate::idempotency::request_key;
-use crate::parameters::{IdempotencyKey, Parameters, PathCompany, PathId, id_in, id_in_option, limit};
+use crate::parameters::{IdempotencyKey, Parameters, PathCompany, PathId, id_in, id_in_option, limit, time_in, within};
 use crate::wire::{NewTask, Page, TaskPatch, TaskView};
 use crate::{Api, Problem};
 
 /// Longer titles are refused.
 const TITLE_CHARS_MAX: usize = 500;
+/// A higher reward is refused: a million dollars.
+const REWARD_MAX: i64 = 1_000_000_000_000;
 
 pub fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(show, change))
@@ -36,6 +37,13 @@ pub async fn visible(api: &Api, principal: &Principal, id: TaskId) -> Result<Tas
     }
 }
 
+/// A single task, with the tasks it waits for.
+pub async fn view(api: &Api, principal: &Principal, task: Task) -> Result<Json<TaskView>, Problem> {
+    let blocked_by =
+        api.engine.db().read("task.blockers", task.id, |tx, id| Box::pin(blockers::of_task(tx, *id))).await?;
+    Ok(Json(TaskView::whole(task, &blocked_by, principal.require(Permission::Manage).is_ok())))
+}
+
 fn check_title(title: &str) -> Result<(), Problem> {
     match title.trim().is_empty() || title.chars().count() > TITLE_CHARS_MAX {
         true => Err(Problem::invalid("title", format!("must have 1 to {TITLE_CHARS_MAX} characters"))),
@@ -43,17 +51,65 @@ fn check_title(title: &str) -> Result<(), Problem> {
     }
 }
 
-/// The agent that a task is to be assigned to; it must be of the same company.
-async fn assignee(api: &Api, principal: &Principal, company: CompanyId, text: &str) -> Result<AgentId, Problem> {
-    let id = id_in::<kind::Agent>("assignee", text)?;
-    let is_there = agents::visible(api, principal, id).await.is_ok_and(|agent| agent.company == company);
-    match is_there {
-        true => Ok(id),
-        false => Err(Problem::invalid("assignee", format!("there is no agent `{text}` in this company"))),
+fn check_labels(labels: &[String]) -> Result<(), Problem> {
+    if labels.len() > LABELS_MAX {
+        return Err(Problem::invalid("labels", format!("are {}; at most {LABELS_MAX} are allowed", labels.len())));
+    }
+    for (place, label) in labels.iter().enumerate() {
+        if label.trim().is_empty() || label.chars().count() > LABEL_CHARS_MAX {
+            let field = format!("labels[{place}]");
+            return Err(Problem::invalid(&field, format!("must have 1 to {LABEL_CHARS_MAX} characters")));
+        }
+    }
+    Ok(())
+}
+
+fn check_overrides(overrides: Option<&AdapterOverrides>) -> Result<(), Problem> {
+    let Some(config) = overrides.and_then(|overrides| overrides.config.as_ref()) else { return Ok(()) };
+    match config.as_object() {
+        None => Err(Problem::invalid("adapter_overrides.config", "must be an object")),
+        Some(config) if config.contains_key("type") => Err(Problem::invalid(
+            "adapter_overrides.config.type",
+            "cannot be changed by a task: assign it to an agent with that adapter",
+        )),
+        Some(_) => Ok(()),
     }
 }
 
-/// Makes a task.
+fn blockers_in(texts: &[String]) -> Result<Vec<TaskId>, Problem> {
+    if texts.len() > BLOCKERS_MAX {
+        let told = format!("has {} entries; at most {BLOCKERS_MAX} are allowed", texts.len());
+        return Err(Problem::invalid("blocked_by", told));
+    }
+    texts.iter().enumerate().map(|(place, text)| id_in(&format!("blocked_by[{place}]"), text)).collect()
+}
+
+/// The task that a request describes.
+fn draft(api: &Api, company: &wakeful_domain::company::Company, new: NewTask, now: Timestamp) -> Result<Task, Problem> {
+    check_title(&new.title)?;
+    check_overrides(new.adapter_overrides.as_ref())?;
+    within("reward", new.reward, 0, REWARD_MAX)?;
+    let labels = new.labels.unwrap_or_default();
+    check_labels(&labels)?;
+    Ok(Task {
+        description: new.description,
+        status: new.status.unwrap_or(TaskStatus::Todo),
+        priority: new.priority.unwrap_or_default(),
+        assignee: id_in_option("assignee", new.assignee.as_ref())?,
+        goal: id_in_option("goal", new.goal.as_ref())?,
+        project: id_in_option("project", new.project.as_ref())?,
+        parent: id_in_option("parent", new.parent.as_ref())?,
+        wake_parent: new.wake_parent.unwrap_or_default(),
+        due_at: new.due_at.as_deref().map(|text| time_in("due_at", text)).transpose()?,
+        labels,
+        reward: new.reward,
+        adapter_overrides: new.adapter_overrides,
+        workspace: new.workspace.unwrap_or_default(),
+        ..Task::new(api.engine.new_id(), company.id, new.title, now)
+    })
+}
+
+/// Makes a task; the agent it is assigned to is woken.
 #[utoipa::path(post, path = "/companies/{company}/tasks", tag = "tasks", params(("company" = String, Path, description = "id or slug")),
     request_body = NewTask, responses((status = 201, body = TaskView), (status = 422, body = ProblemDocument)))]
 async fn create(
@@ -64,41 +120,26 @@ async fn create(
     body: Body<NewTask>,
 ) -> Result<(StatusCode, Json<TaskView>), Problem> {
     principal.require(Permission::Work)?;
-    let new = body.value;
-    check_title(&new.title)?;
-    let assignee = match &new.assignee {
-        Some(text) => Some(assignee(&api, &principal, company.id, text).await?),
-        None => None,
-    };
-    let now = clock::now();
-    let task = Task {
-        id: api.engine.new_id(),
-        company: company.id,
-        title: new.title,
-        description: new.description,
-        status: new.status.unwrap_or(TaskStatus::Todo),
-        assignee,
-        held_by: None,
-        created_at: now,
-        updated_at: now,
-    };
     let key = request_key(key, &format!("POST /companies/{}/tasks", company.id), &body.bytes);
+    let new = body.value;
+    let blocked_by = blockers_in(new.blocked_by.as_deref().unwrap_or_default())?;
+    let origin = principal.origin(&api);
+    let task = draft(&api, &company, new, origin.now)?;
     let made = api
         .engine
-        .write("task.create", (task, key), |tx, (task, key)| {
+        .write("task.create", (origin, task, blocked_by, key), |tx, (origin, task, blocked_by, key)| {
             Box::pin(async move {
                 if let Some(key) = key {
                     if let Some(id) = request_keys::find(tx, Some(task.company), key).await? {
                         return tasks::get(tx, id.parse().unwrap_or(task.id)).await;
                     }
-                    request_keys::keep(tx, task.created_at, Some(task.company), key, &task.id.to_string()).await?;
+                    request_keys::keep(tx, origin.now, Some(task.company), key, &task.id.to_string()).await?;
                 }
-                tasks::insert(tx, task).await?;
-                tasks::get(tx, task.id).await
+                tasks::insert(tx, origin, task, blocked_by).await
             })
         })
         .await?;
-    Ok((StatusCode::CREATED, Json(made.into())))
+    Ok((StatusCode::CREATED, view(&api, &principal, made).await?))
 }
 
 #[derive(Debug, Deserialize)]
@@ -106,14 +147,19 @@ async fn create(
 struct ListQuery {
     limit: Option<i64>,
     cursor: Option<String>,
+    key: Option<String>,
     status: Option<TaskStatus>,
     assignee: Option<String>,
+    parent: Option<String>,
+    project: Option<String>,
+    goal: Option<String>,
 }
 
 /// Lists a company's tasks.
 #[utoipa::path(get, path = "/companies/{company}/tasks", tag = "tasks",
     params(("company" = String, Path, description = "id or slug"), ("limit" = Option<i64>, Query), ("cursor" = Option<String>, Query),
-        ("status" = Option<String>, Query), ("assignee" = Option<String>, Query)),
+        ("key" = Option<String>, Query), ("status" = Option<String>, Query), ("assignee" = Option<String>, Query),
+        ("parent" = Option<String>, Query), ("project" = Option<String>, Query), ("goal" = Option<String>, Query)),
     responses((status = 200, body = Page<TaskView>)))]
 async fn list(
     State(api): State<Api>,
@@ -125,8 +171,12 @@ async fn list(
     id_in_option::<kind::Task>("cursor", query.cursor.as_ref())?;
     let filter = tasks::TaskFilter {
         company: Some(company.id),
+        key: query.key,
         status: query.status,
         assignee: id_in_option("assignee", query.assignee.as_ref())?,
+        parent: id_in_option("parent", query.parent.as_ref())?,
+        project: id_in_option("project", query.project.as_ref())?,
+        goal: id_in_option("goal", query.goal.as_ref())?,
     };
     let page = api
         .engine
@@ -147,10 +197,36 @@ async fn show(
     PathId(id): PathId<kind::Task>,
 ) -> Result<Json<TaskView>, Problem> {
     principal.require(Permission::Read)?;
-    Ok(Json(visible(&api, &principal, id).await?.into()))
+    let task = visible(&api, &principal, id).await?;
+    view(&api, &principal, task).await
 }
 
-/// Changes a task.
+fn change_in(patch: TaskPatch) -> Result<TaskChange, Problem> {
+    patch.title.as_deref().map(check_title).transpose()?;
+    patch.labels.as_deref().map(check_labels).transpose()?;
+    check_overrides(patch.adapter_overrides.as_ref().and_then(Option::as_ref))?;
+    within("reward", patch.reward.flatten(), 0, REWARD_MAX)?;
+    let time = |text: Option<String>| text.map(|text| time_in("due_at", &text)).transpose();
+    Ok(TaskChange {
+        title: patch.title,
+        description: patch.description,
+        status: patch.status,
+        priority: patch.priority,
+        assignee: patch.assignee.map(|text| id_in_option("assignee", text.as_ref())).transpose()?,
+        goal: patch.goal.map(|text| id_in_option("goal", text.as_ref())).transpose()?,
+        project: patch.project.map(|text| id_in_option("project", text.as_ref())).transpose()?,
+        parent: patch.parent.map(|text| id_in_option("parent", text.as_ref())).transpose()?,
+        wake_parent: patch.wake_parent,
+        blocked_by: patch.blocked_by.as_deref().map(blockers_in).transpose()?,
+        due_at: patch.due_at.map(time).transpose()?,
+        labels: patch.labels,
+        reward: patch.reward,
+        adapter_overrides: patch.adapter_overrides,
+        workspace: patch.workspace,
+    })
+}
+
+/// Changes a task. Another assignee is woken, and what waits for the former one is called off.
 #[utoipa::path(patch, path = "/tasks/{id}", tag = "tasks", params(("id" = String, Path)), request_body = TaskPatch,
     responses((status = 200, body = TaskView), (status = 422, body = ProblemDocument)))]
 async fn change(
@@ -160,20 +236,11 @@ async fn change(
     body: Body<TaskPatch>,
 ) -> Result<Json<TaskView>, Problem> {
     principal.require(Permission::Work)?;
-    let task = visible(&api, &principal, id).await?;
-    let patch = body.value;
-    patch.title.as_deref().map(check_title).transpose()?;
-    let assignee = match &patch.assignee {
-        Some(Some(text)) => Some(Some(assignee(&api, &principal, task.company, text).await?)),
-        Some(None) => Some(None),
-        None => None,
-    };
-    let change = TaskChange { title: patch.title, description: patch.description, status: patch.status, assignee };
+    visible(&api, &principal, id).await?;
+    let arguments = (principal.origin(&api), id, change_in(body.value)?);
     let changed = api
         .engine
-        .write("task.change", (clock::now(), id, change), |tx, (now, id, change)| {
-            Box::pin(tasks::change(tx, *now, *id, change))
-        })
+        .write("task.change", arguments, |tx, (origin, id, change)| Box::pin(tasks::change(tx, origin, *id, change)))
         .await?;
-    Ok(Json(changed.into()))
+    view(&api, &principal, changed).await
 }

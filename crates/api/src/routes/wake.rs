@@ -13,7 +13,7 @@ use wakeful_domain::waiting::Waiting;
 use wakeful_domain::wakeup::{PRIORITY_MAX, Source};
 use wakeful_engine::clock;
 use wakeful_store::ops::agents;
-use wakeful_store::ops::wake::{Accepted, Wake};
+use wakeful_store::ops::wake::{Accepted, Maker, Wake};
 
 use crate::access::{Permission, Principal};
 use crate::body::{self, Body};
@@ -119,6 +119,7 @@ fn request(
         expires_at: wake.expires_at,
         max_attempts: wake.max_attempts,
         by_run: principal.live_run().map(|run| run.id),
+        maker: Maker::Request,
     })
 }
 

@@ -118,7 +118,7 @@ pub struct Totals {
 }
 
 /// Variables may hold keys: their values are for those alone who may change them.
-fn hide_env(adapter: &mut Value) {
+pub(super) fn hide_env(adapter: &mut Value) {
     let variables = adapter.get_mut("env").and_then(Value::as_object_mut);
     variables.into_iter().flat_map(|variables| variables.values_mut()).for_each(|value| *value = "***".into());
 }

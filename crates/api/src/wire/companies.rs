@@ -17,6 +17,8 @@ pub struct NewCompany {
     pub name: String,
     /// Live runs of all its agents together; 5 by default.
     pub max_concurrent_runs: Option<i64>,
+    /// Runs of one chain of causes within an hour; 100 by default.
+    pub max_runs_per_root_hour: Option<i64>,
     /// IANA name; UTC by default.
     pub time_zone: Option<String>,
 }
@@ -27,6 +29,8 @@ pub struct NewCompany {
 pub struct CompanyPatch {
     pub name: Option<String>,
     pub max_concurrent_runs: Option<i64>,
+    /// Runs of one chain of causes within an hour; 100 by default.
+    pub max_runs_per_root_hour: Option<i64>,
     pub time_zone: Option<String>,
 }
 
@@ -48,6 +52,7 @@ pub struct CompanyView {
     pub name: String,
     pub time_zone: String,
     pub max_concurrent_runs: i64,
+    pub max_runs_per_root_hour: i64,
     /// `active` or `paused`.
     pub state: String,
     pub state_reason: Option<String>,
@@ -64,6 +69,7 @@ impl From<Company> for CompanyView {
             name: company.name,
             time_zone: company.time_zone,
             max_concurrent_runs: company.max_concurrent_runs,
+            max_runs_per_root_hour: company.max_runs_per_root_hour,
             state: match company.state {
                 wakeful_domain::company::CompanyState::Active => "active".into(),
                 wakeful_domain::company::CompanyState::Paused => "paused".into(),

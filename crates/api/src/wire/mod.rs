@@ -3,6 +3,7 @@
 
 mod agents;
 mod companies;
+mod escalations;
 mod runs;
 mod tasks;
 mod wakeups;
@@ -13,6 +14,7 @@ use wakeful_store::ops::{events, filter};
 
 pub use agents::*;
 pub use companies::*;
+pub use escalations::*;
 pub use runs::*;
 pub use tasks::*;
 pub use wakeups::*;
@@ -31,6 +33,11 @@ impl<T> Page<T> {
         Page { items: page.items.into_iter().map(show).collect(), next_cursor: page.next_cursor }
     }
 }
+
+/// A request without a word.
+#[derive(Debug, serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Empty {}
 
 /// A list that is given whole.
 #[derive(Debug, Serialize, ToSchema)]

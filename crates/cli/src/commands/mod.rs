@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod doctor;
+pub mod escalation;
 pub mod events;
 pub mod inside;
 pub mod run;
@@ -53,6 +54,19 @@ impl Session {
             Some(agent) => Ok(text(agent, "/id")),
             None => Err(Failure::new(NOT_FOUND, format!("there is no agent `{agent}` in company `{}`", self.company))
                 .hint("`wakeful agent ls` lists them, `wakeful agent add` makes one")),
+        }
+    }
+
+    /// The id of a task that is given by key or id.
+    pub async fn task_id(&self, task: &str) -> Result<String, Failure> {
+        if task.starts_with("tsk_") {
+            return Ok(task.to_owned());
+        }
+        let found = self.client.get(&self.of_company(&format!("/tasks?key={}", encoded(task)))).await?;
+        match items(&found).first() {
+            Some(task) => Ok(text(task, "/id")),
+            None => Err(Failure::new(NOT_FOUND, format!("there is no task `{task}` in company `{}`", self.company))
+                .hint("`wakeful task ls` lists them, `wakeful task add` makes one")),
         }
     }
 }

@@ -11,7 +11,11 @@ use crate::output::{message, text};
 
 pub async fn run(session: &Session, arguments: &WakeArguments) -> Result<(), Failure> {
     let id = session.agent_id(&arguments.agent).await?;
-    let body = body(arguments)?;
+    let task = match &arguments.task {
+        Some(task) => Some(session.task_id(task).await?),
+        None => None,
+    };
+    let body = body(arguments, task)?;
     // Opened before the wake, so that nothing of it is missed.
     let events = match arguments.wait {
         true => Some(EventStream::open(&session.client, &session.of_company("/events")).await?),
@@ -27,13 +31,13 @@ pub async fn run(session: &Session, arguments: &WakeArguments) -> Result<(), Fai
     }
 }
 
-fn body(arguments: &WakeArguments) -> Result<Value, Failure> {
+fn body(arguments: &WakeArguments, task: Option<String>) -> Result<Value, Failure> {
     let mut body = Map::new();
     let mut put = |key: &str, value: Value| body.insert(key.to_owned(), value);
     if let Some(reason) = &arguments.message {
         put("reason", json!(reason));
     }
-    if let Some(task) = &arguments.task {
+    if let Some(task) = task {
         put("task", json!(task));
     }
     if let Some(priority) = arguments.priority {

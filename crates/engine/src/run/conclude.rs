@@ -131,6 +131,7 @@ fn request(engine: &Engine, run: &Run, outcome: Outcome) -> FinishRequest {
     FinishRequest {
         now: clock::now(),
         draw: engine.draw(),
+        id_seed: engine.seed(),
         run: run.id,
         fence: run.fence,
         outcome,

@@ -7,7 +7,7 @@ use wakeful_domain::retry::RetryPolicy;
 use wakeful_domain::time::Timestamp;
 
 use crate::ops::filter::{List, Page};
-use crate::ops::{events, ready, wakeups};
+use crate::ops::{events, guards, ready, wakeups};
 use crate::value::{json, name};
 use crate::{Error, Refusal, Row, Tx};
 
@@ -265,8 +265,8 @@ const SET_STATE: &str = "
       updated_at = $4
     where id = $1";
 
-/// Pauses, resumes, approves or terminates an agent. Resuming forgets a usage limit, terminating cancels its
-/// pending wakeups.
+/// Pauses, resumes, approves or terminates an agent. Resuming forgets a usage limit and closes the circuits of its
+/// lanes, terminating cancels its pending wakeups.
 /// Live runs are the engine's to stop.
 pub async fn set_state(
     tx: &mut Tx,
@@ -287,6 +287,9 @@ pub async fn set_state(
         });
     };
     tx.execute(SET_STATE, &[id.into(), name(&state), reason.into(), now.into()]).await?;
+    if event == AgentEvent::Resume {
+        guards::close_circuits(tx, now, agent.company, id).await?;
+    }
     if state == AgentState::Terminated {
         wakeups::cancel_pending_of_agent(tx, now, agent.company, id, "agent_terminated").await?;
     }

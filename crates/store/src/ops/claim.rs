@@ -15,7 +15,9 @@ use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::Wakeup;
 
 use crate::ops::run_events::NewRunEvent;
-use crate::ops::{agents, checkpoints, companies, events, ready, run_events, runs, sessions, tasks, timers, wakeups};
+use crate::ops::{
+    agents, checkpoints, companies, events, guards, ready, run_events, runs, sessions, tasks, timers, wakeups,
+};
 use crate::value::task_key;
 use crate::{Error, Refusal, Tx};
 
@@ -252,6 +254,9 @@ async fn start(
     let data = object!({ "run": run, "agent": agent.id });
     tx.execute(TELL_CLAIMED, &[run.into(), request.now.into(), data.to_string().into()]).await?;
     let wakeups = wakeups::of_run(tx, run).await?;
+    if wakeups.iter().any(|wakeup| wakeup.depth > 0) {
+        guards::count_run(tx, request.now, run).await?;
+    }
     tell_starting(tx, request, &agent, wakeups.len()).await?;
     Ok(Claimed {
         run: runs::get(tx, run).await?,

@@ -10,8 +10,7 @@ use crate::ops::{events, ready};
 use crate::value::name;
 use crate::{Error, Refusal, Row, Tx};
 
-const COLUMNS: &str =
-    "id, slug, name, time_zone, max_concurrent_runs, state, state_reason, live_runs, created_at, updated_at";
+const COLUMNS: &str = "id, slug, name, time_zone, max_concurrent_runs, max_runs_per_root_hour, state, state_reason, live_runs, created_at, updated_at";
 
 fn read(mut row: Row) -> Result<Company, Error> {
     Ok(Company {
@@ -20,6 +19,7 @@ fn read(mut row: Row) -> Result<Company, Error> {
         name: row.get()?,
         time_zone: row.get()?,
         max_concurrent_runs: row.get()?,
+        max_runs_per_root_hour: row.get()?,
         state: row.name()?,
         state_reason: row.get()?,
         live_runs: row.get()?,
@@ -29,8 +29,9 @@ fn read(mut row: Row) -> Result<Company, Error> {
 }
 
 const INSERT: &str = "
-    insert into companies (id, slug, name, time_zone, max_concurrent_runs, state, created_at, updated_at)
-    values ($1, $2, $3, $4, $5, $6, $7, $7)";
+    insert into companies (id, slug, name, time_zone, max_concurrent_runs, state, created_at, updated_at,
+      max_runs_per_root_hour)
+    values ($1, $2, $3, $4, $5, $6, $7, $7, $8)";
 
 /// Makes a company.
 pub async fn insert(tx: &mut Tx, company: &Company) -> Result<(), Refusal> {
@@ -49,6 +50,7 @@ pub async fn insert(tx: &mut Tx, company: &Company) -> Result<(), Refusal> {
         company.max_concurrent_runs.into(),
         name(&company.state),
         company.created_at.into(),
+        company.max_runs_per_root_hour.into(),
     ];
     tx.execute(INSERT, &parameters).await?;
     Ok(())
@@ -82,6 +84,7 @@ pub async fn list(
 pub struct CompanyChange {
     pub name: Option<String>,
     pub max_concurrent_runs: Option<i64>,
+    pub max_runs_per_root_hour: Option<i64>,
     pub time_zone: Option<String>,
 }
 
@@ -90,7 +93,8 @@ const UPDATE: &str = "
     set name = $2,
       max_concurrent_runs = $3,
       time_zone = $4,
-      updated_at = $5
+      max_runs_per_root_hour = $5,
+      updated_at = $6
     where id = $1";
 
 const LOCK: &str = "select id from companies where id = $1 {for_update}";
@@ -104,6 +108,7 @@ pub async fn change(tx: &mut Tx, now: Timestamp, id: CompanyId, change: &Company
         change.name.as_ref().unwrap_or(&company.name).into(),
         change.max_concurrent_runs.unwrap_or(company.max_concurrent_runs).into(),
         change.time_zone.as_ref().unwrap_or(&company.time_zone).into(),
+        change.max_runs_per_root_hour.unwrap_or(company.max_runs_per_root_hour).into(),
         now.into(),
     ];
     tx.execute(UPDATE, &parameters).await?;

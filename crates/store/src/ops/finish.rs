@@ -2,16 +2,21 @@
 //! hot index and events. There is no state in which a crash leaves half of it.
 
 use serde_json::json as object;
+use wakeful_domain::actor::Actor;
 use wakeful_domain::agent::{Agent, AgentState};
-use wakeful_domain::id::RunId;
+use wakeful_domain::escalation::{EscalationKind, Severity};
+use wakeful_domain::failure::{FailureClass, remedy_for};
+use wakeful_domain::id::{IdSource, RunId};
 use wakeful_domain::outcome::{End, Outcome, SessionChange};
 use wakeful_domain::run::{LogSummary, Run, RunEvent};
 use wakeful_domain::settle::{Claimed, Ending, Fate};
+use wakeful_domain::task::Task;
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::{Wakeup, WakeupStatus, rank};
 
+use crate::ops::escalations::Raise;
 use crate::ops::run_events::NewRunEvent;
-use crate::ops::{agents, events, ready, run_events, runs, sessions, tasks, wakeups};
+use crate::ops::{agents, assignments, escalations, events, guards, ready, run_events, runs, sessions, tasks, wakeups};
 use crate::value::{json_option, task_key};
 use crate::{Error, Refusal, Tx};
 
@@ -21,6 +26,8 @@ pub struct FinishRequest {
     pub now: Timestamp,
     /// 0..1: the one draw of chance for back-off and spread.
     pub draw: f64,
+    /// Ids of what follows come from it.
+    pub id_seed: u64,
     pub run: RunId,
     pub fence: i64,
     pub outcome: Outcome,
@@ -32,7 +39,7 @@ pub struct FinishRequest {
 /// Ends a run, once. A run that has ended already is a conflict `fenced`.
 pub async fn finish(tx: &mut Tx, request: &FinishRequest) -> Result<Run, Refusal> {
     let run = runs::get(tx, request.run).await?;
-    ready::lock_lane(tx, run.agent, run.task).await?;
+    ready::lock_run(tx, &run).await?;
     let agent = agents::get(tx, run.agent).await?;
     let run = runs::get_live(tx, request.run, request.fence).await?;
     let outcome = overruled(&run, &request.outcome);
@@ -44,7 +51,8 @@ pub async fn finish(tx: &mut Tx, request: &FinishRequest) -> Result<Run, Refusal
         draw: request.draw,
     };
     write_run(tx, &run, request, &outcome).await?;
-    settle_wakeups(tx, &run, &agent, request, &ending).await?;
+    let mut ids = IdSource::new(request.id_seed);
+    settle_wakeups(tx, &run, &agent, request, &ending, &mut ids).await?;
     let session = sessions::SessionEnd {
         agent: run.agent,
         adapter: &run.adapter,
@@ -56,8 +64,9 @@ pub async fn finish(tx: &mut Tx, request: &FinishRequest) -> Result<Run, Refusal
         now: request.now,
     };
     sessions::end_run(tx, &session).await?;
-    release(tx, &run, &agent, &ending).await?;
     let ended = runs::get(tx, run.id).await?;
+    guard(tx, &ended, &agent, &ending, &mut ids).await?;
+    release(tx, &run, &agent, &ending).await?;
     tell(tx, &ended, request.now).await?;
     Ok(ended)
 }
@@ -163,6 +172,7 @@ async fn settle_wakeups(
     agent: &Agent,
     request: &FinishRequest,
     ending: &Ending<'_>,
+    ids: &mut IdSource,
 ) -> Result<(), Refusal> {
     if ending.outcome.end == End::Succeeded {
         let data = object!({ "run": run.id, "agent": run.agent }).to_string();
@@ -170,6 +180,10 @@ async fn settle_wakeups(
         tx.execute(COMPLETE, &[run.id.into(), request.now.into()]).await?;
         return Ok(());
     }
+    let reassigned = match run.task {
+        Some(task) if assignments::is_reassigned(tx, run.id).await? => tasks::find(tx, task).await?,
+        Some(_) | None => None,
+    };
     for wakeup in wakeups::of_run(tx, run.id).await? {
         if wakeup.status != WakeupStatus::Claimed || wakeup.run != Some(run.id) {
             continue;
@@ -184,7 +198,12 @@ async fn settle_wakeups(
             Fate::Pending { .. } if agent.state == AgentState::Terminated => Fate::Cancelled,
             Fate::Pending { .. } | Fate::Completed | Fate::Cancelled | Fate::Failed => fate,
         };
-        settle_wakeup(tx, run, &wakeup, fate, ending).await?;
+        match (&reassigned, fate) {
+            (Some(task), Fate::Pending { .. }) => {
+                hand_on(tx, run, &wakeup, task, ending, ids).await?;
+            }
+            (_, fate) => settle_wakeup(tx, run, &wakeup, fate, ending).await?,
+        }
     }
     Ok(())
 }
@@ -206,6 +225,7 @@ const PUT_BACK: &str = "
       error = $4,
       attempt = attempt - $5,
       due_at = $6,
+      eligible_at = $6,
       rank = $7,
       eligible = $8,
       run_id = null,
@@ -260,10 +280,55 @@ async fn settle_wakeup(
     Ok(())
 }
 
+/// The agent's task is another's now: what was to be tried again is called off, and what others have to say goes to
+/// the new assignee.
+async fn hand_on(
+    tx: &mut Tx,
+    run: &Run,
+    wakeup: &Wakeup,
+    task: &Task,
+    ending: &Ending<'_>,
+    ids: &mut IdSource,
+) -> Result<(), Refusal> {
+    let (code, error) = (&ending.outcome.error_code, &ending.outcome.error);
+    let status = WakeupStatus::Cancelled.as_str();
+    let parameters =
+        [wakeup.id.into(), status.into(), "reassigned".into(), code.into(), error.into(), ending.now.into()];
+    tx.execute(END_WAKEUP, &parameters).await?;
+    wakeups::tell_cancelled(tx, ending.now, run.company, wakeup.id, run.agent, "reassigned").await?;
+    assignments::reissue(tx, ending.now, ids, task, wakeup).await
+}
+
+/// Notes how the run ended on its lane's streak of failures, and tells the operator what no retry mends.
+async fn guard(tx: &mut Tx, run: &Run, agent: &Agent, ending: &Ending<'_>, ids: &mut IdSource) -> Result<(), Refusal> {
+    if ending.outcome.end == End::Succeeded {
+        guards::note_success(tx, run).await?;
+    } else if ending.counts_as_failure() {
+        guards::note_failure(tx, ending.now, run, &agent.name, ids.next(ending.now)).await?;
+    }
+    if ending.class() != Some(FailureClass::Permanent) {
+        return Ok(());
+    }
+    let code = run.error_code.as_deref().unwrap_or("failed");
+    let remedy = remedy_for(code).map(|remedy| format!("; to mend it, {remedy}")).unwrap_or_default();
+    let raise = Raise {
+        id: ids.next(ending.now),
+        now: ending.now,
+        company: run.company,
+        kind: EscalationKind::PermanentFailure,
+        severity: Severity::High,
+        key: format!("permanent_failure:{}:{code}", agent.id),
+        subject: run.id.to_string(),
+        title: format!("{} cannot run: {}", agent.name, code.replace('_', " ")),
+        detail: format!("{}{remedy}", run.error.as_deref().unwrap_or("see the log of the run")),
+        actor: Actor::system(),
+    };
+    escalations::raise(tx, &raise).await.map(|_| ())
+}
+
 const RELEASE_LANE: &str = "
     update lanes
-    set live_run_id = null,
-      failures = case when $4 = 1 then failures + 1 when $5 = 1 then 0 else failures end
+    set live_run_id = null
     where agent_id = $1
       and task_id = $2
       and live_run_id = $3";
@@ -279,21 +344,19 @@ const RELEASE_COMPANY: &str = "
     set live_runs = live_runs - 1
     where id = $1";
 
+/// The task of its lane and those it has checked out.
+const HELD_TASKS: &str = "select id from tasks where held_by_run = $1 order by id";
+
 async fn release(tx: &mut Tx, run: &Run, agent: &Agent, ending: &Ending<'_>) -> Result<(), Error> {
-    let lane = [
-        run.agent.into(),
-        task_key(run.task),
-        run.id.into(),
-        ending.counts_as_failure().into(),
-        (ending.outcome.end == End::Succeeded).into(),
-    ];
-    tx.execute(RELEASE_LANE, &lane).await?;
+    tx.execute(RELEASE_LANE, &[run.agent.into(), task_key(run.task), run.id.into()]).await?;
     let tokens = ending.outcome.usage.unwrap_or(run.usage).total();
     let totals = [run.agent.into(), tokens.into(), ending.outcome.cost_micros.unwrap_or(0).into()];
     tx.execute(RELEASE_AGENT, &totals).await?;
-    if let Some(task) = run.task {
+    for mut row in tx.query(HELD_TASKS, &[run.id.into()]).await? {
+        let task = row.get()?;
         tasks::release(tx, task, run.id).await?;
         ready::refresh_task(tx, run.company, task, run.agent).await?;
+        ready::refresh_lane(tx, run.agent, Some(task)).await?;
     }
     if let Some(until) = ending.quota_until() {
         agents::park_account(tx, agent, until).await?;

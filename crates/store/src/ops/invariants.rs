@@ -76,6 +76,7 @@ const READY_INDEX_TRUE: &str = "
     from (
       select lanes.agent_id as subject, lanes.ready_rank as kept, case
         when lanes.live_run_id is not null then null
+        when lanes.circuit_opened_at is not null then null
         when exists (select 1 from tasks where tasks.id = lanes.task_id and tasks.held_by_run is not null) then null
         else (
           select min(rank) from wakeups

@@ -2,15 +2,22 @@
 //! arguments, has its SQL right above it, and awaits nothing else.
 
 pub mod agents;
+pub(crate) mod assignments;
+pub mod blockers;
 pub mod checkpoints;
 pub mod claim;
+pub mod comments;
 pub mod companies;
+pub mod escalations;
 pub mod events;
 pub mod filter;
 pub mod finish;
+pub(crate) mod guards;
+pub mod holds;
 pub mod inbox;
 pub mod invariants;
 pub mod meta;
+pub mod origin;
 pub mod ready;
 pub mod request_keys;
 pub mod run_events;

@@ -10,6 +10,7 @@
 //! agent first; from there on it waits for nobody but the company ([`try_lock_task`]).
 
 use wakeful_domain::id::{AgentId, CompanyId, TaskId};
+use wakeful_domain::run::Run;
 
 use crate::value::task_key;
 use crate::{Error, Tx};
@@ -18,6 +19,7 @@ const REFRESH_LANE: &str = "
     update lanes
     set ready_rank = case
       when live_run_id is not null then null
+      when circuit_opened_at is not null then null
       when exists (select 1 from tasks where tasks.id = lanes.task_id and tasks.held_by_run is not null) then null
       else (
         select rank
@@ -69,6 +71,22 @@ const LOCK_AGENTS_OF_TASK: &str = "
       or id in (select agent_id from lanes where task_id = $2 and task_id <> '')
     order by id
     {for_update}";
+const LOCK_TASKS_OF_RUN: &str = "
+    select id
+    from tasks
+    where id = $1
+      or held_by_run = $2
+    order by id
+    {for_update}";
+const LOCK_AGENTS_OF_RUN: &str = "
+    select id
+    from agents
+    where id = $1
+      or id in (select agent_id from lanes where task_id <> '' and task_id in (
+        select id from tasks where id = $2 or held_by_run = $3))
+      or id in (select assignee_id from tasks where id = $2)
+    order by id
+    {for_update}";
 const LOCK_COMPANY: &str = "select id from companies where id = $1 {for_update}";
 
 /// Keeps others from the agents and from the lanes of the tasks, which must be all that the transaction will wake.
@@ -92,6 +110,17 @@ pub(crate) async fn lock_lane(tx: &mut Tx, agent: AgentId, task: Option<TaskId>)
         tx.lock(LOCK_TASK, &[task.into()]).await?;
     }
     tx.lock(LOCK_AGENTS_OF_TASK, &[agent.into(), task_key(task)]).await
+}
+
+/// Keeps others from all that the end of a run touches: its lane, the tasks it holds, the assignee of its own.
+pub(crate) async fn lock_run(tx: &mut Tx, run: &Run) -> Result<(), Error> {
+    tx.lock(LOCK_TASKS_OF_RUN, &[task_key(run.task), run.id.into()]).await?;
+    tx.lock(LOCK_AGENTS_OF_RUN, &[run.agent.into(), task_key(run.task), run.id.into()]).await
+}
+
+/// Keeps others from what must be decided once for a company. Tasks and agents are locked before.
+pub(crate) async fn lock_company(tx: &mut Tx, company: CompanyId) -> Result<(), Error> {
+    tx.lock(LOCK_COMPANY, &[company.into()]).await
 }
 
 const TRY_LOCK_TASK: &str = "
@@ -137,7 +166,7 @@ pub async fn refresh_agent(tx: &mut Tx, company: CompanyId, agent: AgentId) -> R
 
 /// Brings a company's place up to date.
 pub async fn refresh_company(tx: &mut Tx, company: CompanyId) -> Result<(), Error> {
-    tx.lock(LOCK_COMPANY, &[company.into()]).await?;
+    lock_company(tx, company).await?;
     tx.execute(REFRESH_COMPANY, &[company.into()]).await?;
     Ok(())
 }

@@ -1,14 +1,14 @@
-//! Tasks: made, read, changed. What wakes whom about them comes with subscriptions.
-
-use wakeful_domain::id::{AgentId, CompanyId, TaskId};
-use wakeful_domain::task::{Task, TaskStatus};
-use wakeful_domain::time::Timestamp;
+//! Tasks: made, read, changed. Who is woken about a change is [`crate::ops::assignments`].
 
 use serde_json::json as object;
+use wakeful_domain::id::{AgentId, CompanyId, GoalId, ProjectId, TaskId};
+use wakeful_domain::task::{AdapterOverrides, Task, TaskPriority, TaskStatus, TaskWorkspace, WakeParent};
+use wakeful_domain::time::Timestamp;
 
-use crate::ops::events;
 use crate::ops::filter::{List, Page};
-use crate::value::name;
+use crate::ops::origin::Origin;
+use crate::ops::{assignments, blockers, events, ready};
+use crate::value::{json, json_option, name};
 use crate::{Error, Refusal, Row, Tx};
 
 const COLUMNS: &str = "id, company_id, key, title, description, status, priority, assignee_id, goal_id, project_id, parent_id, \
@@ -40,25 +40,50 @@ fn read(mut row: Row) -> Result<Task, Error> {
     })
 }
 
+const NEXT_KEY: &str = "
+    update companies
+    set tasks_made = tasks_made + 1
+    where id = $1
+    returning tasks_made";
 const INSERT: &str = "
-    insert into tasks (id, company_id, title, description, status, assignee_id, created_at, updated_at)
-    values ($1, $2, $3, $4, $5, $6, $7, $7)";
+    insert into tasks (id, company_id, key, title, description, status, priority, assignee_id, goal_id, project_id,
+      parent_id, wake_parent, due_at, labels, reward, adapter_overrides, workspace, created_at, updated_at, closed_at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $18, $19)";
 
-/// Makes a task.
-pub async fn insert(tx: &mut Tx, task: &Task) -> Result<(), Refusal> {
+/// Makes a task with the next key of its company, and wakes the agent it is assigned to.
+pub async fn insert(tx: &mut Tx, origin: &Origin, draft: &Task, blocked_by: &[TaskId]) -> Result<Task, Refusal> {
+    ready::lock(tx, blocked_by.to_vec(), draft.assignee.into_iter().collect()).await?;
+    check_links(tx, draft).await?;
+    let number: i64 = tx.query_one(NEXT_KEY, &[draft.company.into()]).await?.get()?;
+    let closed_at = draft.status.is_closed().then_some(origin.now);
     let parameters = [
-        task.id.into(),
-        task.company.into(),
-        (&task.title).into(),
-        (&task.description).into(),
-        name(&task.status),
-        task.assignee.into(),
-        task.created_at.into(),
+        draft.id.into(),
+        draft.company.into(),
+        format!("T-{number}").into(),
+        (&draft.title).into(),
+        (&draft.description).into(),
+        name(&draft.status),
+        name(&draft.priority),
+        draft.assignee.into(),
+        draft.goal.into(),
+        draft.project.into(),
+        draft.parent.into(),
+        name(&draft.wake_parent),
+        draft.due_at.into(),
+        json(&draft.labels),
+        draft.reward.into(),
+        json_option(draft.adapter_overrides.as_ref()),
+        json(&draft.workspace),
+        origin.now.into(),
+        closed_at.into(),
     ];
     tx.execute(INSERT, &parameters).await?;
-    let data = object!({ "title": task.title, "status": task.status, "assignee": task.assignee });
-    events::append(tx, task.company, task.created_at, "task.created", &task.id.to_string(), &data).await?;
-    Ok(())
+    blockers::set(tx, draft.company, draft.id, blocked_by).await?;
+    let task = get(tx, draft.id).await?;
+    let data = object!({ "key": task.key, "title": task.title, "status": task.status, "assignee": task.assignee });
+    events::append(tx, task.company, origin.now, "task.created", &task.id.to_string(), &data).await?;
+    assignments::after_insert(tx, origin, &task).await?;
+    Ok(task)
 }
 
 /// The task with this id, if there is one.
@@ -72,20 +97,45 @@ pub async fn get(tx: &mut Tx, id: TaskId) -> Result<Task, Refusal> {
     find(tx, id).await?.ok_or_else(|| Refusal::not_found(id))
 }
 
+/// What accepting a wake needs to know of a task.
+#[derive(Debug)]
+pub(crate) struct TaskBrief {
+    pub company: CompanyId,
+    pub key: String,
+    pub status: TaskStatus,
+}
+
+const BRIEF: &str = "select company_id, key, status from tasks where id = $1";
+
+pub(crate) async fn brief(tx: &mut Tx, id: TaskId) -> Result<Option<TaskBrief>, Error> {
+    match tx.query_first(BRIEF, &[id.into()]).await? {
+        Some(mut row) => Ok(Some(TaskBrief { company: row.get()?, key: row.get()?, status: row.name()? })),
+        None => Ok(None),
+    }
+}
+
 /// What a list of tasks is narrowed to.
 #[derive(Debug, Clone, Default)]
 pub struct TaskFilter {
     pub company: Option<CompanyId>,
+    pub key: Option<String>,
     pub status: Option<TaskStatus>,
     pub assignee: Option<AgentId>,
+    pub parent: Option<TaskId>,
+    pub project: Option<ProjectId>,
+    pub goal: Option<GoalId>,
 }
 
 /// A page of tasks.
 pub async fn list(tx: &mut Tx, filter: &TaskFilter, cursor: Option<String>, limit: i64) -> Result<Page<Task>, Refusal> {
     let list = List::of(COLUMNS, "tasks")
         .and_if("company_id = $", filter.company)
+        .and_if("key = $", filter.key.clone())
         .and_if("status = $", filter.status.map(|status| name(&status)))
-        .and_if("assignee_id = $", filter.assignee);
+        .and_if("assignee_id = $", filter.assignee)
+        .and_if("parent_id = $", filter.parent)
+        .and_if("project_id = $", filter.project)
+        .and_if("goal_id = $", filter.goal);
     Ok(list.page(tx, cursor, limit, read, |task| task.id.to_string()).await?)
 }
 
@@ -95,7 +145,45 @@ pub struct TaskChange {
     pub title: Option<String>,
     pub description: Option<Option<String>>,
     pub status: Option<TaskStatus>,
+    pub priority: Option<TaskPriority>,
     pub assignee: Option<Option<AgentId>>,
+    pub goal: Option<Option<GoalId>>,
+    pub project: Option<Option<ProjectId>>,
+    pub parent: Option<Option<TaskId>>,
+    pub wake_parent: Option<WakeParent>,
+    pub blocked_by: Option<Vec<TaskId>>,
+    pub due_at: Option<Option<Timestamp>>,
+    pub labels: Option<Vec<String>>,
+    pub reward: Option<Option<i64>>,
+    pub adapter_overrides: Option<Option<AdapterOverrides>>,
+    pub workspace: Option<TaskWorkspace>,
+}
+
+impl TaskChange {
+    fn applied_to(&self, old: &Task, now: Timestamp) -> Task {
+        let change = self.clone();
+        let status = change.status.unwrap_or(old.status);
+        let closed_at = status.is_closed().then(|| old.closed_at.unwrap_or(now));
+        Task {
+            title: change.title.unwrap_or_else(|| old.title.clone()),
+            description: change.description.unwrap_or_else(|| old.description.clone()),
+            status,
+            priority: change.priority.unwrap_or(old.priority),
+            assignee: change.assignee.unwrap_or(old.assignee),
+            goal: change.goal.unwrap_or(old.goal),
+            project: change.project.unwrap_or(old.project),
+            parent: change.parent.unwrap_or(old.parent),
+            wake_parent: change.wake_parent.unwrap_or(old.wake_parent),
+            due_at: change.due_at.unwrap_or(old.due_at),
+            labels: change.labels.unwrap_or_else(|| old.labels.clone()),
+            reward: change.reward.unwrap_or(old.reward),
+            adapter_overrides: change.adapter_overrides.unwrap_or_else(|| old.adapter_overrides.clone()),
+            workspace: change.workspace.unwrap_or(old.workspace),
+            updated_at: now,
+            closed_at,
+            ..old.clone()
+        }
+    }
 }
 
 const UPDATE: &str = "
@@ -103,29 +191,106 @@ const UPDATE: &str = "
     set title = $2,
       description = $3,
       status = $4,
-      assignee_id = $5,
-      updated_at = $6
+      priority = $5,
+      assignee_id = $6,
+      goal_id = $7,
+      project_id = $8,
+      parent_id = $9,
+      wake_parent = $10,
+      due_at = $11,
+      labels = $12,
+      reward = $13,
+      adapter_overrides = $14,
+      workspace = $15,
+      updated_at = $16,
+      closed_at = $17
     where id = $1";
 
-const LOCK: &str = "select id from tasks where id = $1 {for_update}";
-
-/// Changes a task.
-pub async fn change(tx: &mut Tx, now: Timestamp, id: TaskId, change: &TaskChange) -> Result<Task, Refusal> {
-    tx.lock(LOCK, &[id.into()]).await?;
+/// Changes a task, and wakes or calls off whom the change concerns.
+pub async fn change(tx: &mut Tx, origin: &Origin, id: TaskId, change: &TaskChange) -> Result<Task, Refusal> {
+    let concerned = change.blocked_by.clone().unwrap_or_default();
+    assignments::lock(tx, id, &concerned, change.assignee.flatten()).await?;
     let old = get(tx, id).await?;
+    let new = change.applied_to(&old, origin.now);
+    check_links(tx, &new).await?;
+    let before = assignments::Call::of(tx, &old).await?;
     let parameters = [
         id.into(),
-        change.title.as_ref().unwrap_or(&old.title).into(),
-        change.description.as_ref().unwrap_or(&old.description).into(),
-        name(&change.status.unwrap_or(old.status)),
-        change.assignee.unwrap_or(old.assignee).into(),
-        now.into(),
+        (&new.title).into(),
+        (&new.description).into(),
+        name(&new.status),
+        name(&new.priority),
+        new.assignee.into(),
+        new.goal.into(),
+        new.project.into(),
+        new.parent.into(),
+        name(&new.wake_parent),
+        new.due_at.into(),
+        json(&new.labels),
+        new.reward.into(),
+        json_option(new.adapter_overrides.as_ref()),
+        json(&new.workspace),
+        origin.now.into(),
+        new.closed_at.into(),
     ];
     tx.execute(UPDATE, &parameters).await?;
-    let task = get(tx, id).await?;
-    let data = object!({ "status": task.status, "assignee": task.assignee });
-    events::append(tx, task.company, now, "task.updated", &id.to_string(), &data).await?;
-    Ok(task)
+    if let Some(blocked_by) = &change.blocked_by {
+        blockers::set(tx, old.company, id, blocked_by).await?;
+    }
+    let data = object!({ "status": new.status, "assignee": new.assignee, "from": { "status": old.status, "assignee": old.assignee } });
+    events::append(tx, new.company, origin.now, "task.updated", &id.to_string(), &data).await?;
+    assignments::after_change(tx, origin, &old, before, &new).await?;
+    get(tx, id).await
+}
+
+const ASSIGNEE: &str = "select 1 from agents where id = $1 and company_id = $2 and state <> 'terminated'";
+const GOAL: &str = "select 1 from goals where id = $1 and company_id = $2";
+const PROJECT: &str = "select 1 from projects where id = $1 and company_id = $2";
+const PARENT: &str = "select 1 from tasks where id = $1 and company_id = $2";
+
+/// Whatever a task names must be there, in its own company.
+async fn check_links(tx: &mut Tx, task: &Task) -> Result<(), Refusal> {
+    let links = [
+        ("assignee", ASSIGNEE, "active agent", task.assignee.map(|id| id.to_string())),
+        ("goal", GOAL, "goal", task.goal.map(|id| id.to_string())),
+        ("project", PROJECT, "project", task.project.map(|id| id.to_string())),
+        ("parent", PARENT, "task", task.parent.map(|id| id.to_string())),
+    ];
+    for (field, sql, noun, id) in links {
+        let Some(id) = id else { continue };
+        if tx.query_first(sql, &[(&id).into(), task.company.into()]).await?.is_none() {
+            return Err(Refusal::invalid(field, format!("there is no {noun} `{id}` in this company")));
+        }
+    }
+    match task.parent {
+        Some(parent) => refuse_circle(tx, task.company, task.id, parent).await,
+        None => Ok(()),
+    }
+}
+
+const ANCESTORS: &str = "
+    with recursive ancestors (id) as (
+      select cast($1 as text)
+      union
+      select tasks.parent_id
+      from tasks
+      join ancestors on tasks.id = ancestors.id
+      where tasks.parent_id is not null)
+    select 1
+    from ancestors
+    where id = $2";
+
+/// A task cannot be its own ancestor.
+async fn refuse_circle(tx: &mut Tx, company: CompanyId, task: TaskId, parent: TaskId) -> Result<(), Refusal> {
+    // Two changes at once could close a circle that neither sees.
+    ready::lock_company(tx, company).await?;
+    match tx.query_first(ANCESTORS, &[parent.into(), task.into()]).await? {
+        Some(_) => Err(Refusal::invalid(
+            "parent",
+            format!("`{parent}` lies below this task: a task cannot be its own ancestor"),
+        )),
+        None => Ok(()),
+    }
 }
 
 const HOLD: &str = "
@@ -148,12 +313,4 @@ pub(crate) async fn hold(tx: &mut Tx, id: TaskId, run: wakeful_domain::id::RunId
 pub(crate) async fn release(tx: &mut Tx, id: TaskId, run: wakeful_domain::id::RunId) -> Result<(), Error> {
     tx.execute(RELEASE, &[id.into(), run.into()]).await?;
     Ok(())
-}
-
-/// The status of a task in words.
-pub fn status_name(task: &Task) -> String {
-    match name(&task.status) {
-        crate::Value::Text(text) => text.replace('_', " "),
-        crate::Value::Null | crate::Value::Int(_) | crate::Value::Real(_) => String::new(),
-    }
 }

@@ -54,8 +54,8 @@ const LOCK_CONCERNED: &str = "
     select id
     from agents
     where id in (
-      (select agent_id from wakeups where status = 'pending' and eligible = 0 and due_at <= $1
-        order by due_at limit $2)
+      (select agent_id from wakeups where status = 'pending' and eligible = 0 and eligible_at <= $1
+        order by eligible_at limit $2)
       union
       (select agent_id from wakeups where status = 'pending' and expires_at is not null and expires_at <= $1
         order by expires_at limit $2)
@@ -75,8 +75,8 @@ const BECOME_DUE: &str = "
       from wakeups
       where status = 'pending'
         and eligible = 0
-        and due_at <= $1
-      order by due_at
+        and eligible_at <= $1
+      order by eligible_at
       limit $2
       {skip_locked})
     returning company_id, agent_id, task_id";
@@ -159,12 +159,12 @@ async fn parked_until(tx: &mut Tx, now: Timestamp) -> Result<Vec<(CompanyId, Age
     Ok(parked)
 }
 
-const NEXT_DUE: &str = "
-    select due_at
+const NEXT_ELIGIBLE: &str = "
+    select eligible_at
     from wakeups
     where status = 'pending'
       and eligible = 0
-    order by due_at
+    order by eligible_at
     limit 1";
 const NEXT_EXPIRY: &str = "
     select expires_at
@@ -182,7 +182,7 @@ const NEXT_UNPARK: &str = "
 
 async fn next_at(tx: &mut Tx) -> Result<Option<Timestamp>, Error> {
     let mut next: Option<Timestamp> = None;
-    for sql in [NEXT_DUE, NEXT_EXPIRY, NEXT_UNPARK] {
+    for sql in [NEXT_ELIGIBLE, NEXT_EXPIRY, NEXT_UNPARK] {
         if let Some(mut row) = tx.query_first(sql, &[]).await? {
             let at: Timestamp = row.get()?;
             next = Some(next.map_or(at, |soonest| soonest.min(at)));

@@ -11,7 +11,8 @@ use wakeful_domain::retry::RetryPolicy;
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::{Source, Wakeup, WakeupStatus, rank};
 
-use crate::ops::{events, ready, runs, tasks, wakeups};
+use crate::ops::tasks::TaskBrief;
+use crate::ops::{events, guards, ready, runs, tasks, wakeups};
 use crate::value::{json, task_key};
 use crate::{Error, Refusal, Tx, Value};
 
@@ -40,6 +41,19 @@ pub struct Wake {
     pub max_attempts: Option<i64>,
     /// The run whose token asked for it: its cause.
     pub by_run: Option<RunId>,
+    pub maker: Maker,
+}
+
+/// Who makes a wake. Only a request is refused because of the agent's state; what Wakeful makes itself waits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Maker {
+    /// A caller of a wake route.
+    #[default]
+    Request,
+    /// Wakeful: an assignment, a dependency, …
+    Wakeful,
+    /// Wakeful, in the stead of a wakeup that its agent can no longer take: it goes on in that one's chain.
+    InStead(WakeupId),
 }
 
 /// What became of the request.
@@ -54,10 +68,11 @@ pub struct Accepted {
 pub async fn accept(tx: &mut Tx, wake: &Wake) -> Result<Accepted, Refusal> {
     // The task too, so that whoever holds or releases it meanwhile finds this lane, or is found by it.
     ready::lock(tx, wake.task.into_iter().collect(), vec![wake.agent]).await?;
-    accept_locked(tx, wake).await
+    accept_held(tx, wake).await
 }
 
-async fn accept_locked(tx: &mut Tx, wake: &Wake) -> Result<Accepted, Refusal> {
+/// The same for one that has locked the agent and the task already.
+pub(crate) async fn accept_held(tx: &mut Tx, wake: &Wake) -> Result<Accepted, Refusal> {
     let agent = Target::of(tx, wake.agent).await?;
     if wake.company.is_some_and(|company| company != agent.company) {
         return Err(Refusal::not_found(wake.agent));
@@ -65,11 +80,17 @@ async fn accept_locked(tx: &mut Tx, wake: &Wake) -> Result<Accepted, Refusal> {
     if let Some(earlier) = earlier_under_key(tx, &agent, wake).await? {
         return Ok(Accepted { wakeup: earlier, is_new: false });
     }
-    refuse_by_state(&agent)?;
+    if wake.maker == Maker::Request {
+        refuse_by_state(&agent)?;
+    }
     let lane = Lane::of(tx, &agent, wake.task).await?;
     let cause = Cause::of(tx, wake).await?;
-    let mut wakeup = draft(&agent, wake, &cause);
-    if let Some(reason) = skip_reason(tx, &agent, wake, &cause).await? {
+    let task = match wake.task {
+        Some(task) => tasks::brief(tx, task).await?.filter(|task| task.company == agent.company),
+        None => None,
+    };
+    let mut wakeup = draft(&agent, wake, &cause, task.as_ref());
+    if let Some(reason) = skip_reason(tx, &agent, wake, &cause, task.as_ref()).await? {
         wakeup.status = WakeupStatus::Skipped;
         wakeup.status_reason = Some(reason.to_owned());
         wakeup.finished_at = Some(wake.now);
@@ -80,6 +101,9 @@ async fn accept_locked(tx: &mut Tx, wake: &Wake) -> Result<Accepted, Refusal> {
             return Ok(Accepted { wakeup: waiting, is_new: false });
         }
         if let Some(run) = lane.as_ref().and_then(|lane| lane.live_run) {
+            if let Some(satisfied) = satisfied_timer(tx, run).await? {
+                return Ok(Accepted { wakeup: satisfied, is_new: false });
+            }
             wakeup.status = WakeupStatus::Coalesced;
             wakeup.status_reason = Some("lane_live".to_owned());
             wakeup.run = Some(run);
@@ -137,7 +161,7 @@ pub async fn accept_all(tx: &mut Tx, wakes: &[Wake]) -> Result<Vec<Result<Accept
     ready::lock(tx, tasks, wakes.iter().map(|wake| wake.agent).collect()).await?;
     let mut answers = Vec::with_capacity(wakes.len());
     for wake in wakes {
-        match accept_locked(tx, wake).await {
+        match accept_held(tx, wake).await {
             Err(Refusal::Store(error)) => return Err(error.into()),
             answer => answers.push(answer),
         }
@@ -207,6 +231,11 @@ struct Cause {
 
 impl Cause {
     async fn of(tx: &mut Tx, wake: &Wake) -> Result<Cause, Refusal> {
+        if let Maker::InStead(earlier) = wake.maker {
+            let earlier = wakeups::get(tx, earlier).await?;
+            let cause_id = Some(earlier.id.to_string());
+            return Ok(Cause { cause_id, root_id: earlier.root_id, depth: earlier.depth, by_lane: None });
+        }
         let Some(run) = wake.by_run else {
             return Ok(Cause { cause_id: None, root_id: wake.id, depth: 0, by_lane: None });
         };
@@ -222,33 +251,43 @@ impl Cause {
     }
 }
 
-/// A chain of causes longer than this is a loop.
-const DEPTH_MAX: i64 = 32;
-
-async fn skip_reason(tx: &mut Tx, agent: &Target, wake: &Wake, cause: &Cause) -> Result<Option<&'static str>, Refusal> {
+async fn skip_reason(
+    tx: &mut Tx,
+    agent: &Target,
+    wake: &Wake,
+    cause: &Cause,
+    task: Option<&TaskBrief>,
+) -> Result<Option<&'static str>, Refusal> {
+    if agent.state == AgentState::Terminated {
+        return Ok(Some("agent_terminated"));
+    }
     if let Some(reason) = agent.heartbeat.declines(wake.source) {
         return Ok(Some(reason));
     }
-    if let Some(id) = wake.task {
-        match tasks::find(tx, id).await? {
-            Some(task) if task.company == agent.company && task.status.is_closed() => return Ok(Some("task_closed")),
-            Some(task) if task.company == agent.company => {}
-            Some(_) | None => return Ok(Some("task_not_found")),
-        }
+    match task {
+        None if wake.task.is_some() => return Ok(Some("task_not_found")),
+        Some(task) if task.status.is_closed() => return Ok(Some("task_closed")),
+        Some(_) | None => {}
     }
     // A run may ask for its own lane by name: at a later time.
     if cause.by_lane == Some((agent.id, wake.task)) && wake.due_at.is_none() {
         return Ok(Some("self_caused"));
     }
-    Ok((cause.depth > DEPTH_MAX).then_some("loop_limit"))
+    let Some(why) = guards::loop_of(tx, wake.now, agent.company, cause.root_id, cause.depth).await? else {
+        return Ok(None);
+    };
+    guards::raise_loop(tx, wake.now, agent.company, wake.id, cause.root_id, &why).await?;
+    Ok(Some("loop_limit"))
 }
 
-fn draft(agent: &Target, wake: &Wake, cause: &Cause) -> Wakeup {
+fn draft(agent: &Target, wake: &Wake, cause: &Cause, task: Option<&TaskBrief>) -> Wakeup {
     let mut context = wake.context.clone();
+    fill_comments(&mut context, &wake.payload);
     fill(&mut context, "source", Some(wake.source.as_str()));
     fill(&mut context, "reason", wake.reason.as_deref());
     fill(&mut context, "trigger_detail", wake.trigger_detail.as_deref());
     fill(&mut context, "task", wake.task.map(|task| task.to_string()).as_deref());
+    fill(&mut context, "task_key", task.map(|task| task.key.as_str()));
     Wakeup {
         id: wake.id,
         company: agent.company,
@@ -290,6 +329,25 @@ fn fill(context: &mut Map<String, Json>, key: &str, value: Option<&str>) {
     };
     if let Some(value) = value.filter(|_| is_empty) {
         context.insert(key.to_owned(), value.into());
+    }
+}
+
+/// The comments that a wake is about, by their ids, all of them and in order.
+fn fill_comments(context: &mut Map<String, Json>, payload: &Map<String, Json>) {
+    let is_named = context.get("comment_ids").and_then(Json::as_array).is_some_and(|ids| !ids.is_empty());
+    if is_named {
+        return;
+    }
+    let one = [context.get("comment_id"), payload.get("comment_id")];
+    let many = payload.get("comment_ids").and_then(Json::as_array);
+    let mut ids: Vec<Json> = Vec::new();
+    for id in one.into_iter().flatten().chain(many.into_iter().flatten()) {
+        if id.as_str().is_some_and(|id| !id.trim().is_empty()) && !ids.contains(id) {
+            ids.push(id.clone());
+        }
+    }
+    if !ids.is_empty() {
+        context.insert("comment_ids".to_owned(), Json::Array(ids));
     }
 }
 
@@ -345,16 +403,32 @@ async fn pending_timer(tx: &mut Tx, wakeup: &Wakeup) -> Result<Option<Wakeup>, R
     }
 }
 
+const COUNT_SATISFIED: &str = "
+    update wakeups
+    set count = count + 1
+    where run_id = $1
+      and status = 'coalesced'
+      and source = 'timer'
+    returning id";
+
+/// One row counts all the ticks that a live run has satisfied.
+async fn satisfied_timer(tx: &mut Tx, run: RunId) -> Result<Option<Wakeup>, Refusal> {
+    match tx.query_first(COUNT_SATISFIED, &[run.into()]).await? {
+        Some(mut row) => Ok(Some(wakeups::get(tx, row.get()?).await?)),
+        None => Ok(None),
+    }
+}
+
 const INSERT: &str = "
     insert into wakeups (id, company_id, agent_id, task_id, source, trigger_detail, reason, count, priority, payload,
       context, actor_type, actor_id, idempotency_key, request_hash, cause_id, root_id, depth, requested_at, due_at,
-      expires_at, status, status_reason, run_id, attempt, max_attempts, finished_at, rank, eligible)
+      expires_at, status, status_reason, run_id, attempt, max_attempts, finished_at, rank, eligible, eligible_at)
     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
-      $24, $25, $26, $27, $28, $29)";
+      $24, $25, $26, $27, $28, $29, $30)";
 
 async fn insert(tx: &mut Tx, wakeup: &Wakeup, request_hash: Option<&str>) -> Result<(), Error> {
     let is_eligible = wakeup.due_at <= wakeup.requested_at;
-    let parameters: [Value<'_>; 29] = [
+    let parameters: [Value<'_>; 30] = [
         wakeup.id.into(),
         wakeup.company.into(),
         wakeup.agent.into(),
@@ -384,6 +458,7 @@ async fn insert(tx: &mut Tx, wakeup: &Wakeup, request_hash: Option<&str>) -> Res
         wakeup.finished_at.into(),
         rank(wakeup.due_at, wakeup.priority).into(),
         is_eligible.into(),
+        wakeup.due_at.into(),
     ];
     tx.execute(INSERT, &parameters).await?;
     Ok(())

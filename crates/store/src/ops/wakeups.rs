@@ -3,12 +3,13 @@
 use serde_json::json as object;
 use wakeful_domain::actor::Actor;
 use wakeful_domain::agent::AgentState;
-use wakeful_domain::id::{AgentId, CompanyId, RunId, WakeupId};
+use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId, WakeupId};
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::{Wakeup, WakeupEvent, WakeupStatus, rank};
 
 use crate::ops::filter::{List, Page};
-use crate::ops::{events, ready};
+use crate::ops::{events, guards, ready};
+use crate::value::task_key;
 use crate::{Error, Refusal, Row, Tx};
 
 pub(crate) const COLUMNS: &str = "id, company_id, agent_id, task_id, source, trigger_detail, reason, count, priority, payload, \
@@ -157,8 +158,7 @@ pub async fn cancel(tx: &mut Tx, now: Timestamp, id: WakeupId) -> Result<Wakeup,
         ));
     }
     tx.execute(CANCEL, &[id.into(), now.into(), "cancelled".into()]).await?;
-    let data = object!({ "agent": wakeup.agent, "reason": "cancelled" });
-    events::append(tx, wakeup.company, now, "wakeup.cancelled", &id.to_string(), &data).await?;
+    tell_cancelled(tx, now, wakeup.company, id, wakeup.agent, "cancelled").await?;
     ready::refresh(tx, wakeup.company, wakeup.agent, wakeup.task).await?;
     get(tx, id).await
 }
@@ -172,13 +172,14 @@ const RETRY: &str = "
       attempt = 0,
       finished_at = null,
       due_at = $2,
+      eligible_at = $2,
       rank = $3,
       eligible = 1,
       expires_at = null
     where id = $1
       and status = 'failed'";
 
-/// Brings a dead letter back, with all its attempts before it. It no longer expires.
+/// Brings a dead letter back, with all its attempts before it. It no longer expires, and its lane's circuit closes.
 pub async fn retry(tx: &mut Tx, now: Timestamp, id: WakeupId) -> Result<Wakeup, Refusal> {
     let wakeup = get_locked(tx, id).await?;
     if wakeup.status.after(WakeupEvent::Retry).is_none() {
@@ -195,6 +196,7 @@ pub async fn retry(tx: &mut Tx, now: Timestamp, id: WakeupId) -> Result<Wakeup, 
     tx.execute(RETRY, &[id.into(), now.into(), rank(now, wakeup.priority).into()]).await?;
     let data = object!({ "agent": wakeup.agent, "due_at": now, "attempt": 0, "explicit": true });
     events::append(tx, wakeup.company, now, "wakeup.retry_scheduled", &id.to_string(), &data).await?;
+    guards::close_circuit(tx, now, wakeup.company, wakeup.agent, wakeup.task).await?;
     ready::refresh(tx, wakeup.company, wakeup.agent, wakeup.task).await?;
     get(tx, id).await
 }
@@ -218,10 +220,52 @@ pub(crate) async fn cancel_pending_of_agent(
     reason: &str,
 ) -> Result<(), Error> {
     for mut row in tx.query(CANCEL_OF_AGENT, &[agent.into(), now.into(), reason.into()]).await? {
-        let id: WakeupId = row.get()?;
-        let data = object!({ "agent": agent, "reason": reason });
-        events::append(tx, company, now, "wakeup.cancelled", &id.to_string(), &data).await?;
+        tell_cancelled(tx, now, company, row.get()?, agent, reason).await?;
     }
     tx.execute(EMPTY_LANES, &[agent.into()]).await?;
     Ok(())
+}
+
+const CANCEL_OF_LANE: &str = "
+    update wakeups
+    set status = 'cancelled',
+      status_reason = $4,
+      finished_at = $3
+    where agent_id = $1
+      and task_id = $2
+      and status = 'pending'
+    returning id";
+
+/// Cancels all that waits on a lane, whose agent the caller has locked, and returns it.
+pub(crate) async fn cancel_pending_of_lane(
+    tx: &mut Tx,
+    now: Timestamp,
+    agent: AgentId,
+    task: TaskId,
+    reason: &str,
+) -> Result<Vec<Wakeup>, Refusal> {
+    let parameters = [agent.into(), task_key(Some(task)), now.into(), reason.into()];
+    let mut cancelled = Vec::new();
+    for mut row in tx.query(CANCEL_OF_LANE, &parameters).await? {
+        let wakeup = get(tx, row.get()?).await?;
+        tell_cancelled(tx, now, wakeup.company, wakeup.id, agent, reason).await?;
+        cancelled.push(wakeup);
+    }
+    cancelled.sort_by_key(|wakeup| (wakeup.requested_at, wakeup.id));
+    if let Some(wakeup) = cancelled.first() {
+        ready::refresh(tx, wakeup.company, agent, Some(task)).await?;
+    }
+    Ok(cancelled)
+}
+
+pub(crate) async fn tell_cancelled(
+    tx: &mut Tx,
+    now: Timestamp,
+    company: CompanyId,
+    id: WakeupId,
+    agent: AgentId,
+    reason: &str,
+) -> Result<(), Error> {
+    let data = object!({ "agent": agent, "reason": reason });
+    events::append(tx, company, now, "wakeup.cancelled", &id.to_string(), &data).await.map(|_| ())
 }

@@ -47,7 +47,21 @@ fn what_the_caller_left_empty_is_filled_and_nothing_is_overwritten() {
                 wake.context.insert("source".into(), " ".into());
             })
             .await;
-        assert_eq!(wakeup.context, object!({ "reason": "mine", "source": "manual", "task": task }));
+        assert_eq!(wakeup.context, object!({ "reason": "mine", "source": "manual", "task": task, "task_key": "T-1" }));
+    });
+}
+
+#[test]
+fn all_comments_of_a_wake_are_named_in_order() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        let wakeup = world
+            .wake_with(agent, |wake| {
+                wake.payload.insert("comment_id".into(), "c1".into());
+                wake.payload.insert("comment_ids".into(), object!(["c2", "c1", " ", "c3"]));
+            })
+            .await;
+        assert_eq!(wakeup.context["comment_ids"], object!(["c1", "c2", "c3"]));
     });
 }
 

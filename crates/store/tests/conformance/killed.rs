@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use wakeful_domain::actor::Actor;
 use wakeful_domain::id::{AgentId, IdSource, WakeupId};
 use wakeful_domain::wakeup::{Source, WakeupStatus};
-use wakeful_store::ops::wake::{self, Wake};
+use wakeful_store::ops::wake::{self, Maker, Wake};
 use wakeful_store::{Db, Location};
 
 use crate::world::{Engine, START, on};
@@ -92,5 +92,6 @@ fn draft(agent: AgentId, id: WakeupId) -> Wake {
         expires_at: None,
         max_attempts: None,
         by_run: None,
+        maker: Maker::Request,
     }
 }

@@ -142,13 +142,7 @@ fn a_task_is_changed_field_by_field() {
     on_both(async |world| {
         let agent = world.agent("a").await;
         let task = world.task("old").await;
-        let change = async |change: tasks::TaskChange| {
-            let arguments = (world.now(), task, change);
-            let write = world
-                .db
-                .write("change", arguments, |tx, (now, id, change)| Box::pin(tasks::change(tx, *now, *id, change)));
-            write.await.unwrap()
-        };
+        let change = async |change: tasks::TaskChange| world.change_task(task, change).await.unwrap();
         let described = change(tasks::TaskChange { description: Some(Some("d".into())), ..Default::default() }).await;
         assert_eq!((described.title.as_str(), described.description.as_deref()), ("old", Some("d")));
         let assigned = tasks::TaskChange {

@@ -11,7 +11,7 @@ use wakeful_store::ops::claim::{ClaimRequest, Claimed};
 use wakeful_store::ops::finish::FinishRequest;
 use wakeful_store::ops::inbox::{AcknowledgeRequest, Acknowledgement};
 use wakeful_store::ops::timers::TimerReport;
-use wakeful_store::ops::wake::{Accepted, Wake};
+use wakeful_store::ops::wake::{Accepted, Maker, Wake};
 use wakeful_store::ops::{claim, finish, inbox, runs, timers, wake, wakeups};
 
 use crate::world::World;
@@ -38,6 +38,7 @@ impl World {
             expires_at: None,
             max_attempts: None,
             by_run: None,
+            maker: Maker::Request,
         }
     }
 
@@ -97,6 +98,7 @@ impl World {
 
     pub fn ending(&self, run: &Run, outcome: Outcome) -> FinishRequest {
         FinishRequest {
+            id_seed: self.origin().id_seed,
             now: self.now(),
             draw: 0.5,
             run: run.id,

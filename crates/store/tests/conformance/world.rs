@@ -7,12 +7,15 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde_json::json as object;
+use wakeful_domain::actor::Actor;
 use wakeful_domain::agent::{Agent, AgentEvent, AgentState, Heartbeat, Limits};
-use wakeful_domain::company::{Company, CompanyState};
+use wakeful_domain::company::{Company, CompanyState, MAX_RUNS_PER_ROOT_HOUR_DEFAULT};
 use wakeful_domain::id::{AgentId, CompanyId, Id, IdSource, Kind, TaskId};
 use wakeful_domain::retry::RetryPolicy;
-use wakeful_domain::task::{Task, TaskStatus};
+use wakeful_domain::task::Task;
 use wakeful_domain::time::Timestamp;
+use wakeful_store::ops::origin::Origin;
+use wakeful_store::ops::tasks::TaskChange;
 use wakeful_store::ops::{agents, companies, invariants, tasks};
 use wakeful_store::{Db, Location, Refusal, Tx, Value};
 
@@ -172,23 +175,33 @@ impl World {
     }
 
     pub fn draft_task(&self, title: &str) -> Task {
-        Task {
-            id: self.id(),
-            company: self.company,
-            title: title.into(),
-            description: None,
-            status: TaskStatus::Todo,
-            assignee: None,
-            held_by: None,
-            created_at: self.now(),
-            updated_at: self.now(),
-        }
+        Task::new(self.id(), self.company, title, self.now())
+    }
+
+    /// Where a change comes from that a person makes now.
+    pub fn origin(&self) -> Origin {
+        let id_seed = self.id::<wakeful_domain::id::kind::Event>().uuid().as_u128() as u64;
+        Origin { now: self.now(), actor: Actor::user("tester"), by_run: None, id_seed }
     }
 
     pub async fn insert_task(&self, task: Task) -> TaskId {
-        let id = task.id;
-        self.db.write("task", task, |tx, task| Box::pin(tasks::insert(tx, task))).await.unwrap();
-        id
+        self.make_task(task, &[]).await.unwrap().id
+    }
+
+    pub async fn make_task(&self, task: Task, blocked_by: &[TaskId]) -> Result<Task, Refusal> {
+        let arguments = (self.origin(), task, blocked_by.to_vec());
+        self.db
+            .write("task", arguments, |tx, (origin, task, blocked_by)| {
+                Box::pin(tasks::insert(tx, origin, task, blocked_by))
+            })
+            .await
+    }
+
+    pub async fn change_task(&self, id: TaskId, change: TaskChange) -> Result<Task, Refusal> {
+        let arguments = (self.origin(), id, change);
+        self.db
+            .write("change", arguments, |tx, (origin, id, change)| Box::pin(tasks::change(tx, origin, *id, change)))
+            .await
     }
 
     pub async fn task(&self, title: &str) -> TaskId {
@@ -253,6 +266,7 @@ pub fn draft_company(id: CompanyId, slug: &str, cap: i64) -> Company {
         name: slug.to_uppercase(),
         time_zone: "UTC".into(),
         max_concurrent_runs: cap,
+        max_runs_per_root_hour: MAX_RUNS_PER_ROOT_HOUR_DEFAULT,
         state: CompanyState::Active,
         state_reason: None,
         live_runs: 0,

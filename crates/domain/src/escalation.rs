@@ -1,0 +1,68 @@
+//! An escalation: what a person has to know or decide. One that is open stands for all of the same key,
+//! so that nobody is told the same thing twice.
+
+use serde::{Deserialize, Serialize};
+
+use crate::actor::Actor;
+use crate::id::{CompanyId, EscalationId};
+use crate::time::Timestamp;
+
+/// What an escalation is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EscalationKind {
+    /// A chain of causes was cut.
+    LoopLimit,
+    /// A lane failed too often in a row.
+    CircuitOpen,
+    /// A run failed in a way that no retry mends.
+    PermanentFailure,
+    /// A person or an agent asked for attention.
+    Request,
+}
+
+/// How soon somebody should look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    Low,
+    #[default]
+    Medium,
+    High,
+    Critical,
+}
+
+/// Where an escalation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EscalationStatus {
+    Open,
+    /// Somebody has seen it.
+    Acknowledged,
+    Resolved,
+}
+
+/// What a person has to know or decide.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Escalation {
+    pub id: EscalationId,
+    pub company: CompanyId,
+    pub kind: EscalationKind,
+    pub severity: Severity,
+    /// What makes a second one the same.
+    pub key: String,
+    /// The id of what it is about.
+    pub subject: String,
+    pub title: String,
+    pub detail: String,
+    pub actor: Actor,
+    /// How often it was raised while open.
+    pub count: i64,
+    pub status: EscalationStatus,
+    pub raised_at: Timestamp,
+    pub last_at: Timestamp,
+    pub acked_at: Option<Timestamp>,
+    pub acked_by: Option<String>,
+    pub resolved_at: Option<Timestamp>,
+    pub resolved_by: Option<String>,
+}

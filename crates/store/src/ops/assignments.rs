@@ -1,0 +1,258 @@
+//! Who is woken, and whose wakeups are called off, when a task is made, assigned, unblocked or closed.
+//! All in the transaction of the change itself.
+
+use serde_json::{Map, Value as Json, json as object};
+use wakeful_domain::id::{AgentId, CompanyId, IdSource, RunId, TaskId, WakeupId};
+use wakeful_domain::task::{Task, TaskStatus};
+use wakeful_domain::time::Timestamp;
+use wakeful_domain::wakeup::{Source, Wakeup};
+
+use crate::ops::origin::Origin;
+use crate::ops::wake::{Maker, Wake, accept_held};
+use crate::ops::{blockers, ready, tasks, wakeups};
+use crate::value::task_key;
+use crate::{Error, Refusal, Tx};
+
+const AGENTS_CONCERNED: &str = "
+    select agent_id from lanes where task_id = $1
+    union
+    select assignee_id from tasks where assignee_id is not null and (id = $1
+      or id in (select task_id from task_blockers where blocker_id = $1))";
+
+/// Keeps others from a task, from those that wait for it or that it is to wait for, and from every agent that a
+/// change of it can wake or call off.
+pub(crate) async fn lock(tx: &mut Tx, task: TaskId, others: &[TaskId], assignee: Option<AgentId>) -> Result<(), Error> {
+    let mut concerned = blockers::dependents(tx, task).await?;
+    concerned.push(task);
+    concerned.extend(others);
+    ready::lock(tx, concerned, Vec::new()).await?;
+    let mut agents: Vec<AgentId> = assignee.into_iter().collect();
+    for mut row in tx.query(AGENTS_CONCERNED, &[task.into()]).await? {
+        agents.push(row.get()?);
+    }
+    ready::lock(tx, Vec::new(), agents).await
+}
+
+/// Whom a task calls to work, if it calls anyone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Call(Option<AgentId>);
+
+impl Call {
+    pub(crate) async fn of(tx: &mut Tx, task: &Task) -> Result<Call, Refusal> {
+        let is_wanted = task.assignee.is_some() && task.status.calls_for_work();
+        match is_wanted && blockers::open(tx, task.id).await?.is_empty() {
+            true => Ok(Call(task.assignee)),
+            false => Ok(Call(None)),
+        }
+    }
+}
+
+/// Wakes the agent that a new task calls.
+pub(crate) async fn after_insert(tx: &mut Tx, origin: &Origin, task: &Task) -> Result<(), Refusal> {
+    let Call(Some(agent)) = Call::of(tx, task).await? else { return Ok(()) };
+    wake_assignee(tx, origin, &mut origin.ids(), task, agent).await
+}
+
+/// Carries a change of a task to the wakeups about it.
+pub(crate) async fn after_change(
+    tx: &mut Tx,
+    origin: &Origin,
+    old: &Task,
+    before: Call,
+    new: &Task,
+) -> Result<(), Refusal> {
+    let mut ids = origin.ids();
+    if let Some(former) = old.assignee.filter(|_| old.assignee != new.assignee) {
+        hand_over(tx, origin, &mut ids, new, former).await?;
+    }
+    if let Some(assignee) = new.assignee.filter(|_| old.assignee != new.assignee) {
+        tx.execute(NOT_REASSIGNED, &[assignee.into(), new.id.into()]).await?;
+    }
+    if new.status.is_closed() && !old.status.is_closed() {
+        call_off(tx, origin, new).await?;
+        wake_dependents(tx, origin, &mut ids, new).await?;
+    }
+    let after = Call::of(tx, new).await?;
+    match after {
+        Call(Some(agent)) if after != before => wake_assignee(tx, origin, &mut ids, new, agent).await,
+        Call(_) => Ok(()),
+    }
+}
+
+async fn wake_assignee(
+    tx: &mut Tx,
+    origin: &Origin,
+    ids: &mut IdSource,
+    task: &Task,
+    agent: AgentId,
+) -> Result<(), Refusal> {
+    let reason = format!("{} was assigned to you: {}", task.key, task.title);
+    let wake = about(origin, ids, task, agent, Source::Assignment, reason, Map::new());
+    accept_held(tx, &wake).await.map(|_| ())
+}
+
+fn about(
+    origin: &Origin,
+    ids: &mut IdSource,
+    task: &Task,
+    agent: AgentId,
+    source: Source,
+    reason: String,
+    payload: Map<String, Json>,
+) -> Wake {
+    Wake {
+        id: ids.next(origin.now),
+        company: Some(task.company),
+        agent,
+        task: Some(task.id),
+        source,
+        trigger_detail: None,
+        reason: Some(reason),
+        priority: None,
+        payload,
+        context: Map::new(),
+        actor: origin.actor.clone(),
+        idempotency_key: None,
+        request_hash: None,
+        now: origin.now,
+        due_at: None,
+        expires_at: None,
+        max_attempts: None,
+        by_run: origin.by_run,
+        maker: Maker::Wakeful,
+    }
+}
+
+const REASSIGNED_RUN: &str = "
+    update runs
+    set is_reassigned = 1
+    where agent_id = $1
+      and task_id = $2
+      and status in ('starting', 'running')";
+const NOT_REASSIGNED: &str = "
+    update runs
+    set is_reassigned = 0
+    where agent_id = $1
+      and task_id = $2
+      and status in ('starting', 'running')";
+
+/// Calls off what waits for the former assignee. What others have to say goes to the new one. A live run goes on;
+/// what it puts back goes the same way.
+async fn hand_over(
+    tx: &mut Tx,
+    origin: &Origin,
+    ids: &mut IdSource,
+    task: &Task,
+    former: AgentId,
+) -> Result<(), Refusal> {
+    let called_off = wakeups::cancel_pending_of_lane(tx, origin.now, former, task.id, "reassigned").await?;
+    for wakeup in called_off {
+        reissue(tx, origin.now, ids, task, &wakeup).await?;
+    }
+    tx.execute(REASSIGNED_RUN, &[former.into(), task.id.into()]).await?;
+    Ok(())
+}
+
+/// Whether a wakeup says something that the task's next assignee has to hear.
+fn is_handed_on(source: Source) -> bool {
+    match source {
+        Source::Comment | Source::Child | Source::Dependency | Source::Subscription => true,
+        Source::Manual
+        | Source::Goal
+        | Source::Assignment
+        | Source::Message
+        | Source::Routine
+        | Source::Webhook
+        | Source::Timer
+        | Source::Schedule
+        | Source::Recovery => false,
+    }
+}
+
+/// Issues a wakeup anew for the task's present assignee, if it is one to be handed on.
+pub(crate) async fn reissue(
+    tx: &mut Tx,
+    now: Timestamp,
+    ids: &mut IdSource,
+    task: &Task,
+    wakeup: &Wakeup,
+) -> Result<(), Refusal> {
+    let Some(assignee) = task.assignee.filter(|_| is_handed_on(wakeup.source)) else { return Ok(()) };
+    let object_of = |json: &Json| json.as_object().cloned().unwrap_or_default();
+    let wake = Wake {
+        id: ids.next(now),
+        company: Some(task.company),
+        agent: assignee,
+        task: Some(task.id),
+        source: wakeup.source,
+        trigger_detail: wakeup.trigger_detail.clone(),
+        reason: wakeup.reason.clone(),
+        priority: Some(wakeup.priority),
+        payload: object_of(&wakeup.payload),
+        context: object_of(&wakeup.context),
+        actor: wakeup.actor.clone(),
+        idempotency_key: None,
+        request_hash: None,
+        now,
+        due_at: None,
+        expires_at: wakeup.expires_at,
+        max_attempts: None,
+        by_run: None,
+        maker: Maker::InStead(wakeup.id),
+    };
+    accept_held(tx, &wake).await.map(|_| ())
+}
+
+const CALL_OFF: &str = "
+    update wakeups
+    set status = 'cancelled',
+      status_reason = 'task_closed',
+      finished_at = $2
+    where agent_id in (select agent_id from lanes where task_id = $1)
+      and task_id = $1
+      and status = 'pending'
+      and source in ('assignment', 'dependency', 'recovery', 'timer', 'schedule')
+    returning id, agent_id";
+
+/// Cancels what a closed task makes pointless. What others have to say keeps its follow-up.
+async fn call_off(tx: &mut Tx, origin: &Origin, task: &Task) -> Result<(), Refusal> {
+    let mut lanes: Vec<(CompanyId, AgentId, Option<TaskId>)> = Vec::new();
+    for mut row in tx.query(CALL_OFF, &[task_key(Some(task.id)), origin.now.into()]).await? {
+        let (id, agent): (WakeupId, AgentId) = (row.get()?, row.get()?);
+        wakeups::tell_cancelled(tx, origin.now, task.company, id, agent, "task_closed").await?;
+        lanes.push((task.company, agent, Some(task.id)));
+    }
+    lanes.sort_unstable();
+    lanes.dedup();
+    Ok(ready::refresh_many(tx, &lanes).await?)
+}
+
+/// Wakes those who waited for a task that was closed.
+async fn wake_dependents(tx: &mut Tx, origin: &Origin, ids: &mut IdSource, closed: &Task) -> Result<(), Refusal> {
+    for id in blockers::dependents(tx, closed.id).await? {
+        let task = tasks::get(tx, id).await?;
+        let is_wanted = task.status.calls_for_work() || task.status == TaskStatus::Blocked;
+        let Some(assignee) = task.assignee.filter(|_| is_wanted) else { continue };
+        let left = blockers::open(tx, id).await?;
+        let reason = match closed.status {
+            TaskStatus::Cancelled => format!("{}, which {} waits for, was cancelled", closed.key, task.key),
+            _ if left.is_empty() => format!("{} is done; nothing blocks {} any more", closed.key, task.key),
+            _ => continue,
+        };
+        let payload = object!({
+            "blocker": { "task": closed.id, "key": closed.key, "title": closed.title, "status": closed.status },
+            "still_blocked_by": left,
+        });
+        let payload = payload.as_object().cloned().unwrap_or_default();
+        let wake = about(origin, ids, &task, assignee, Source::Dependency, reason, payload);
+        accept_held(tx, &wake).await?;
+    }
+    Ok(())
+}
+
+const IS_REASSIGNED: &str = "select is_reassigned from runs where id = $1";
+
+/// Whether the task of a run was given to another agent while it was live.
+pub(crate) async fn is_reassigned(tx: &mut Tx, run: RunId) -> Result<bool, Error> {
+    tx.query_one(IS_REASSIGNED, &[run.into()]).await?.get()
+}
