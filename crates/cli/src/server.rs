@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 use wakeful_api::Api;
@@ -44,6 +44,8 @@ pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure>
     let admin_token = dir.admin_token()?;
     let engine = Engine::new(db, config(&dir, arguments)?);
     ensure_default_company(&engine).await?;
+    // Before anyone can find the server and ask it to stop.
+    let mut signals = StopSignals::catch()?;
     let listener = TcpListener::bind(&arguments.listen).await.map_err(|error| {
         Failure::new(USAGE, format!("cannot listen on {}: {error}", arguments.listen))
             .hint("name a free address with --listen, or port 0 for any")
@@ -73,14 +75,13 @@ pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure>
     );
     tokio::select! {
         ended = &mut serving => ended?,
-        asked = asked_to_stop() => {
-            asked?;
+        () = signals.next() => {
             tracing::info!(live_runs = engine.host().live_runs, "stopping; live runs go on and are found again at the next start");
             engine.stop(LET_GO).await;
             is_over.notify_one();
             tokio::select! {
                 ended = &mut serving => ended?,
-                asked = asked_to_stop() => asked?,
+                () = signals.next() => {}
                 () = tokio::time::sleep(DRAIN) => tracing::warn!("some requests did not end within {DRAIN:?}"),
             }
         }
@@ -98,14 +99,24 @@ fn start_logging() {
     subscriber.init();
 }
 
-async fn asked_to_stop() -> Result<(), Failure> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The ways in which the server is asked to stop.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// From here on a signal does not end the process by itself.
+    fn catch() -> std::io::Result<StopSignals> {
+        Ok(StopSignals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 fn config(dir: &DataDir, arguments: &UpArguments) -> Result<EngineConfig, Failure> {

@@ -9,7 +9,7 @@ use wakeful_domain::id::{TaskId, kind};
 use wakeful_domain::task::{AdapterOverrides, BLOCKERS_MAX, LABEL_CHARS_MAX, LABELS_MAX, Task, TaskStatus};
 use wakeful_domain::time::Timestamp;
 use wakeful_store::ops::tasks::{self, TaskChange};
-use wakeful_store::ops::{blockers, request_keys};
+use wakeful_store::ops::{blockers, filter, request_keys};
 
 use crate::access::{Permission, Principal};
 use crate::body::Body;
@@ -41,7 +41,7 @@ pub async fn visible(api: &Api, principal: &Principal, id: TaskId) -> Result<Tas
 pub async fn view(api: &Api, principal: &Principal, task: Task) -> Result<Json<TaskView>, Problem> {
     let blocked_by =
         api.engine.db().read("task.blockers", task.id, |tx, id| Box::pin(blockers::of_task(tx, *id))).await?;
-    Ok(Json(TaskView::whole(task, &blocked_by, principal.require(Permission::Manage).is_ok())))
+    Ok(Json(TaskView::new(task, &blocked_by, principal.require(Permission::Manage).is_ok())))
 }
 
 fn check_title(title: &str) -> Result<(), Problem> {
@@ -169,7 +169,7 @@ async fn list(
 ) -> Result<Json<Page<TaskView>>, Problem> {
     principal.require(Permission::Read)?;
     id_in_option::<kind::Task>("cursor", query.cursor.as_ref())?;
-    let filter = tasks::TaskFilter {
+    let wanted = tasks::TaskFilter {
         company: Some(company.id),
         key: query.key,
         status: query.status,
@@ -181,11 +181,19 @@ async fn list(
     let page = api
         .engine
         .db()
-        .read("task.list", (filter, query.cursor, limit(query.limit)?), |tx, (filter, cursor, limit)| {
-            Box::pin(tasks::list(tx, filter, cursor.clone(), *limit))
+        .read("task.list", (wanted, query.cursor, limit(query.limit)?), |tx, (wanted, cursor, limit)| {
+            Box::pin(async move {
+                let page = tasks::list(tx, wanted, cursor.clone(), *limit).await?;
+                let mut items = Vec::with_capacity(page.items.len());
+                for task in page.items {
+                    items.push((blockers::of_task(tx, task.id).await?, task));
+                }
+                Ok(filter::Page { items, next_cursor: page.next_cursor })
+            })
         })
         .await?;
-    Ok(Json(Page::of(page, TaskView::from)))
+    let shows_env = principal.require(Permission::Manage).is_ok();
+    Ok(Json(Page::of(page, |(blocked_by, task)| TaskView::new(task, &blocked_by, shows_env))))
 }
 
 /// Shows a task.

@@ -102,9 +102,8 @@ pub struct TaskView {
     pub parent: Option<String>,
     #[schema(value_type = String)]
     pub wake_parent: WakeParent,
-    /// Ids of the tasks that must be done first; only where a single task is shown.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub blocked_by: Option<Vec<String>>,
+    /// Ids of the tasks that must be done first.
+    pub blocked_by: Vec<String>,
     pub due_at: Option<String>,
     pub labels: Vec<String>,
     /// Millionths of a US dollar.
@@ -122,20 +121,9 @@ pub struct TaskView {
 
 impl TaskView {
     /// A task with the tasks it waits for; the values of its variables only if `shows_env`.
-    pub fn whole(task: Task, blocked_by: &[TaskId], shows_env: bool) -> Self {
-        let overrides = task.adapter_overrides.clone().filter(|_| shows_env);
-        let view = TaskView::from(task);
-        TaskView {
-            blocked_by: Some(blocked_by.iter().map(ToString::to_string).collect()),
-            adapter_overrides: overrides.or(view.adapter_overrides),
-            ..view
-        }
-    }
-}
-
-impl From<Task> for TaskView {
-    fn from(mut task: Task) -> Self {
-        if let Some(config) = task.adapter_overrides.as_mut().and_then(|overrides| overrides.config.as_mut()) {
+    pub fn new(mut task: Task, blocked_by: &[TaskId], shows_env: bool) -> Self {
+        let config = task.adapter_overrides.as_mut().and_then(|overrides| overrides.config.as_mut());
+        if let Some(config) = config.filter(|_| !shows_env) {
             hide_env(config);
         }
         TaskView {
@@ -151,7 +139,7 @@ impl From<Task> for TaskView {
             project: task.project.map(|project| project.to_string()),
             parent: task.parent.map(|parent| parent.to_string()),
             wake_parent: task.wake_parent,
-            blocked_by: None,
+            blocked_by: blocked_by.iter().map(ToString::to_string).collect(),
             due_at: task.due_at.map(|at| at.to_string()),
             labels: task.labels,
             reward: task.reward,

@@ -12,7 +12,7 @@ use crate::support::{Server, answer, id};
 async fn world() -> (Server, World) {
     let server = Server::start().await;
     let agent = server.process_agent("ann", "echo out; echo err >&2").await;
-    let (status, task) = server.post("/companies/default/tasks", &json!({ "title": "Paint", "assignee": agent })).await;
+    let (status, task) = server.post("/companies/default/tasks", &json!({ "title": "Paint" })).await;
     assert_eq!(status, 201);
     let run = server.run_of(&agent, json!({ "task": id(&task), "reason": "begin" })).await;
     let pending = server.wake(&agent, json!({ "delay_ms": 3_600_000 })).await;

@@ -98,6 +98,7 @@ pub const COMPANY: &[&str] = &[
     "id",
     "live_runs",
     "max_concurrent_runs",
+    "max_runs_per_root_hour",
     "name",
     "slug",
     "state",
@@ -106,8 +107,30 @@ pub const COMPANY: &[&str] = &[
     "updated_at",
 ];
 /// The fields of a task.
-pub const TASK: &[&str] =
-    &["assignee", "company", "created_at", "description", "held_by", "id", "status", "title", "updated_at"];
+pub const TASK: &[&str] = &[
+    "adapter_overrides",
+    "assignee",
+    "blocked_by",
+    "closed_at",
+    "company",
+    "created_at",
+    "description",
+    "due_at",
+    "goal",
+    "held_by",
+    "id",
+    "key",
+    "labels",
+    "parent",
+    "priority",
+    "project",
+    "reward",
+    "status",
+    "title",
+    "updated_at",
+    "wake_parent",
+    "workspace",
+];
 
 /// The fields of a session.
 pub const SESSION: &[&str] =
