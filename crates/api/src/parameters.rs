@@ -112,6 +112,14 @@ pub fn time_in(field: &str, text: &str) -> Result<Timestamp, Problem> {
     text.parse().map_err(|error: TimeError| Problem::invalid(field, error.to_string()))
 }
 
+/// Refuses what is no time zone.
+pub fn check_zone(field: &str, zone: &str) -> Result<(), Problem> {
+    match jiff::tz::TimeZone::get(zone) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Problem::invalid(field, format!("`{zone}` is not an IANA time zone, as Europe/Paris"))),
+    }
+}
+
 /// Longer reasons and details are refused.
 const TEXT_BYTES_MAX: usize = 16 * 1024;
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::active_hours::ActiveHours;
 use crate::id::{AgentId, CompanyId};
 use crate::retry::RetryPolicy;
 use crate::time::Timestamp;
@@ -67,11 +68,17 @@ pub struct Heartbeat {
     pub enabled: bool,
     /// Whether anything but a timer wakes it.
     pub wake_on_demand: bool,
+    /// When timers may start it; always if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active_hours: Option<ActiveHours>,
+    /// IANA name of the zone of its active hours; the company's if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
 }
 
 impl Default for Heartbeat {
     fn default() -> Self {
-        Self { enabled: false, wake_on_demand: true }
+        Self { enabled: false, wake_on_demand: true, active_hours: None, time_zone: None }
     }
 }
 

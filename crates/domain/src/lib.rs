@@ -4,6 +4,7 @@
 //! Glossary, from the outside in:
 //! - [`company`]: the tenant that everything belongs to.
 //! - [`agent`]: whom Wakeful wakes; how it is started is its *adapter's* business.
+//! - [`active_hours`]: when an agent's timers may start it.
 //! - [`task`]: what an agent works on.
 //! - [`comment`]: what somebody said about a task.
 //! - [`wakeup`]: one reason to wake one agent; a durable row with exactly one fate.
@@ -18,6 +19,7 @@
 //! - [`hex`]: checksums and hashes as text.
 //! - [`invariant`]: what is always true, by name.
 
+pub mod active_hours;
 pub mod actor;
 pub mod agent;
 pub mod comment;

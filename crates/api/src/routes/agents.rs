@@ -6,8 +6,9 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa_axum::{router::OpenApiRouter, routes};
+use wakeful_domain::active_hours::ActiveHours;
 use wakeful_domain::agent::{
-    Agent, AgentEvent, AgentState, MAX_CONCURRENT_RUNS_DEFAULT, MAX_CONCURRENT_RUNS_MAX, name_problem,
+    Agent, AgentEvent, AgentState, Heartbeat, MAX_CONCURRENT_RUNS_DEFAULT, MAX_CONCURRENT_RUNS_MAX, name_problem,
 };
 use wakeful_domain::id::{AgentId, kind};
 use wakeful_domain::retry::RetryPolicy;
@@ -21,7 +22,7 @@ use crate::body::Body;
 use crate::errors::ProblemDocument;
 use crate::idempotency::request_key;
 use crate::parameters::{
-    IdempotencyKey, Parameters, PathCompany, PathId, check_text, id_in, id_in_option, limit, within,
+    IdempotencyKey, Parameters, PathCompany, PathId, check_text, check_zone, id_in, id_in_option, limit, within,
 };
 use crate::wire::{AgentPatch, AgentView, NewAgent, Page, SessionView, StateChange, Whole};
 use crate::{Api, Problem};
@@ -63,6 +64,14 @@ fn check_retry(policy: &RetryPolicy) -> Result<(), Problem> {
     policy.problem().map_or(Ok(()), |(field, message)| Err(Problem::invalid(field, message)))
 }
 
+fn check_heartbeat(heartbeat: &Heartbeat) -> Result<(), Problem> {
+    if let Some(zone) = &heartbeat.time_zone {
+        check_zone("heartbeat.time_zone", zone)?;
+    }
+    let problem = heartbeat.active_hours.as_ref().and_then(ActiveHours::problem);
+    problem.map_or(Ok(()), |(field, message)| Err(Problem::invalid(field, message)))
+}
+
 /// Makes an agent.
 #[utoipa::path(post, path = "/companies/{company}/agents", tag = "agents", params(("company" = String, Path, description = "id or slug")),
     request_body = NewAgent,
@@ -82,6 +91,7 @@ async fn create(
     within("max_concurrent_runs", Some(cap), 1, MAX_CONCURRENT_RUNS_MAX)?;
     let retry = new.retry.unwrap_or_default();
     check_retry(&retry)?;
+    new.heartbeat.as_ref().map_or(Ok(()), check_heartbeat)?;
     let now = clock::now();
     let agent = Agent {
         id: api.engine.new_id(),
@@ -190,6 +200,7 @@ async fn change(
     patch.adapter.as_ref().map(check_adapter).transpose()?;
     within("max_concurrent_runs", patch.max_concurrent_runs, 1, MAX_CONCURRENT_RUNS_MAX)?;
     patch.retry.as_ref().map(check_retry).transpose()?;
+    patch.heartbeat.as_ref().map(check_heartbeat).transpose()?;
     let change = AgentChange {
         name: patch.name,
         title: patch.title,

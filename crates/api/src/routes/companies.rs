@@ -18,7 +18,7 @@ use crate::access::{Permission, Principal};
 use crate::body::Body;
 use crate::errors::ProblemDocument;
 use crate::idempotency::request_key;
-use crate::parameters::{IdempotencyKey, Parameters, PathCompany, check_text, id_in_option, limit, within};
+use crate::parameters::{IdempotencyKey, Parameters, PathCompany, check_text, check_zone, id_in_option, limit, within};
 use crate::wire::{CompanyPatch, CompanyView, NewCompany, Page, StateChange, StatsView};
 use crate::{Api, Problem};
 
@@ -35,13 +35,6 @@ fn check_name(name: &str) -> Result<(), Problem> {
     match name.trim().is_empty() || name.chars().count() > 200 {
         true => Err(Problem::invalid("name", "must have 1 to 200 characters")),
         false => Ok(()),
-    }
-}
-
-fn check_zone(zone: &str) -> Result<(), Problem> {
-    match jiff::tz::TimeZone::get(zone) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Problem::invalid("time_zone", format!("`{zone}` is not an IANA time zone, as Europe/Paris"))),
     }
 }
 
@@ -65,7 +58,7 @@ async fn create(
     let per_root = new.max_runs_per_root_hour.unwrap_or(MAX_RUNS_PER_ROOT_HOUR_DEFAULT);
     within("max_runs_per_root_hour", Some(per_root), 1, MAX_RUNS_PER_ROOT_HOUR_MAX)?;
     let time_zone = new.time_zone.unwrap_or_else(|| "UTC".into());
-    check_zone(&time_zone)?;
+    check_zone("time_zone", &time_zone)?;
     let now = clock::now();
     let company = Company {
         id: api.engine.new_id(),
@@ -151,7 +144,7 @@ async fn change(
     patch.name.as_deref().map(check_name).transpose()?;
     within("max_concurrent_runs", patch.max_concurrent_runs, 1, MAX_CONCURRENT_RUNS_MAX)?;
     within("max_runs_per_root_hour", patch.max_runs_per_root_hour, 1, MAX_RUNS_PER_ROOT_HOUR_MAX)?;
-    patch.time_zone.as_deref().map(check_zone).transpose()?;
+    patch.time_zone.as_deref().map(|zone| check_zone("time_zone", zone)).transpose()?;
     let change = CompanyChange {
         name: patch.name,
         max_concurrent_runs: patch.max_concurrent_runs,

@@ -7,7 +7,7 @@ use wakeful_domain::retry::RetryPolicy;
 use wakeful_domain::time::Timestamp;
 
 use crate::ops::filter::{List, Page};
-use crate::ops::{events, guards, ready, wakeups};
+use crate::ops::{events, guards, quiet_hours, ready, wakeups};
 use crate::value::{json, name};
 use crate::{Error, Refusal, Row, Tx};
 
@@ -244,6 +244,9 @@ pub async fn change(tx: &mut Tx, now: Timestamp, id: AgentId, change: &AgentChan
         now.into(),
     ];
     tx.execute(UPDATE, &parameters).await?;
+    if change.heartbeat.as_ref().is_some_and(|heartbeat| *heartbeat != old.heartbeat) {
+        quiet_hours::look_again(tx, now, old.company, id).await?;
+    }
     ready::refresh_agent(tx, old.company, id).await?;
     get(tx, id).await
 }

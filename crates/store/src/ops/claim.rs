@@ -16,7 +16,8 @@ use wakeful_domain::wakeup::Wakeup;
 
 use crate::ops::run_events::NewRunEvent;
 use crate::ops::{
-    agents, checkpoints, companies, events, guards, ready, run_events, runs, sessions, tasks, timers, wakeups,
+    agents, checkpoints, companies, events, guards, quiet_hours, ready, run_events, runs, sessions, tasks, timers,
+    wakeups,
 };
 use crate::value::task_key;
 use crate::{Error, Refusal, Tx};
@@ -69,6 +70,10 @@ pub async fn claim(tx: &mut Tx, request: &ClaimRequest) -> Result<Option<Claimed
             return Ok(None);
         }
         let agent = agents::get_locked(tx, agent).await?;
+        if quiet_hours::hold_back(tx, company, agent.id, task, &agent.heartbeat, request.now).await? {
+            ready::refresh(tx, company, agent.id, task).await?;
+            continue;
+        }
         match batch(tx, request.now, agent.id, task).await? {
             Some(batch) if may_start(&agent) => {
                 if !count_up(tx, company, agent.id).await? {

@@ -18,6 +18,7 @@ pub mod inbox;
 pub mod invariants;
 pub mod meta;
 pub mod origin;
+pub(crate) mod quiet_hours;
 pub mod ready;
 pub mod request_keys;
 pub mod run_events;

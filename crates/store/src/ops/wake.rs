@@ -12,7 +12,7 @@ use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::{Source, Wakeup, WakeupStatus, rank};
 
 use crate::ops::tasks::TaskBrief;
-use crate::ops::{events, guards, ready, runs, tasks, wakeups};
+use crate::ops::{events, guards, quiet_hours, ready, runs, tasks, wakeups};
 use crate::value::{json, task_key};
 use crate::{Error, Refusal, Tx, Value};
 
@@ -114,12 +114,17 @@ pub(crate) async fn accept_held(tx: &mut Tx, wake: &Wake) -> Result<Accepted, Re
     if lane.is_none() {
         make_lane(tx, &agent, wake.task).await?;
     }
-    insert(tx, &wakeup, wake.request_hash.as_deref()).await?;
+    let closed_until = match wake.source {
+        Source::Timer => quiet_hours::closed_until(tx, agent.company, &agent.heartbeat, wakeup.due_at).await?,
+        _ => None,
+    };
+    let eligible_at = closed_until.unwrap_or(wakeup.due_at);
+    insert(tx, &wakeup, eligible_at, wake.request_hash.as_deref()).await?;
     let data =
         object!({ "agent": agent.id, "source": wakeup.source, "reason": wakeup.reason, "due_at": wakeup.due_at });
     events::append(tx, agent.company, wake.now, "wakeup.accepted", &wakeup.id.to_string(), &data).await?;
     let stands_first = lane.is_none_or(|lane| lane.could_lead(rank(wakeup.due_at, wakeup.priority)));
-    if stands_first && wakeup.due_at <= wake.now {
+    if stands_first && eligible_at <= wake.now {
         ready::refresh(tx, agent.company, agent.id, wake.task).await?;
     }
     Ok(Accepted { wakeup, is_new: true })
@@ -170,7 +175,7 @@ pub async fn accept_all(tx: &mut Tx, wakes: &[Wake]) -> Result<Vec<Result<Accept
 }
 
 async fn settled(tx: &mut Tx, wakeup: Wakeup, wake: &Wake, event: &str) -> Result<Accepted, Refusal> {
-    insert(tx, &wakeup, wake.request_hash.as_deref()).await?;
+    insert(tx, &wakeup, wakeup.due_at, wake.request_hash.as_deref()).await?;
     let data = object!({ "agent": wakeup.agent, "source": wakeup.source, "reason": wakeup.status_reason });
     events::append(tx, wakeup.company, wake.now, event, &wakeup.id.to_string(), &data).await?;
     Ok(Accepted { wakeup, is_new: true })
@@ -426,8 +431,8 @@ const INSERT: &str = "
     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
       $24, $25, $26, $27, $28, $29, $30)";
 
-async fn insert(tx: &mut Tx, wakeup: &Wakeup, request_hash: Option<&str>) -> Result<(), Error> {
-    let is_eligible = wakeup.due_at <= wakeup.requested_at;
+async fn insert(tx: &mut Tx, wakeup: &Wakeup, eligible_at: Timestamp, request_hash: Option<&str>) -> Result<(), Error> {
+    let is_eligible = eligible_at <= wakeup.requested_at;
     let parameters: [Value<'_>; 30] = [
         wakeup.id.into(),
         wakeup.company.into(),
@@ -458,7 +463,7 @@ async fn insert(tx: &mut Tx, wakeup: &Wakeup, request_hash: Option<&str>) -> Res
         wakeup.finished_at.into(),
         rank(wakeup.due_at, wakeup.priority).into(),
         is_eligible.into(),
-        wakeup.due_at.into(),
+        eligible_at.into(),
     ];
     tx.execute(INSERT, &parameters).await?;
     Ok(())

@@ -188,7 +188,7 @@ async fn check_skipped(world: &World, wakeup: Wakeup, reason: &str) {
 fn an_agent_declines_timers_and_others_apart() {
     on_both(async |world| {
         let no_timers = world.agent_with("a", |agent| agent.heartbeat.enabled = false).await;
-        let timers_only = Heartbeat { enabled: true, wake_on_demand: false };
+        let timers_only = Heartbeat { enabled: true, wake_on_demand: false, ..Heartbeat::default() };
         let no_demand = world.agent_with("b", |agent| agent.heartbeat = timers_only).await;
         let skipped = world.wake_with(no_timers, |wake| wake.source = Source::Timer).await;
         check_skipped(world, skipped, "heartbeat_disabled").await;

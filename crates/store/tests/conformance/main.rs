@@ -4,12 +4,15 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails loudly, in its helpers too")]
 
 mod accept;
+mod assignments;
 mod claim;
 mod cluster;
 mod engine;
 mod events;
 mod fates;
 mod finish;
+mod guards;
+mod holds;
 mod inbox;
 mod interleaved;
 mod invariants;

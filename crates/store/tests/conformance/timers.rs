@@ -1,7 +1,11 @@
 //! Timer wakes and the tick of the clock: what becomes due, expires, comes free, and when to look again.
 
+use wakeful_domain::active_hours::{ActiveHours, ClockTime};
+use wakeful_domain::agent::Heartbeat;
 use wakeful_domain::outcome::Outcome;
+use wakeful_domain::waiting::WaitingReason;
 use wakeful_domain::wakeup::{Source, WakeupStatus};
+use wakeful_store::ops::agents::{self, AgentChange};
 use wakeful_store::ops::wake::{self, Wake};
 
 use crate::wishes::batch;
@@ -122,5 +126,68 @@ fn a_tick_takes_bounded_bites_and_asks_for_the_next_at_once() {
         let second = world.tick().await;
         assert_eq!((second.became_due, second.next_at), (200, None));
         assert_eq!(world.claim().await.wakeups.len(), 700);
+    });
+}
+
+#[test]
+fn one_row_counts_all_the_ticks_that_a_live_run_has_satisfied() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        world.wake(agent).await;
+        let run = world.claim().await.run;
+        let first = world.accept(timer(world, agent)).await.unwrap().wakeup;
+        for count in 2..=50 {
+            let again = world.accept(timer(world, agent)).await.unwrap();
+            assert_eq!((again.is_new, again.wakeup.id, again.wakeup.count), (false, first.id, count));
+        }
+        world.succeed(&run).await;
+        world.wake(agent).await;
+        world.claim().await;
+        assert!(world.accept(timer(world, agent)).await.unwrap().is_new, "the next run has its own row");
+    });
+}
+
+fn at_night() -> Heartbeat {
+    let clock = |text: &str| ClockTime::try_from(text.to_owned()).unwrap();
+    let hours = ActiveHours { from: clock("22:00"), to: clock("23:00"), days: None };
+    Heartbeat { enabled: true, active_hours: Some(hours), ..Heartbeat::default() }
+}
+
+#[test]
+fn a_timer_waits_for_the_active_hours_and_nothing_else_does() {
+    on_both(async |world| {
+        world.set_time("2026-11-21T12:00:00Z".parse().unwrap());
+        let agent = world.agent_with("a", |agent| agent.heartbeat = at_night()).await;
+        let waiting = world.accept(timer(world, agent)).await.unwrap().wakeup;
+        assert!(world.claim_any().await.is_none());
+        assert_eq!(world.waits_for(&waiting).await, WaitingReason::QuietHours);
+        let asked = world.wake(agent).await;
+        let claimed = world.claim().await;
+        assert_eq!(batch(&claimed), [asked], "the timer is not even taken along");
+        world.succeed(&claimed.run).await;
+        let opens = "2026-11-21T22:00:00Z".parse().unwrap();
+        assert_eq!(world.tick().await.next_at, Some(opens));
+        world.set_time(opens);
+        world.tick().await;
+        assert_eq!(batch(&world.claim().await), [waiting.id]);
+    });
+}
+
+#[test]
+fn a_timer_that_did_not_start_within_the_hours_waits_for_the_next() {
+    on_both(async |world| {
+        world.set_time("2026-11-21T22:30:00Z".parse().unwrap());
+        let agent = world.agent_with("a", |agent| agent.heartbeat = at_night()).await;
+        let waiting = world.accept(timer(world, agent)).await.unwrap().wakeup;
+        world.set_time("2026-11-21T23:00:00Z".parse().unwrap());
+        assert!(world.claim_any().await.is_none());
+        assert_eq!(world.waits_for(&waiting).await, WaitingReason::QuietHours);
+        let always =
+            AgentChange { heartbeat: Some(Heartbeat { active_hours: None, ..at_night() }), ..Default::default() };
+        let arguments = (world.now(), agent, always);
+        let write =
+            world.db.write("agent", arguments, |tx, (now, id, change)| Box::pin(agents::change(tx, *now, *id, change)));
+        write.await.unwrap();
+        assert_eq!(batch(&world.claim().await), [waiting.id], "other hours count at once");
     });
 }

@@ -143,7 +143,7 @@ impl World {
             title: None,
             adapter: object!({ "type": "process" }),
             capabilities: vec![],
-            heartbeat: Heartbeat { enabled: true, wake_on_demand: true },
+            heartbeat: Heartbeat { enabled: true, ..Heartbeat::default() },
             max_concurrent_runs: 1,
             retry: RetryPolicy::default(),
             limits: Limits::default(),
