@@ -59,7 +59,7 @@ pub enum Command {
     Wakeup(WakeupVerb),
     /// Explain a wakeup, run, agent or task
     Why {
-        /// Its id, or the name of an agent
+        /// Its id, the key of a task, or the name of an agent
         id: String,
     },
     /// Show what happened, and what happens

@@ -11,11 +11,16 @@ pub async fn run(session: &Session, id: &str) -> Result<(), Failure> {
         Some("wak") => format!("/api/v1/wakeups/{id}/why"),
         Some("run") => format!("/api/v1/runs/{id}/why"),
         Some("tsk") => format!("/api/v1/tasks/{id}/why"),
+        None if is_task_key(id) => format!("/api/v1/tasks/{}/why", session.task_id(id).await?),
         Some(_) | None => format!("/api/v1/agents/{}/why", session.agent_id(id).await?),
     };
     let why = session.client.get(&path).await?;
     session.output.show(&why, || say(&why));
     Ok(())
+}
+
+fn is_task_key(text: &str) -> bool {
+    text.strip_prefix("T-").is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn say(why: &Value) -> String {

@@ -7,7 +7,7 @@ use crate::support::{Printed, Server, id};
 impl Printed {
     /// Standard output of a command that succeeded and had nothing else to say.
     #[track_caller]
-    fn ok(self) -> String {
+    pub fn ok(self) -> String {
         assert_eq!((self.code, self.stderr.as_str()), (0, ""), "{}", self.stdout);
         self.stdout
     }

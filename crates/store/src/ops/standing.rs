@@ -70,7 +70,7 @@ const HOLDER: &str = "
     where tasks.id = $1";
 
 /// The live run that holds a task, if one does.
-pub(crate) async fn holder(tx: &mut Tx, task: TaskId) -> Result<Option<TaskHolder>, Error> {
+pub async fn holder(tx: &mut Tx, task: TaskId) -> Result<Option<TaskHolder>, Error> {
     let Some(mut row) = tx.query_first(HOLDER, &[task.into()]).await? else { return Ok(None) };
     let (run, agent, agent_name) = (row.get()?, row.get()?, row.get()?);
     let started_at: Option<Timestamp> = row.get()?;

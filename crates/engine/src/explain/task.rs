@@ -1,0 +1,127 @@
+//! How a task stands: who works on it, who waits for it, what it waits for.
+
+use wakeful_domain::agent::Agent;
+use wakeful_domain::id::TaskId;
+use wakeful_domain::run::Run;
+use wakeful_domain::task::Task;
+use wakeful_domain::time::Timestamp;
+use wakeful_domain::waiting::{Standing, TaskHolder, Waiting, why_waiting};
+use wakeful_domain::wakeup::WakeupStatus;
+use wakeful_store::ops::events::Event;
+use wakeful_store::ops::{agents, blockers, events, runs, standing, tasks, wakeups};
+use wakeful_store::{Refusal, Tx};
+
+use super::words::{link_of_run, links_of, what_ends};
+use super::{Explanation, in_order};
+use crate::clock;
+use crate::engine::Engine;
+
+/// Runs that are shown.
+const RUNS_SHOWN: i64 = 50;
+
+impl Engine {
+    /// How a task stands and who worked on it.
+    pub async fn why_task(&self, id: TaskId) -> Result<Explanation, Refusal> {
+        let facts = self.db().read("why.task", id, |tx, id| Box::pin(facts(tx, *id))).await?;
+        let now = clock::now();
+        let waiting = facts.pending.as_ref().map(|standing| why_waiting(standing, self.host(), now));
+        let chain = links_of(&facts.events).chain(facts.runs.iter().map(link_of_run)).collect();
+        Ok(Explanation {
+            summary: say(&facts, waiting.as_ref()),
+            next: next(&facts, waiting.as_ref(), now),
+            chain: in_order(chain),
+            waiting,
+        })
+    }
+}
+
+struct Facts {
+    task: Task,
+    assignee: Option<Agent>,
+    holder: Option<TaskHolder>,
+    blockers: Vec<Task>,
+    /// How the newest wakeup about it that waits stands.
+    pending: Option<Standing>,
+    runs: Vec<Run>,
+    events: Vec<Event>,
+}
+
+async fn facts(tx: &mut Tx, id: TaskId) -> Result<Facts, Refusal> {
+    let task = tasks::get(tx, id).await?;
+    let assignee = match task.assignee {
+        Some(agent) => Some(agents::get(tx, agent).await?),
+        None => None,
+    };
+    let mut waits_for = Vec::new();
+    for blocker in blockers::open(tx, id).await? {
+        waits_for.push(tasks::get(tx, blocker).await?);
+    }
+    let about = Some(id.to_string());
+    let filter = wakeups::WakeupFilter {
+        agent: task.assignee,
+        task: about.clone(),
+        status: Some(WakeupStatus::Pending),
+        ..wakeups::WakeupFilter::default()
+    };
+    let pending = match task.assignee {
+        Some(_) => wakeups::list(tx, &filter, None, 1).await?.items.into_iter().next(),
+        None => None,
+    };
+    let pending = match pending {
+        Some(wakeup) => Some(standing::of(tx, &wakeup).await?),
+        None => None,
+    };
+    let of_task = runs::RunFilter { company: Some(task.company), task: about, ..runs::RunFilter::default() };
+    Ok(Facts {
+        holder: standing::holder(tx, id).await?,
+        runs: runs::list(tx, &of_task, None, RUNS_SHOWN).await?.items,
+        events: events::about(tx, &id.to_string()).await?,
+        blockers: waits_for,
+        assignee,
+        pending,
+        task,
+    })
+}
+
+fn say(facts: &Facts, waiting: Option<&Waiting>) -> String {
+    let Facts { task, assignee, holder, .. } = facts;
+    let assigned = match assignee {
+        Some(agent) => format!("assigned to {}", agent.name),
+        None => "assigned to nobody".into(),
+    };
+    let doing = match (holder, waiting) {
+        (Some(holder), _) => format!("{} works on it in {}", holder.agent_name, holder.run),
+        (None, Some(waiting)) => format!("no run works on it: {}", waiting.detail),
+        (None, None) => "no run works on it".into(),
+    };
+    format!("{} \"{}\" is {}, {assigned}; {doing}.", task.key, task.title, task.status.in_words())
+}
+
+fn next(facts: &Facts, waiting: Option<&Waiting>, now: Timestamp) -> Option<String> {
+    let Facts { task, assignee, holder, blockers, pending, .. } = facts;
+    if task.status.is_closed() {
+        return None;
+    }
+    if !blockers.is_empty() {
+        let named: Vec<String> = blockers
+            .iter()
+            .map(|task| format!("{} \"{}\" ({})", task.key, task.title, task.status.in_words()))
+            .collect();
+        return Some(format!(
+            "It waits for {}; its assignee is woken when the last of them is done.",
+            named.join(", ")
+        ));
+    }
+    if holder.is_some() {
+        return Some("It goes on until that run ends.".into());
+    }
+    match (pending, waiting, assignee) {
+        (Some(standing), Some(waiting), _) => {
+            Some(what_ends(waiting, &standing.agent.name, &standing.company.slug, now))
+        }
+        (_, _, None) => Some(format!("`wakeful task assign {} AGENT` gives it to an agent, which is woken.", task.key)),
+        (_, _, Some(agent)) => {
+            Some(format!("Nothing wakes anyone about it; `wakeful wake {} --task {}` does.", agent.name, task.key))
+        }
+    }
+}
