@@ -7,18 +7,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use serde_json::json;
-use wakeful_domain::actor::Actor;
-use wakeful_domain::agent::{Agent, AgentState, Heartbeat, Limits};
-use wakeful_domain::company::{Company, CompanyState};
 use wakeful_domain::id::IdSource;
-use wakeful_domain::retry::RetryPolicy;
-use wakeful_domain::wakeup::Source;
-use wakeful_engine::clock;
-use wakeful_store::Db;
-use wakeful_store::ops::wake::{Maker, Wake, accept};
-use wakeful_store::ops::{agents, companies};
+use wakeful_store::ops::wake::accept;
 
 use crate::ceilings::{self, WINDOW};
+use crate::engines::{Engine, Store};
+use crate::fleet::{self, Fleet};
 use crate::report::Report;
 use crate::server::Server;
 
@@ -31,7 +25,7 @@ pub fn measure(binary: &Path, report: &mut Report) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let group = ceilings::sqlite_group(dir.path(), CALLERS)?;
     let single = ceilings::sqlite_single(dir.path())?;
-    let store = through_store(dir.path())?;
+    let store = through_store(&Engine::Sqlite.place()?, 1)?;
     let http = over_http(binary, CALLERS, 1)?;
     let bulk = over_http(binary, BULK.0, BULK.1)?;
     let ceiling = ("raw group commit of one row", group);
@@ -85,80 +79,44 @@ fn over_http(binary: &Path, connections: usize, wakes: usize) -> Result<f64> {
     Ok(accepted.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64())
 }
 
-fn through_store(dir: &Path) -> Result<f64> {
+/// Lanes over which wakes are spread, beside one that gets them all.
+const LANES: i64 = 10_000;
+
+/// Accepts through the store alone, onto one hot lane and spread over many, on both engines.
+pub fn on_lanes(report: &mut Report) -> Result<()> {
+    for engine in Engine::ALL {
+        let mut onto = Vec::new();
+        for lanes in [1, LANES] {
+            let store = engine.place()?;
+            onto.push(through_store(&store, lanes)?);
+        }
+        let name = engine.name();
+        report.note(&format!("{name}: accepts onto one lane, 64 callers"), format!("{:.0} /s", onto[0]));
+        let against = ("onto one lane", onto[0]);
+        report.at_least(&format!("{name}: accepts spread over {LANES} lanes, 64 callers"), onto[1], "/s", against, 0.5);
+    }
+    Ok(())
+}
+
+fn through_store(store: &Store, lanes: i64) -> Result<f64> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let db = Db::open_file(&dir.join("store.db")).await?;
-        let mut ids = IdSource::new(1);
-        let now = clock::now();
-        let company = Company {
-            id: ids.next(now),
-            slug: "bench".into(),
-            name: "Bench".into(),
-            time_zone: "UTC".into(),
-            max_concurrent_runs: 5,
-            max_runs_per_root_hour: 100,
-            state: CompanyState::Active,
-            state_reason: None,
-            live_runs: 0,
-            created_at: now,
-            updated_at: now,
-        };
-        let agent = Agent {
-            id: ids.next(now),
-            company: company.id,
-            name: "sleeper".into(),
-            title: None,
-            adapter: json!({ "type": "process", "command": ["/bin/true"] }),
-            capabilities: vec![],
-            heartbeat: Heartbeat::default(),
-            max_concurrent_runs: 1,
-            retry: RetryPolicy::default(),
-            limits: Limits::default(),
-            state: AgentState::Active,
-            state_reason: None,
-            quota_until: None,
-            live_runs: 0,
-            created_at: now,
-            updated_at: now,
-        };
-        let id = agent.id;
-        db.write("set up", (company, agent), |tx, (company, agent)| {
-            Box::pin(async move {
-                companies::insert(tx, company).await?;
-                agents::insert(tx, agent).await
-            })
-        })
-        .await?;
+        let fleet = Fleet::make(store.db().await?).await?;
+        fleet.add_lanes(lanes).await?;
         let accepted = Arc::new(AtomicU64::new(0));
         let start = Instant::now();
         let mut callers = tokio::task::JoinSet::new();
         for caller in 0..CALLERS {
-            let (db, accepted) = (db.clone(), Arc::clone(&accepted));
+            let (db, accepted) = (fleet.db.clone(), Arc::clone(&accepted));
             callers.spawn(async move {
                 let mut ids = IdSource::new(caller as u64 + 2);
                 while start.elapsed() < WINDOW {
-                    let now = clock::now();
-                    let wake = Wake {
-                        id: ids.next(now),
-                        company: None,
-                        agent: id,
-                        task: None,
-                        source: Source::Manual,
-                        trigger_detail: None,
-                        reason: Some("a wake of the benchmark".into()),
-                        priority: None,
-                        payload: serde_json::Map::from_iter([("text".to_owned(), json!("x".repeat(100)))]),
-                        context: serde_json::Map::new(),
-                        actor: Actor::user("bench"),
-                        idempotency_key: None,
-                        request_hash: None,
-                        now,
-                        due_at: None,
-                        expires_at: None,
-                        max_attempts: None,
-                        by_run: None,
-                        maker: Maker::Request,
+                    let wake = match lanes {
+                        1 => fleet::wake(&mut ids, fleet::agent(0)?, None),
+                        lanes => {
+                            let lane = ids.rng().i64(..).rem_euclid(lanes);
+                            fleet::wake(&mut ids, fleet::agent(lane)?, Some(fleet::task(lane)?))
+                        }
                     };
                     db.write("wake.accept", wake, |tx, wake| Box::pin(accept(tx, wake))).await?;
                     accepted.fetch_add(1, Ordering::Relaxed);

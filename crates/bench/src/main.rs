@@ -6,8 +6,11 @@
 
 mod accepts;
 mod ceilings;
+mod engines;
+mod fleet;
 mod footprint;
 mod http;
+mod picking;
 mod report;
 mod runs;
 mod server;
@@ -28,6 +31,12 @@ fn main() -> Result<()> {
     let mut report = Report::default();
     if is_wanted("accepts") {
         accepts::measure(&binary, &mut report)?;
+    }
+    if is_wanted("lanes") {
+        accepts::on_lanes(&mut report)?;
+    }
+    if is_wanted("picking") {
+        picking::measure(&mut report)?;
     }
     if is_wanted("latency") {
         runs::latency(&binary, &mut report)?;

@@ -71,9 +71,9 @@ pub async fn socket() -> PathBuf {
         // Its server is gone or about to go; the watch no longer needs what is left.
         fs::remove_dir_all(&home).ok();
     }
-    let programs = programs();
+    let programs = wakeful_test_postgres::programs().unwrap();
     let home = tempfile::Builder::new().prefix("pg-").tempdir_in(&base).unwrap().keep();
-    start(&home, &programs, owner == 0).await;
+    start(&home, &programs).await;
     fs::write(&current, home.to_str().unwrap()).unwrap();
     home
 }
@@ -88,9 +88,9 @@ fn is_kept_for_us(home: &Path) -> bool {
     touched.is_ok() && is_answering(home)
 }
 
-async fn start(home: &Path, programs: &Path, is_root: bool) {
+async fn start(home: &Path, programs: &Path) {
     fs::set_permissions(home, fs::Permissions::from_mode(0o755)).unwrap();
-    let user = is_root.then(unprivileged);
+    let user = wakeful_test_postgres::unprivileged();
     if let Some((uid, gid)) = user {
         chown(home, Some(uid), Some(gid)).unwrap();
     }
@@ -127,42 +127,6 @@ async fn start(home: &Path, programs: &Path, is_root: bool) {
         let log = fs::read_to_string(home.join("log")).unwrap_or_default();
         panic!("PostgreSQL did not answer within {START_MAX:?}; its log says:\n{log}");
     }
-}
-
-/// The folder of `initdb` and `postgres`.
-#[expect(clippy::disallowed_methods, reason = "where PostgreSQL is, is a fact of the machine the tests run on")]
-fn programs() -> PathBuf {
-    let chosen = std::env::var_os("WAKEFUL_TEST_PG_BIN").map(PathBuf::from);
-    let mut packaged: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
-        .collect();
-    packaged.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let candidates: Vec<PathBuf> = match chosen {
-        Some(folder) => vec![folder],
-        None => packaged.into_iter().map(|(_, folder)| folder).chain(std::env::split_paths(&path)).collect(),
-    };
-    let found = candidates.iter().find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file());
-    found.cloned().unwrap_or_else(|| {
-        panic!(
-            "these tests need PostgreSQL: no folder of {candidates:?} holds `initdb` and `postgres`. \
-             Install it (Debian: postgresql) or name its folder in WAKEFUL_TEST_PG_BIN"
-        )
-    })
-}
-
-/// Whom PostgreSQL runs as when the tests run as root.
-fn unprivileged() -> (u32, u32) {
-    let users = fs::read_to_string("/etc/passwd").unwrap();
-    let ids_of = |name: &str| {
-        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
-        let mut fields = line.split(':').skip(2);
-        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
-    };
-    ids_of("postgres").or_else(|| ids_of("nobody")).unwrap_or((65_534, 65_534))
 }
 
 /// The address of a database of the cluster.

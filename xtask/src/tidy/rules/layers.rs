@@ -14,12 +14,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cli", &["domain", "store", "runner", "engine", "api", "web"]),
     // Not shipped: they use what they test or measure.
     ("sim", &["domain", "store", "runner", "engine", "api"]),
-    ("bench", &["domain", "store", "runner", "engine", "api", "stub-model"]),
+    ("bench", &["domain", "store", "runner", "engine", "api", "stub-model", "test-postgres"]),
     ("stub-model", &[]),
+    ("test-postgres", &[]),
 ];
 
 /// What tests may use beyond their crate's layer.
-const FOR_TESTS: &[&str] = &["stub-model"];
+const FOR_TESTS: &[&str] = &["stub-model", "test-postgres"];
 
 /// Dependencies of others that belong to some crates only, with the reason.
 const RESERVED: &[(&str, &[&str], &str)] = &[
