@@ -9,6 +9,7 @@
 //! Not here: decisions (`wakeful-domain`) and anything that leaves the database.
 
 pub mod dialect;
+mod direct;
 mod migrate;
 pub mod ops;
 mod postgres;
@@ -21,6 +22,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
+pub use direct::{Commit, Direct};
 pub use refusal::Refusal;
 pub use tx::Tx;
 pub use value::{Row, Value};

@@ -53,10 +53,7 @@ pub struct SqliteTx {
 impl Sqlite {
     /// Opens the file, makes it if need be, brings the schema up to date and starts the writer.
     pub fn open(path: &Path) -> Result<Sqlite, Error> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut tx = SqliteTx::connect(path, flags)?;
-        tx.batch("pragma journal_mode = wal; pragma synchronous = full; pragma journal_size_limit = 67108864;")?;
-        migrate::sqlite(&mut tx)?;
+        let tx = SqliteTx::open(path)?;
         let (writes, jobs) = mpsc::channel(WAITING_WRITES_MAX);
         thread::Builder::new()
             .name("store-writer".into())
@@ -233,7 +230,7 @@ fn commit(tx: &mut Tx) -> Result<Batch, Error> {
 }
 
 /// Runs an operation to its end; a panic in it becomes an error.
-fn guarded<A, T>(name: &'static str, tx: &mut Tx, arguments: &A, operation: Operation<A, T>) -> Result<T, Refusal> {
+pub fn guarded<A, T>(name: &'static str, tx: &mut Tx, arguments: &A, operation: Operation<A, T>) -> Result<T, Refusal> {
     catch_unwind(AssertUnwindSafe(|| run_now(name, operation(tx, arguments))))
         .unwrap_or_else(|_| Err(Error::Panicked { name }.into()))
 }
@@ -250,7 +247,8 @@ fn run_now<T>(name: &'static str, running: Running<'_, T>) -> Result<T, Refusal>
     }
 }
 
-fn control(tx: &mut Tx, sql: &'static str) -> Result<(), Error> {
+/// Begins or ends a transaction.
+pub fn control(tx: &mut Tx, sql: &'static str) -> Result<(), Error> {
     match tx {
         Tx::Sqlite(tx) => tx.control(sql),
         Tx::Postgres(_) => Err(Error::Closed),
@@ -265,6 +263,15 @@ fn changes(tx: &Tx) -> u64 {
 }
 
 impl SqliteTx {
+    /// Opens the file for writing, makes it if need be, and brings the schema up to date.
+    pub fn open(path: &Path) -> Result<SqliteTx, Error> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut tx = SqliteTx::connect(path, flags)?;
+        tx.batch("pragma journal_mode = wal; pragma synchronous = full; pragma journal_size_limit = 67108864;")?;
+        migrate::sqlite(&mut tx)?;
+        Ok(tx)
+    }
+
     fn connect(path: &Path, flags: OpenFlags) -> Result<SqliteTx, Error> {
         let connection = Connection::open_with_flags(path, flags).map_err(|error| failed("open its file", error))?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(|error| failed("set its time-out", error))?;
