@@ -53,7 +53,7 @@ const INSERT: &str = "
 /// Makes a task with the next key of its company, and wakes the agent it is assigned to.
 pub async fn insert(tx: &mut Tx, origin: &Origin, draft: &Task, blocked_by: &[TaskId]) -> Result<Task, Refusal> {
     ready::lock(tx, blocked_by.to_vec(), draft.assignee.into_iter().collect()).await?;
-    check_links(tx, draft).await?;
+    check_links(tx, draft, None).await?;
     let number: i64 = tx.query_one(NEXT_KEY, &[draft.company.into()]).await?.get()?;
     let closed_at = draft.status.is_closed().then_some(origin.now);
     let parameters = [
@@ -212,7 +212,7 @@ pub async fn change(tx: &mut Tx, origin: &Origin, id: TaskId, change: &TaskChang
     assignments::lock(tx, id, &concerned, change.assignee.flatten()).await?;
     let old = get(tx, id).await?;
     let new = change.applied_to(&old, origin.now);
-    check_links(tx, &new).await?;
+    check_links(tx, &new, Some(&old)).await?;
     let before = assignments::Call::of(tx, &old).await?;
     let parameters = [
         id.into(),
@@ -248,13 +248,18 @@ const GOAL: &str = "select 1 from goals where id = $1 and company_id = $2";
 const PROJECT: &str = "select 1 from projects where id = $1 and company_id = $2";
 const PARENT: &str = "select 1 from tasks where id = $1 and company_id = $2";
 
-/// Whatever a task names must be there, in its own company.
-async fn check_links(tx: &mut Tx, task: &Task) -> Result<(), Refusal> {
+/// Whatever a task newly names must be there, in its own company. What it named before may have gone meanwhile: a
+/// task of a terminated agent can still be closed.
+async fn check_links(tx: &mut Tx, task: &Task, old: Option<&Task>) -> Result<(), Refusal> {
+    let assignee = task.assignee.filter(|_| old.is_none_or(|old| old.assignee != task.assignee));
+    let goal = task.goal.filter(|_| old.is_none_or(|old| old.goal != task.goal));
+    let project = task.project.filter(|_| old.is_none_or(|old| old.project != task.project));
+    let parent = task.parent.filter(|_| old.is_none_or(|old| old.parent != task.parent));
     let links = [
-        ("assignee", ASSIGNEE, "active agent", task.assignee.map(|id| id.to_string())),
-        ("goal", GOAL, "goal", task.goal.map(|id| id.to_string())),
-        ("project", PROJECT, "project", task.project.map(|id| id.to_string())),
-        ("parent", PARENT, "task", task.parent.map(|id| id.to_string())),
+        ("assignee", ASSIGNEE, "active agent", assignee.map(|id| id.to_string())),
+        ("goal", GOAL, "goal", goal.map(|id| id.to_string())),
+        ("project", PROJECT, "project", project.map(|id| id.to_string())),
+        ("parent", PARENT, "task", parent.map(|id| id.to_string())),
     ];
     for (field, sql, noun, id) in links {
         let Some(id) = id else { continue };
@@ -262,7 +267,7 @@ async fn check_links(tx: &mut Tx, task: &Task) -> Result<(), Refusal> {
             return Err(Refusal::invalid(field, format!("there is no {noun} `{id}` in this company")));
         }
     }
-    match task.parent {
+    match parent {
         Some(parent) => refuse_circle(tx, task.company, task.id, parent).await,
         None => Ok(()),
     }

@@ -1,6 +1,7 @@
 //! Tasks and whom they wake: assignment, re-assignment, blockers, closing; keys and links.
 
 use serde_json::json as object;
+use wakeful_domain::agent::AgentEvent;
 use wakeful_domain::id::{AgentId, TaskId, WakeupId};
 use wakeful_domain::task::{Task, TaskStatus};
 use wakeful_domain::wakeup::{Source, Wakeup, WakeupStatus};
@@ -290,5 +291,19 @@ fn what_wakeful_makes_for_a_terminated_agent_is_skipped_with_the_reason() {
         world.set_status(blocker, TaskStatus::Done).await;
         let [wakeup] = &world.wakeups_of(ann).await[..] else { panic!("one wakeup") };
         assert_eq!((wakeup.status, wakeup.status_reason.as_deref()), (WakeupStatus::Skipped, Some("agent_terminated")));
+    });
+}
+
+#[test]
+fn a_task_of_a_terminated_agent_can_still_be_changed_and_closed() {
+    on_both(async |world| {
+        let (ann, gone) = (world.agent("ann").await, world.agent("gone").await);
+        let task = world.task_of("Paint", gone, &[]).await;
+        world.agent_event(gone, AgentEvent::Terminate).await.unwrap();
+        assert_eq!(world.set_status(task.id, TaskStatus::Done).await.status, TaskStatus::Done);
+        assert_eq!(world.set_status(task.id, TaskStatus::Todo).await.assignee, Some(gone));
+        assert_eq!(world.assign(task.id, Some(ann)).await.assignee, Some(ann));
+        let back = TaskChange { assignee: Some(Some(gone)), ..TaskChange::default() };
+        assert_invalid(world.change_task(task.id, back).await, "assignee");
     });
 }
