@@ -8,8 +8,10 @@
 mod bench;
 mod command;
 mod environment;
+mod mutants;
 mod report;
 mod setup;
+mod sim;
 mod test;
 mod tidy;
 
@@ -24,7 +26,9 @@ usage: cargo xtask <command>
   test              set up what the tests need, then format, clippy, house rules and all tests
   setup             the set-up alone
   tidy              the house rules alone
-  bench [names…]    build for release and run the benchmarks, or those named";
+  bench [names…]    build for release and run the benchmarks, or those named
+  sim [options]     build for release and simulate: --seeds N, --seed S, --steps M, --file, --trace
+  sim --mutants     break the product on purpose, in many ways, and let the simulator find each";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -45,6 +49,8 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         ["setup"] => setup::run(root),
         ["tidy"] => tidy::run(root),
         ["bench", names @ ..] => bench::run(root, names),
+        ["sim", "--mutants", names @ ..] => mutants::run(root, names),
+        ["sim", options @ ..] => sim::run(root, options),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)

@@ -85,6 +85,11 @@ impl Tree {
         self.entries.len()
     }
 
+    /// Every path, also of what is no text.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.entries.keys().map(PathBuf::as_path)
+    }
+
     /// The text files, by path.
     pub fn files(&self) -> impl Iterator<Item = &File> {
         self.entries.values().flatten()

@@ -1,0 +1,28 @@
+//! The simulator: the real domain, store and dispatcher of Wakeful in one thread, with a time that only it moves, fake
+//! agents, and trouble between any two steps: crashes, commits that are lost or get no answer, clocks that jump, nodes
+//! that stall, results that come late or twice. One seed decides everything: the same seed writes the same trace.
+//!
+//! After every step the store's own invariants are checked, and its rows are compared with a [`ledger`] that keeps
+//! them by its own reading of the specification. What it finds is one command to replay.
+//!
+//! Not here: processes, disks, sockets and HTTP; those have tests of their own. Not shipped.
+
+mod acts;
+mod deed;
+mod follow;
+mod heard;
+pub mod invariants;
+mod ledger;
+mod life;
+mod mirror;
+mod node;
+mod operators;
+mod shim;
+mod temper;
+mod town;
+mod trace;
+mod wakes;
+mod world;
+
+pub use life::{Failed, Lived, Place, STEPS_DEFAULT, live};
+pub use node::{Dispatch, dispatch};

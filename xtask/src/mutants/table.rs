@@ -1,0 +1,179 @@
+//! The breakages, each as exact text. Kept in the order of a wakeup's life.
+
+/// One way to break the product.
+pub struct Mutant {
+    pub name: &'static str,
+    pub file: &'static str,
+    pub old: &'static str,
+    pub new: &'static str,
+}
+
+const WAKE: &str = "crates/store/src/ops/wake.rs";
+const CLAIM: &str = "crates/store/src/ops/claim.rs";
+const FINISH: &str = "crates/store/src/ops/finish.rs";
+const RUNS: &str = "crates/store/src/ops/runs.rs";
+const TIMERS: &str = "crates/store/src/ops/timers.rs";
+const INBOX: &str = "crates/store/src/ops/inbox.rs";
+const READY: &str = "crates/store/src/ops/ready.rs";
+const GUARDS: &str = "crates/store/src/ops/guards.rs";
+const SETTLE: &str = "crates/domain/src/settle.rs";
+const LANE: &str = "crates/domain/src/lane.rs";
+
+pub const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "any wake is folded into the live run of its lane",
+        file: WAKE,
+        old: "    if wake.source == Source::Timer {\n        if let Some(waiting)",
+        new: "    if wake.source != Source::Goal {\n        if let Some(waiting)",
+    },
+    Mutant {
+        name: "a key is forgotten as soon as its wakeup has its fate",
+        file: WAKE,
+        old: "at + KEY_KEPT <= wake.now",
+        new: "at <= wake.now",
+    },
+    Mutant {
+        name: "a timer that is due does not enter the hot index",
+        file: WAKE,
+        old: "    if stands_first && eligible_at <= wake.now {",
+        new: "    if stands_first && wake.source != Source::Timer && eligible_at <= wake.now {",
+    },
+    Mutant {
+        name: "what is caused by a run does not come closer to the loop limit",
+        file: WAKE,
+        old: "lead.map_or(0, |lead| lead.depth + 1)",
+        new: "lead.map_or(0, |lead| lead.depth)",
+    },
+    Mutant {
+        name: "what is in back-off joins a run that others start",
+        file: CLAIM,
+        old: "      and status = 'pending'\n      and eligible = 1\n      and (expires_at is null or expires_at > $3)\n      and (rank < $6",
+        new: "      and status = 'pending'\n      and (expires_at is null or expires_at > $3)\n      and (rank < $6",
+    },
+    Mutant {
+        name: "a claim does not raise the fence",
+        file: CLAIM,
+        old: "    set fence = fence + 1,\n",
+        new: "    set fence = fence + 0,\n",
+    },
+    Mutant {
+        name: "an attempt is counted twice",
+        file: CLAIM,
+        old: "      attempt = attempt + 1,\n      lead =",
+        new: "      attempt = attempt + 2,\n      lead =",
+    },
+    Mutant {
+        name: "the cap of a company lets one too many in",
+        file: READY,
+        old: "      when state = 'active' and live_runs < max_concurrent_runs then (\n        select ready_rank\n        from agents",
+        new: "      when state = 'active' and live_runs <= max_concurrent_runs then (\n        select ready_rank\n        from agents",
+    },
+    Mutant {
+        name: "the company with the most live runs goes first",
+        file: CLAIM,
+        old: "    order by live_runs, ready_rank\n",
+        new: "    order by live_runs desc, ready_rank\n",
+    },
+    Mutant {
+        name: "expired wakeups are started",
+        file: TIMERS,
+        old: "        and expires_at <= $1\n      order by expires_at\n      limit $2\n      {skip_locked})\n    returning id",
+        new: "        and expires_at <= $1 - 60000000\n      order by expires_at\n      limit $2\n      {skip_locked})\n    returning id",
+    },
+    Mutant {
+        name: "an account whose limit has lifted stays parked",
+        file: TIMERS,
+        old: "    set quota_until = null\n    where quota_until is not null\n      and quota_until <= $1\"",
+        new: "    set quota_until = null\n    where quota_until is not null\n      and quota_until < $1 - 600000000\"",
+    },
+    Mutant {
+        name: "what is not due can be acknowledged",
+        file: INBOX,
+        old: "      attempt = attempt + 1\n    where id = $1\n      and status = 'pending'\n      and eligible = 1\n",
+        new: "      attempt = attempt + 1\n    where id = $1\n      and status = 'pending'\n",
+    },
+    Mutant {
+        name: "an acknowledged wakeup does not join the batch",
+        file: INBOX,
+        old: "            tx.execute(JOIN_BATCH, &[run.id.into(), (*id).into()]).await?;\n",
+        new: "",
+    },
+    Mutant {
+        name: "the check of the fence is skipped",
+        file: RUNS,
+        old: "    if run.fence == fence && run.status.is_live() {",
+        new: "    if run.fence >= fence && run.status.is_live() {",
+    },
+    Mutant {
+        name: "a run that has ended takes writes",
+        file: RUNS,
+        old: "    if run.fence == fence && run.status.is_live() {",
+        new: "    if run.fence == fence {",
+    },
+    Mutant {
+        name: "a pause beats a cancel",
+        file: RUNS,
+        old: "standing.puts_back && !stop.puts_back",
+        new: "!standing.puts_back && stop.puts_back",
+    },
+    Mutant {
+        name: "a success completes what waits in the lane, too",
+        file: FINISH,
+        old: "    where run_id = $1\n      and status = 'claimed'\";\nconst TELL_COMPLETED",
+        new: "    where (run_id = $1\n      and status = 'claimed') or (status = 'pending' and (agent_id, task_id) in \\\n      (select agent_id, task_id from runs where id = $1))\";\nconst TELL_COMPLETED",
+    },
+    Mutant {
+        name: "the hold on a task is not released",
+        file: FINISH,
+        old: "        tasks::release(tx, task, run.id).await?;\n",
+        new: "",
+    },
+    Mutant {
+        name: "a result beats a stop that was asked for",
+        file: FINISH,
+        old: "        Some(stop) if outcome.end != End::Cancelled => Outcome {",
+        new: "        Some(stop) if outcome.end == End::Lost => Outcome {",
+    },
+    Mutant {
+        name: "a run's place under the cap of its agent is not given back",
+        file: FINISH,
+        old: "    update agents\n    set live_runs = live_runs - 1,",
+        new: "    update agents\n    set live_runs = live_runs - 0,",
+    },
+    Mutant {
+        name: "a usage limit costs an attempt",
+        file: SETTLE,
+        old: "QUOTA_SPREAD_MAX.mul_f64(self.draw), false)",
+        new: "QUOTA_SPREAD_MAX.mul_f64(self.draw), true)",
+    },
+    Mutant {
+        name: "one retry too many",
+        file: SETTLE,
+        old: "        if wakeup.attempt >= attempts_max {",
+        new: "        if wakeup.attempt > attempts_max {",
+    },
+    Mutant {
+        name: "a permanent failure is tried again",
+        file: SETTLE,
+        old: "Some(FailureClass::Permanent) => Fate::Failed,",
+        new: "Some(FailureClass::Permanent) => self.retried(wakeup, wakeup.max_attempts),",
+    },
+    Mutant {
+        name: "a circuit opens one failure late",
+        file: LANE,
+        old: "pub const CIRCUIT_FAILURES: usize = 5;",
+        new: "pub const CIRCUIT_FAILURES: usize = 6;",
+    },
+    Mutant {
+        name: "an open circuit starts all the same",
+        file: READY,
+        old: "      when circuit_opened_at is not null then null\n",
+        new: "",
+    },
+    Mutant {
+        name: "the runs of a root are counted without end",
+        file: GUARDS,
+        old: "    where root_id = $1\n      and at > $2\";",
+        new: "    where root_id = $1\n      and at > $2 - 3600000000\";",
+    },
+];
