@@ -7,7 +7,7 @@ use axum::http::{StatusCode, header};
 use subtle::ConstantTimeEq;
 use wakeful_domain::actor::Actor;
 use wakeful_domain::id::{AgentId, CompanyId};
-use wakeful_domain::run::Run;
+use wakeful_domain::run::{Run, RunFence};
 use wakeful_engine::hash_of;
 use wakeful_store::ops::origin::Origin;
 use wakeful_store::ops::{runs, tokens};
@@ -99,7 +99,12 @@ impl Principal {
 
     /// Where a change comes from that the caller makes now.
     pub fn origin(&self, api: &Api) -> Origin {
-        api.engine.origin(self.actor(), self.live_run().map(|run| run.id))
+        api.engine.origin(self.actor(), self.own_run())
+    }
+
+    /// The live run that is calling, as its writes name it.
+    pub fn own_run(&self) -> Option<RunFence> {
+        self.live_run().map(Run::proof)
     }
 
     /// The live run that is calling, if one is.

@@ -230,7 +230,11 @@ pub enum TaskVerb {
     /// Change a task's status: backlog, todo, in_progress, in_review, blocked, done, cancelled
     Set { task: String, status: String },
     /// Assign a task to an agent, which is woken; what waits for the former one is called off
-    Assign { task: String, agent: String },
+    Assign {
+        task: String,
+        /// Name or id; absent: nobody is to do it
+        agent: Option<String>,
+    },
     /// Comment on a task
     Comment {
         task: String,

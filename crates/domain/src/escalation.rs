@@ -17,6 +17,8 @@ pub enum EscalationKind {
     CircuitOpen,
     /// A run failed in a way that no retry mends.
     PermanentFailure,
+    /// Processes of a run outlive KILL.
+    Stuck,
     /// A person or an agent asked for attention.
     Request,
 }

@@ -97,6 +97,13 @@ pub struct ProcessIdentity {
     pub boot_id: String,
 }
 
+/// A run as its own writes name it: they count only while it lives under this fence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunFence {
+    pub run: RunId,
+    pub fence: i64,
+}
+
 /// A wish to stop that outlives the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopRequest {
@@ -167,6 +174,13 @@ pub struct Run {
     pub created_at: Timestamp,
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
+}
+
+impl Run {
+    /// The run as its own writes name it.
+    pub fn proof(&self) -> RunFence {
+        RunFence { run: self.id, fence: self.fence }
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use wakeful_domain::time::Timestamp;
+use wakeful_domain::waiting::Host;
 use wakeful_store::Refusal;
 use wakeful_store::ops::claim::{ClaimRequest, claim_some};
 use wakeful_store::ops::{runs, timers};
@@ -68,13 +69,14 @@ async fn look(engine: &Engine) -> Result<Look, Refusal> {
     let mut wanted = 1;
     loop {
         let now = clock::now();
-        let claims = prepare(engine, wanted, now);
+        let host = engine.host();
+        let claims = prepare(engine, host, wanted, now);
         let (timers, claimed) = dispatch(engine, now, claims).await?;
         started += claimed;
         let has_more_timers = timers.next_at.is_some_and(|at| at <= now);
         if claimed < wanted && !has_more_timers {
             // Nobody tells when memory comes free.
-            let again = engine.host().pressure.map(|_| now + LOOK_AGAIN);
+            let again = host.pressure.map(|_| now + LOOK_AGAIN);
             return Ok(Look { started, next_at: timers.next_at.into_iter().chain(again).min() });
         }
         wanted = CLAIMS_MAX;
@@ -109,8 +111,7 @@ async fn dispatch(
 }
 
 /// Ids and tokens for up to `wanted` runs, as far as this host has room for them.
-fn prepare(engine: &Engine, wanted: usize, now: Timestamp) -> Vec<(ClaimRequest, String)> {
-    let host = engine.host();
+fn prepare(engine: &Engine, host: Host, wanted: usize, now: Timestamp) -> Vec<(ClaimRequest, String)> {
     let room = if host.starts_nothing() { 0 } else { host.live_runs_max.saturating_sub(host.live_runs).min(wanted) };
     let claim = |_| match mint(TokenKind::Run) {
         Ok(token) => Some((ClaimRequest { now, run: engine.new_id(), token_hash: hash_of(&token) }, token)),

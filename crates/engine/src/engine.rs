@@ -15,7 +15,7 @@ use wakeful_domain::actor::Actor;
 use wakeful_domain::agent::{Agent, AgentEvent};
 use wakeful_domain::company::{Company, CompanyState};
 use wakeful_domain::id::{AgentId, CompanyId, Id, IdSource, Kind, RunId, WakeupId};
-use wakeful_domain::run::{Run, StopRequest};
+use wakeful_domain::run::{Run, RunFence, StopRequest};
 use wakeful_domain::waiting::{Host, Waiting, why_waiting};
 use wakeful_domain::wakeup::{Wakeup, WakeupStatus};
 use wakeful_runner::process::Shims;
@@ -372,11 +372,15 @@ impl Engine {
         let arguments = (clock::now(), id, state, reason, stop);
         self.write_and_stop("company.state", told, arguments, |tx, (now, id, state, reason, stop)| {
             Box::pin(async move {
+                // Runs before their company, as everywhere; and once more for what was claimed in between.
+                let mut stopped = Vec::new();
+                if let Some(stop) = stop {
+                    stopped.extend(runs::stop_all_of_company(tx, *id, stop).await?);
+                }
                 let company = companies::set_state(tx, *now, *id, *state, reason.as_deref()).await?;
-                let stopped = match stop {
-                    Some(stop) => runs::stop_all_of_company(tx, *id, stop).await?,
-                    None => Vec::new(),
-                };
+                if let Some(stop) = stop {
+                    stopped.extend(runs::stop_all_of_company(tx, *id, stop).await?);
+                }
                 Ok((company, stopped))
             })
         })
@@ -397,7 +401,7 @@ impl Engine {
     }
 
     /// Where a change comes from that is made now.
-    pub fn origin(&self, actor: Actor, by_run: Option<RunId>) -> Origin {
+    pub fn origin(&self, actor: Actor, by_run: Option<RunFence>) -> Origin {
         Origin { now: clock::now(), actor, by_run, id_seed: self.seed() }
     }
 

@@ -7,6 +7,7 @@ use wakeful_domain::agent::{Agent, AgentState, Heartbeat, Limits};
 use wakeful_domain::company::{Company, CompanyState};
 use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId};
 use wakeful_domain::retry::RetryPolicy;
+use wakeful_domain::run::RunFence;
 use wakeful_domain::task::{Task, TaskStatus};
 use wakeful_domain::time::Timestamp;
 use wakeful_store::Commit;
@@ -146,6 +147,7 @@ pub fn task(world: &mut World, company: CompanyId) -> Result<(), Broken> {
 
 /// Somebody's doing at this moment, or a run's.
 pub fn origin(world: &mut World, now: Timestamp, by_run: Option<RunId>) -> Origin {
+    let by_run = by_run.map(|run| RunFence { run, fence: world.mirror.runs[&run].fence });
     Origin { now, actor: Actor::user("somebody"), by_run, id_seed: world.chance.u64(..) }
 }
 

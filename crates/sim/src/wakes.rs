@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Map;
 use wakeful_domain::actor::Actor;
 use wakeful_domain::id::{AgentId, RunId};
+use wakeful_domain::run::RunFence;
 use wakeful_domain::wakeup::Source;
 use wakeful_store::ops::wake::{self, Maker, Wake};
 
@@ -67,7 +68,7 @@ fn draft_for(world: &mut World, node: usize, agent: AgentId, by_run: Option<RunI
         due_at,
         expires_at,
         max_attempts: if world.chance.u32(0..4) == 0 { Some(world.chance.i64(1..=3)) } else { None },
-        by_run,
+        by_run: by_run.map(|run| RunFence { run, fence: world.mirror.runs[&run].fence }),
         maker: if world.chance.u32(0..5) == 0 { Maker::Wakeful } else { Maker::Request },
     }
 }
@@ -118,8 +119,8 @@ fn said(world: &mut World, wake: &Wake) -> String {
     if let Some(task) = wake.task {
         said.push_str(&format!(" on {}", world.name(task)));
     }
-    if let Some(run) = wake.by_run {
-        said.push_str(&format!(" by {}", world.name(run)));
+    if let Some(own) = wake.by_run {
+        said.push_str(&format!(" by {}", world.name(own.run)));
     }
     if let Some(key) = &wake.idempotency_key {
         said.push_str(&format!(" under {key}/{}", wake.request_hash.as_deref().unwrap_or("")));

@@ -24,6 +24,10 @@ create unique index tasks_key on tasks (company_id, key);
 create index tasks_held on tasks (held_by_run) where held_by_run is not null;
 create index tasks_parent on tasks (parent_id) where parent_id is not null;
 create index tasks_assignee on tasks (assignee_id) where assignee_id is not null;
+create index tasks_status on tasks (company_id, status, id);
+create index tasks_goal on tasks (goal_id) where goal_id is not null;
+create index tasks_project on tasks (project_id) where project_id is not null;
+create index runs_task on runs (task_id, id) where task_id <> '';
 
 -- A task waits for its blockers.
 create table task_blockers (
@@ -109,6 +113,8 @@ create table root_runs (
   at bigint not null,
   primary key (root_id, run_id)
 );
+create index root_runs_at on root_runs (at);
+create index root_runs_run on root_runs (run_id);
 
 -- What a person has to know or decide. One that is open stands for all of the same key.
 create table escalations (
@@ -133,4 +139,5 @@ create table escalations (
   resolved_by text
 );
 create index escalations_company on escalations (company_id, id);
+create index escalations_status on escalations (company_id, status, id);
 create unique index escalations_open on escalations (company_id, key) where status <> 'resolved';

@@ -61,6 +61,14 @@ pub enum Error {
     Closed,
 }
 
+impl Error {
+    /// What an operation had to lock first has changed while it waited for the locks: it is run again.
+    pub(crate) fn changed_meanwhile(what: &str) -> Error {
+        let source_text = format!("{what} changed meanwhile");
+        Error::Engine { what: "lock all that an operation concerns", source_text, is_retryable: true }
+    }
+}
+
 /// Where the store is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {

@@ -11,11 +11,13 @@ use wakeful_domain::id::{EscalationId, kind};
 use wakeful_engine::clock;
 use wakeful_store::Refusal;
 use wakeful_store::ops::escalations::{self, Raise};
+use wakeful_store::ops::request_keys;
 
 use crate::access::{Permission, Principal};
 use crate::body::Body;
 use crate::errors::ProblemDocument;
-use crate::parameters::{Parameters, PathCompany, check_text, id_in_option, limit, path_parameter};
+use crate::idempotency::request_key;
+use crate::parameters::{IdempotencyKey, Parameters, PathCompany, check_text, id_in_option, limit, path_parameter};
 use crate::wire::{Empty, EscalationView, NewEscalation, Page};
 use crate::{Api, Problem};
 
@@ -31,9 +33,11 @@ async fn raise(
     State(api): State<Api>,
     principal: Principal,
     PathCompany(company): PathCompany,
+    IdempotencyKey(key): IdempotencyKey,
     body: Body<NewEscalation>,
 ) -> Result<(StatusCode, Json<EscalationView>), Problem> {
     principal.require(Permission::Work)?;
+    let request = request_key(key, &format!("POST /companies/{}/escalations", company.id), &body.bytes);
     let new = body.value;
     if new.title.trim().is_empty() || new.title.chars().count() > TITLE_CHARS_MAX {
         return Err(Problem::invalid("title", format!("must have 1 to {TITLE_CHARS_MAX} characters")));
@@ -57,8 +61,21 @@ async fn raise(
         detail: new.detail.unwrap_or_default(),
         actor: principal.actor(),
     };
-    let raised =
-        api.engine.write("escalation.raise", raise, |tx, raise| Box::pin(escalations::raise(tx, raise))).await?;
+    let raised = api
+        .engine
+        .write("escalation.raise", (principal.origin(&api), raise, request), |tx, (origin, raise, request)| {
+            Box::pin(async move {
+                origin.prove(tx).await?;
+                if let Some(key) = request {
+                    if let Some(id) = request_keys::find(tx, Some(raise.company), key).await? {
+                        return escalations::get(tx, id.parse().unwrap_or(raise.id)).await;
+                    }
+                    request_keys::keep(tx, raise.now, Some(raise.company), key, &raise.id.to_string()).await?;
+                }
+                escalations::raise(tx, raise).await
+            })
+        })
+        .await?;
     Ok((StatusCode::CREATED, Json(raised.into())))
 }
 

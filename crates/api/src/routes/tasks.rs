@@ -76,6 +76,14 @@ fn check_overrides(overrides: Option<&AdapterOverrides>) -> Result<(), Problem> 
     }
 }
 
+/// What is laid over an agent's adapter decides what is started: as with the adapter itself, not every token may.
+fn may_override(principal: &Principal, is_asked: bool) -> Result<(), Problem> {
+    match is_asked {
+        true => principal.require(Permission::Manage),
+        false => Ok(()),
+    }
+}
+
 fn blockers_in(texts: &[String]) -> Result<Vec<TaskId>, Problem> {
     if texts.len() > BLOCKERS_MAX {
         let told = format!("has {} entries; at most {BLOCKERS_MAX} are allowed", texts.len());
@@ -122,6 +130,7 @@ async fn create(
     principal.require(Permission::Work)?;
     let key = request_key(key, &format!("POST /companies/{}/tasks", company.id), &body.bytes);
     let new = body.value;
+    may_override(&principal, new.adapter_overrides.is_some())?;
     let blocked_by = blockers_in(new.blocked_by.as_deref().unwrap_or_default())?;
     let origin = principal.origin(&api);
     let task = draft(&api, &company, new, origin.now)?;
@@ -245,6 +254,7 @@ async fn change(
 ) -> Result<Json<TaskView>, Problem> {
     principal.require(Permission::Work)?;
     visible(&api, &principal, id).await?;
+    may_override(&principal, body.value.adapter_overrides.is_some())?;
     let arguments = (principal.origin(&api), id, change_in(body.value)?);
     let changed = api
         .engine

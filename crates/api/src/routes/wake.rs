@@ -118,7 +118,7 @@ fn request(
         due_at,
         expires_at: wake.expires_at,
         max_attempts: wake.max_attempts,
-        by_run: principal.live_run().map(|run| run.id),
+        by_run: principal.own_run(),
         maker: Maker::Request,
     })
 }

@@ -16,9 +16,13 @@ pub async fn run(session: &Session, verb: &EscalationVerb) -> Result<(), Failure
 }
 
 async fn list(session: &Session, all: bool) -> Result<(), Failure> {
-    let mut found = session.client.get(&session.of_company("/escalations?limit=200")).await?;
-    if let Some(items) = found.get_mut("items").and_then(Value::as_array_mut).filter(|_| !all) {
-        items.retain(|escalation| text(escalation, "/status") != "resolved");
+    let wanted: &[&str] = if all { &[""] } else { &["&status=open", "&status=acknowledged"] };
+    let mut found = json!({ "items": [] });
+    for filter in wanted {
+        let page = session.client.get(&session.of_company(&format!("/escalations?limit=200{filter}"))).await?;
+        if let Some(shown) = found.get_mut("items").and_then(Value::as_array_mut) {
+            shown.extend(items(&page).iter().cloned());
+        }
     }
     let output = session.output;
     output.show(&found, || {

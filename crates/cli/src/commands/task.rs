@@ -14,7 +14,10 @@ pub async fn run(session: &Session, verb: &TaskVerb) -> Result<(), Failure> {
         TaskVerb::Show { task } => show(session, task).await,
         TaskVerb::Set { task, status } => change(session, task, &json!({ "status": status })).await,
         TaskVerb::Assign { task, agent } => {
-            let agent = session.agent_id(agent).await?;
+            let agent = match agent {
+                Some(agent) => Some(session.agent_id(agent).await?),
+                None => None,
+            };
             change(session, task, &json!({ "assignee": agent })).await
         }
         TaskVerb::Comment { task, message, reopen } => {

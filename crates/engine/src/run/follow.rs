@@ -3,11 +3,14 @@
 
 use std::time::{Duration, Instant};
 
+use wakeful_domain::actor::Actor;
+use wakeful_domain::escalation::{EscalationKind, Severity};
 use wakeful_domain::outcome::Outcome;
 use wakeful_domain::run::{ProcessIdentity, Run};
 use wakeful_runner::adapters::Adapter;
 use wakeful_runner::process::{Attached, ExitRecord, Found, Identity, StartFailure, Update, find, sweep};
 use wakeful_store::Refusal;
+use wakeful_store::ops::escalations::{self, Raise};
 use wakeful_store::ops::run_events::NewRunEvent;
 use wakeful_store::ops::runs;
 
@@ -103,7 +106,8 @@ async fn listen(
             Update::StartFailed(failure) => start_failure = Some(failure),
             Update::Stuck { pids } => {
                 let told = format!("processes {pids:?} outlive KILL; the run stays live until they are gone");
-                note(engine, run, NewRunEvent::warn("stuck", told, serde_json::json!({ "pids": pids }))).await;
+                note(engine, run, NewRunEvent::warn("stuck", &*told, serde_json::json!({ "pids": pids }))).await;
+                escalate_stuck(engine, run, told).await;
             }
             Update::Exited(record) => return Heard::Ended(record),
             Update::Gone => match found_again(engine, run, number).await {
@@ -118,6 +122,24 @@ async fn listen(
             },
         }
     }
+}
+
+/// A person is told of what no signal ends. It is resolved with the end of the run.
+async fn escalate_stuck(engine: &Engine, run: &Run, detail: String) {
+    let raise = Raise {
+        id: engine.new_id(),
+        now: clock::now(),
+        company: run.company,
+        kind: EscalationKind::Stuck,
+        severity: Severity::Critical,
+        key: escalations::stuck_key(run.id),
+        subject: run.id.to_string(),
+        title: "a run cannot be ended".into(),
+        detail,
+        actor: Actor::system(),
+    };
+    let raised = engine.write("run.escalate_stuck", raise, |tx, raise| Box::pin(escalations::raise(tx, raise))).await;
+    report(run, "an escalation", raised.map(|_| ()));
 }
 
 async fn reached(at: Option<Instant>) {

@@ -149,7 +149,7 @@ impl Ledger {
 
     fn draft(&self, wake: &Wake) -> Wakeup {
         let agent = &self.rows.agents[&wake.agent];
-        let cause = wake.by_run.and_then(|run| self.leads.get(&run)).map(|lead| &self.rows.wakeups[lead]);
+        let cause = wake.by_run.and_then(|own| self.leads.get(&own.run)).map(|lead| &self.rows.wakeups[lead]);
         let cause = cause.map(|lead| (lead.root, lead.depth + 1));
         let cause = match wake.maker {
             Maker::InStead(earlier) => self.rows.wakeups.get(&earlier).map(|earlier| (earlier.root, earlier.depth)),
@@ -206,7 +206,7 @@ impl Ledger {
             }
         }
         let by_run = wake.by_run.filter(|_| !matches!(wake.maker, Maker::InStead(_)));
-        let by_lane = by_run.map(|run| self.rows.runs[&run].lane());
+        let by_lane = by_run.map(|own| self.rows.runs[&own.run].lane());
         if by_lane == Some((wake.agent, wake.task)) && wake.due_at.is_none() {
             return Some("self_caused");
         }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json as object};
 use wakeful_domain::agent::{Agent, AgentEvent, AgentState, Heartbeat, Limits};
-use wakeful_domain::id::{AgentId, CompanyId, RunId};
+use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId};
 use wakeful_domain::retry::RetryPolicy;
 use wakeful_domain::time::Timestamp;
 
@@ -308,21 +308,42 @@ const HIDE: &str = "
       updated_at = $2
     where id = $1
       and deleted_at is null";
+const LOCK_OPEN_TASKS: &str = "
+    select id
+    from tasks
+    where assignee_id = $1
+      and status not in ('done', 'cancelled')
+    order by id
+    {for_update}";
 const UNASSIGN: &str = "
     update tasks
     set assignee_id = null,
       updated_at = $2
     where assignee_id = $1
-      and status not in ('done', 'cancelled')";
+      and status not in ('done', 'cancelled')
+    returning id, status";
 
 /// Terminates an agent and hides it; its rows stay readable.
 pub async fn delete(tx: &mut Tx, now: Timestamp, id: AgentId) -> Result<Agent, Refusal> {
+    tx.lock(LOCK_OPEN_TASKS, &[id.into()]).await?;
     let agent = set_state(tx, now, id, AgentEvent::Terminate, Some("deleted")).await?;
     tx.execute(HIDE, &[id.into(), now.into()]).await?;
-    tx.execute(UNASSIGN, &[id.into(), now.into()]).await?;
+    for mut row in tx.query(UNASSIGN, &[id.into(), now.into()]).await? {
+        let (task, status): (TaskId, String) = (row.get()?, row.get()?);
+        let data = object!({ "status": status, "assignee": null, "from": { "status": status, "assignee": id } });
+        events::append(tx, agent.company, now, "task.updated", &task.to_string(), &data).await?;
+    }
     Ok(agent)
 }
 
+const LOCK_ACCOUNT: &str = "
+    select id
+    from agents
+    where company_id = $1
+      and adapter_type = $2
+      and account = $3
+    order by id
+    {for_update}";
 const PARK: &str = "
     update agents
     set quota_until = $4
@@ -336,6 +357,7 @@ const PARK: &str = "
 pub(crate) async fn park_account(tx: &mut Tx, agent: &Agent, until: Timestamp) -> Result<(), Error> {
     let parameters =
         [agent.company.into(), adapter_type(&agent.adapter).into(), account(&agent.adapter).into(), until.into()];
+    tx.lock(LOCK_ACCOUNT, &parameters[..3]).await?;
     for mut row in tx.query(PARK, &parameters).await? {
         let parked: AgentId = row.get()?;
         ready::refresh_agent(tx, agent.company, parked).await?;

@@ -14,18 +14,26 @@ use crate::value::task_key;
 use crate::{Error, Refusal, Tx};
 
 const AGENTS_CONCERNED: &str = "
-    select agent_id from lanes where task_id = $1
+    select agent_id from lanes where task_id = $1 and task_id <> ''
     union
-    select assignee_id from tasks where assignee_id is not null and (id = $1
-      or id in (select task_id from task_blockers where blocker_id = $1))";
+    select assignee_id from tasks where id = $1 and assignee_id is not null
+    union
+    select tasks.assignee_id
+    from task_blockers
+    join tasks on tasks.id = task_blockers.task_id
+    where task_blockers.blocker_id = $1
+      and tasks.assignee_id is not null";
 
 /// Keeps others from a task, from those that wait for it or that it is to wait for, and from every agent that a
 /// change of it can wake or call off.
 pub(crate) async fn lock(tx: &mut Tx, task: TaskId, others: &[TaskId], assignee: Option<AgentId>) -> Result<(), Error> {
-    let mut concerned = blockers::dependents(tx, task).await?;
-    concerned.push(task);
-    concerned.extend(others);
+    let dependents = blockers::dependents(tx, task).await?;
+    let concerned = dependents.iter().chain(others).copied().chain([task]).collect();
     ready::lock(tx, concerned, Vec::new()).await?;
+    // One that came while we waited is not locked.
+    if blockers::dependents(tx, task).await?.iter().any(|found| !dependents.contains(found)) {
+        return Err(Error::changed_meanwhile("the tasks that wait for a task"));
+    }
     let mut agents: Vec<AgentId> = assignee.into_iter().collect();
     for mut row in tx.query(AGENTS_CONCERNED, &[task.into()]).await? {
         agents.push(row.get()?);
@@ -39,17 +47,22 @@ pub(crate) struct Call(Option<AgentId>);
 
 impl Call {
     pub(crate) async fn of(tx: &mut Tx, task: &Task) -> Result<Call, Refusal> {
-        let is_wanted = task.assignee.is_some() && task.status.calls_for_work();
-        match is_wanted && blockers::open(tx, task.id).await?.is_empty() {
+        match task.status.calls_for_work() && blockers::open(tx, task.id).await?.is_empty() {
             true => Ok(Call(task.assignee)),
             false => Ok(Call(None)),
         }
+    }
+
+    /// The same for one who was assigned at this moment: a review is something to look at, too.
+    async fn of_new_assignee(tx: &mut Tx, task: &Task) -> Result<Call, Refusal> {
+        let status = if task.status == TaskStatus::InReview { TaskStatus::Todo } else { task.status };
+        Call::of(tx, &Task { status, ..task.clone() }).await
     }
 }
 
 /// Wakes the agent that a new task calls.
 pub(crate) async fn after_insert(tx: &mut Tx, origin: &Origin, task: &Task) -> Result<(), Refusal> {
-    let Call(Some(agent)) = Call::of(tx, task).await? else { return Ok(()) };
+    let Call(Some(agent)) = Call::of_new_assignee(tx, task).await? else { return Ok(()) };
     wake_assignee(tx, origin, &mut origin.ids(), task, agent).await
 }
 
@@ -62,19 +75,23 @@ pub(crate) async fn after_change(
     new: &Task,
 ) -> Result<(), Refusal> {
     let mut ids = origin.ids();
-    if let Some(former) = old.assignee.filter(|_| old.assignee != new.assignee) {
+    let is_given = old.assignee != new.assignee;
+    if let Some(former) = old.assignee.filter(|_| is_given) {
         hand_over(tx, origin, &mut ids, new, former).await?;
     }
-    if let Some(assignee) = new.assignee.filter(|_| old.assignee != new.assignee) {
-        tx.execute(NOT_REASSIGNED, &[assignee.into(), new.id.into()]).await?;
+    if let Some(assignee) = new.assignee.filter(|_| is_given) {
+        tx.execute(MARK_RUN, &[assignee.into(), new.id.into(), false.into()]).await?;
     }
     if new.status.is_closed() && !old.status.is_closed() {
         call_off(tx, origin, new).await?;
         wake_dependents(tx, origin, &mut ids, new).await?;
     }
-    let after = Call::of(tx, new).await?;
+    let after = match is_given {
+        true => Call::of_new_assignee(tx, new).await?,
+        false => Call::of(tx, new).await?,
+    };
     match after {
-        Call(Some(agent)) if after != before => wake_assignee(tx, origin, &mut ids, new, agent).await,
+        Call(Some(agent)) if is_given || after != before => wake_assignee(tx, origin, &mut ids, new, agent).await,
         Call(_) => Ok(()),
     }
 }
@@ -123,18 +140,10 @@ fn about(
     }
 }
 
-const REASSIGNED_RUN: &str = "
+const MARK_RUN: &str = "
     update runs
-    set is_reassigned = 1
-    where agent_id = $1
-      and task_id = $2
-      and status in ('starting', 'running')";
-const NOT_REASSIGNED: &str = "
-    update runs
-    set is_reassigned = 0
-    where agent_id = $1
-      and task_id = $2
-      and status in ('starting', 'running')";
+    set is_reassigned = $3
+    where id = (select live_run_id from lanes where agent_id = $1 and task_id = $2)";
 
 /// Calls off what waits for the former assignee. What others have to say goes to the new one. A live run goes on;
 /// what it puts back goes the same way.
@@ -149,12 +158,12 @@ async fn hand_over(
     for wakeup in called_off {
         reissue(tx, origin.now, ids, task, &wakeup).await?;
     }
-    tx.execute(REASSIGNED_RUN, &[former.into(), task.id.into()]).await?;
+    tx.execute(MARK_RUN, &[former.into(), task.id.into(), true.into()]).await?;
     Ok(())
 }
 
 /// Whether a wakeup says something that the task's next assignee has to hear.
-fn is_handed_on(source: Source) -> bool {
+pub(crate) fn is_handed_on(source: Source) -> bool {
     match source {
         Source::Comment | Source::Child | Source::Dependency | Source::Subscription => true,
         Source::Manual
@@ -194,9 +203,10 @@ pub(crate) async fn reissue(
         idempotency_key: None,
         request_hash: None,
         now,
-        due_at: None,
+        // A pause after a failure was the former agent's; what was asked for later is still for later.
+        due_at: (wakeup.attempt == 0).then_some(wakeup.due_at),
         expires_at: wakeup.expires_at,
-        max_attempts: None,
+        max_attempts: Some(wakeup.max_attempts),
         by_run: None,
         maker: Maker::InStead(wakeup.id),
     };
@@ -208,11 +218,26 @@ const CALL_OFF: &str = "
     set status = 'cancelled',
       status_reason = 'task_closed',
       finished_at = $2
-    where agent_id in (select agent_id from lanes where task_id = $1)
+    where agent_id in (select agent_id from lanes where task_id = $1 and task_id <> '')
       and task_id = $1
       and status = 'pending'
       and source in ('assignment', 'dependency', 'recovery', 'timer', 'schedule')
     returning id, agent_id";
+
+/// Whether a closed task makes a wakeup pointless; the list of [`CALL_OFF`].
+pub(crate) fn ends_with_task(source: Source) -> bool {
+    match source {
+        Source::Assignment | Source::Dependency | Source::Recovery | Source::Timer | Source::Schedule => true,
+        Source::Manual
+        | Source::Goal
+        | Source::Comment
+        | Source::Message
+        | Source::Child
+        | Source::Subscription
+        | Source::Routine
+        | Source::Webhook => false,
+    }
+}
 
 /// Cancels what a closed task makes pointless. What others have to say keeps its follow-up.
 async fn call_off(tx: &mut Tx, origin: &Origin, task: &Task) -> Result<(), Refusal> {
@@ -231,7 +256,7 @@ async fn call_off(tx: &mut Tx, origin: &Origin, task: &Task) -> Result<(), Refus
 async fn wake_dependents(tx: &mut Tx, origin: &Origin, ids: &mut IdSource, closed: &Task) -> Result<(), Refusal> {
     for id in blockers::dependents(tx, closed.id).await? {
         let task = tasks::get(tx, id).await?;
-        let is_wanted = task.status.calls_for_work() || task.status == TaskStatus::Blocked;
+        let is_wanted = task.status != TaskStatus::Backlog;
         let Some(assignee) = task.assignee.filter(|_| is_wanted) else { continue };
         let left = blockers::open(tx, id).await?;
         let reason = match closed.status {

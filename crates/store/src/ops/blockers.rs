@@ -22,9 +22,8 @@ const UPSTREAM: &str = "
     from upstream
     where id = $2";
 
-/// Makes these the blockers of a task, in place of those it had.
-pub(crate) async fn set(tx: &mut Tx, company: CompanyId, task: TaskId, blockers: &[TaskId]) -> Result<(), Refusal> {
-    tx.execute(CLEAR, &[task.into()]).await?;
+/// Refuses blockers that are not there or wait for the task themselves. Before the first write of an operation.
+pub(crate) async fn check(tx: &mut Tx, company: CompanyId, task: TaskId, blockers: &[TaskId]) -> Result<(), Refusal> {
     if blockers.is_empty() {
         return Ok(());
     }
@@ -41,6 +40,14 @@ pub(crate) async fn set(tx: &mut Tx, company: CompanyId, task: TaskId, blockers:
                 format!("`{blocker}` waits for this task itself: blockers must not form a circle"),
             ));
         }
+    }
+    Ok(())
+}
+
+/// Makes these the blockers of a task, in place of those it had.
+pub(crate) async fn set(tx: &mut Tx, task: TaskId, blockers: &[TaskId]) -> Result<(), Error> {
+    tx.execute(CLEAR, &[task.into()]).await?;
+    for blocker in blockers {
         tx.execute(ADD, &[task.into(), (*blocker).into()]).await?;
     }
     Ok(())

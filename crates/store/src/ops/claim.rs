@@ -69,6 +69,13 @@ pub async fn claim(tx: &mut Tx, request: &ClaimRequest) -> Result<Option<Claimed
         {
             return Ok(None);
         }
+        if let Some(id) = task
+            && tasks::get(tx, id).await?.held_by.is_some()
+        {
+            // The index says otherwise; only a bug of ours makes it.
+            ready::refresh(tx, company, agent, task).await?;
+            continue;
+        }
         let agent = agents::get_locked(tx, agent).await?;
         if quiet_hours::hold_back(tx, company, agent.id, task, &agent.heartbeat, request.now).await? {
             ready::refresh(tx, company, agent.id, task).await?;
@@ -240,7 +247,10 @@ async fn start(
         if !tasks::hold(tx, task, run).await? {
             return Err(Refusal::conflict("task_held", "another run holds the task", Json::Null));
         }
-        tx.execute(TO_IN_PROGRESS, &[task.into(), agent.id.into(), request.now.into()]).await?;
+        if tx.execute(TO_IN_PROGRESS, &[task.into(), agent.id.into(), request.now.into()]).await? > 0 {
+            let data = object!({ "status": "in_progress", "assignee": agent.id, "run": run });
+            events::append(tx, agent.company, request.now, "task.updated", &task.to_string(), &data).await?;
+        }
         ready::refresh_task(tx, agent.company, task, agent.id).await?;
     }
     let parameters = [

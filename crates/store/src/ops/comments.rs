@@ -44,9 +44,12 @@ const INSERT: &str = "
 /// Adds a comment. A closed task opens again only if asked.
 pub async fn insert(tx: &mut Tx, origin: &Origin, new: &NewComment) -> Result<Comment, Refusal> {
     let task = tasks::get(tx, new.task).await?;
-    if new.reopen && task.status.is_closed() {
-        let change = TaskChange { status: Some(TaskStatus::Todo), ..TaskChange::default() };
-        tasks::change(tx, origin, task.id, &change).await?;
+    match new.reopen && task.status.is_closed() {
+        true => {
+            let change = TaskChange { status: Some(TaskStatus::Todo), ..TaskChange::default() };
+            tasks::change(tx, origin, task.id, &change).await?;
+        }
+        false => origin.prove(tx).await?,
     }
     let parameters = [
         new.id.into(),
@@ -54,12 +57,12 @@ pub async fn insert(tx: &mut Tx, origin: &Origin, new: &NewComment) -> Result<Co
         task.id.into(),
         name(&origin.actor.kind),
         (&origin.actor.id).into(),
-        origin.by_run.into(),
+        origin.run().into(),
         (&new.body).into(),
         origin.now.into(),
     ];
     tx.execute(INSERT, &parameters).await?;
-    let data = object!({ "comment": new.id, "actor": origin.actor, "run": origin.by_run });
+    let data = object!({ "comment": new.id, "actor": origin.actor, "run": origin.run() });
     events::append(tx, task.company, origin.now, "task.commented", &task.id.to_string(), &data).await?;
     get(tx, new.id).await
 }

@@ -6,7 +6,7 @@ use wakeful_domain::id::CompanyId;
 use wakeful_domain::time::Timestamp;
 
 use crate::ops::filter::{List, Page};
-use crate::ops::{events, ready};
+use crate::ops::{events, quiet_hours, ready};
 use crate::value::name;
 use crate::{Error, Refusal, Row, Tx};
 
@@ -101,6 +101,9 @@ const LOCK: &str = "select id from companies where id = $1 {for_update}";
 
 /// Changes a company.
 pub async fn change(tx: &mut Tx, now: Timestamp, id: CompanyId, change: &CompanyChange) -> Result<Company, Refusal> {
+    if change.time_zone.is_some() {
+        quiet_hours::lock_waiting(tx, id).await?;
+    }
     tx.lock(LOCK, &[id.into()]).await?;
     let company = get(tx, id).await?;
     let parameters = [
@@ -112,6 +115,12 @@ pub async fn change(tx: &mut Tx, now: Timestamp, id: CompanyId, change: &Company
         now.into(),
     ];
     tx.execute(UPDATE, &parameters).await?;
+    if change.time_zone.is_some() {
+        // What waits for the hours of the old zone is looked at again.
+        for agent in quiet_hours::waiting(tx, id).await? {
+            quiet_hours::look_again(tx, now, id, agent).await?;
+        }
+    }
     ready::refresh_company(tx, id).await?;
     get(tx, id).await
 }

@@ -3,7 +3,7 @@
 use serde_json::json as object;
 use wakeful_domain::actor::Actor;
 use wakeful_domain::escalation::{Escalation, EscalationKind, EscalationStatus, Severity};
-use wakeful_domain::id::{CompanyId, EscalationId};
+use wakeful_domain::id::{CompanyId, EscalationId, RunId};
 use wakeful_domain::time::Timestamp;
 
 use crate::ops::events;
@@ -167,6 +167,36 @@ pub(crate) async fn resolve_key(
     by: &str,
 ) -> Result<(), Refusal> {
     if let Some(mut row) = tx.query_first(OPEN_UNDER, &[company.into(), key.into()]).await? {
+        resolve(tx, now, row.get()?, by).await?;
+    }
+    Ok(())
+}
+
+/// The key of a run whose processes outlive KILL.
+pub fn stuck_key(run: RunId) -> String {
+    format!("stuck:{run}")
+}
+
+const OPEN_BETWEEN: &str = "
+    select id
+    from escalations
+    where company_id = $1
+      and key >= $2
+      and key < $3
+      and status <> 'resolved'
+    order by id";
+
+/// Closes all that is open under keys that begin like this.
+pub(crate) async fn resolve_all_under(
+    tx: &mut Tx,
+    now: Timestamp,
+    company: CompanyId,
+    start: &str,
+    by: &str,
+) -> Result<(), Refusal> {
+    // No character of a key comes behind this one.
+    let end = format!("{start}~");
+    for mut row in tx.query(OPEN_BETWEEN, &[company.into(), start.into(), end.into()]).await? {
         resolve(tx, now, row.get()?, by).await?;
     }
     Ok(())

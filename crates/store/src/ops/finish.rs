@@ -6,7 +6,7 @@ use wakeful_domain::actor::Actor;
 use wakeful_domain::agent::{Agent, AgentState};
 use wakeful_domain::escalation::{EscalationKind, Severity};
 use wakeful_domain::failure::{FailureClass, remedy_for};
-use wakeful_domain::id::{IdSource, RunId};
+use wakeful_domain::id::{IdSource, RunId, TaskId};
 use wakeful_domain::outcome::{End, Outcome, SessionChange};
 use wakeful_domain::run::{LogSummary, Run, RunEvent};
 use wakeful_domain::settle::{Claimed, Ending, Fate};
@@ -39,7 +39,7 @@ pub struct FinishRequest {
 /// Ends a run, once. A run that has ended already is a conflict `fenced`.
 pub async fn finish(tx: &mut Tx, request: &FinishRequest) -> Result<Run, Refusal> {
     let run = runs::get(tx, request.run).await?;
-    ready::lock_run(tx, &run).await?;
+    let held = ready::lock_run(tx, &run).await?;
     let agent = agents::get(tx, run.agent).await?;
     let run = runs::get_live(tx, request.run, request.fence).await?;
     let outcome = overruled(&run, &request.outcome);
@@ -51,6 +51,9 @@ pub async fn finish(tx: &mut Tx, request: &FinishRequest) -> Result<Run, Refusal
         draw: request.draw,
     };
     write_run(tx, &run, request, &outcome).await?;
+    if let Some(until) = ending.quota_until() {
+        agents::park_account(tx, &agent, until).await?;
+    }
     let mut ids = IdSource::new(request.id_seed);
     settle_wakeups(tx, &run, &agent, request, &ending, &mut ids).await?;
     let session = sessions::SessionEnd {
@@ -66,7 +69,7 @@ pub async fn finish(tx: &mut Tx, request: &FinishRequest) -> Result<Run, Refusal
     sessions::end_run(tx, &session).await?;
     let ended = runs::get(tx, run.id).await?;
     guard(tx, &ended, &agent, &ending, &mut ids).await?;
-    release(tx, &run, &agent, &ending).await?;
+    release(tx, &run, &held, &ending).await?;
     tell(tx, &ended, request.now).await?;
     Ok(ended)
 }
@@ -180,10 +183,15 @@ async fn settle_wakeups(
         tx.execute(COMPLETE, &[run.id.into(), request.now.into()]).await?;
         return Ok(());
     }
-    let reassigned = match run.task {
-        Some(task) if assignments::is_reassigned(tx, run.id).await? => tasks::find(tx, task).await?,
+    let task = match run.task {
+        Some(task) => tasks::find(tx, task).await?,
+        None => None,
+    };
+    let reassigned = match &task {
+        Some(task) if assignments::is_reassigned(tx, run.id).await? => Some(task),
         Some(_) | None => None,
     };
+    let is_closed = task.as_ref().is_some_and(|task| task.status.is_closed());
     for wakeup in wakeups::of_run(tx, run.id).await? {
         if wakeup.status != WakeupStatus::Claimed || wakeup.run != Some(run.id) {
             continue;
@@ -193,14 +201,18 @@ async fn settle_wakeups(
             max_attempts: wakeup.max_attempts,
             expires_at: wakeup.expires_at,
         });
-        let fate = match fate {
-            // Nothing would ever take it up again.
-            Fate::Pending { .. } if agent.state == AgentState::Terminated => Fate::Cancelled,
-            Fate::Pending { .. } | Fate::Completed | Fate::Cancelled | Fate::Failed => fate,
-        };
-        match (&reassigned, fate) {
-            (Some(task), Fate::Pending { .. }) => {
+        let is_handed_on = assignments::is_handed_on(wakeup.source);
+        match (reassigned, fate) {
+            (Some(task), Fate::Pending { .. }) => hand_on(tx, run, &wakeup, task, ending, ids).await?,
+            (Some(task), Fate::Failed) if is_handed_on && task.assignee.is_some() => {
                 hand_on(tx, run, &wakeup, task, ending, ids).await?;
+            }
+            // Nothing would ever take it up again.
+            (None, Fate::Pending { .. }) if agent.state == AgentState::Terminated => {
+                settle_wakeup(tx, run, &wakeup, Fate::Cancelled, ending).await?;
+            }
+            (None, Fate::Pending { .. }) if is_closed && assignments::ends_with_task(wakeup.source) => {
+                call_off(tx, run, &wakeup, "task_closed", ending).await?;
             }
             (_, fate) => settle_wakeup(tx, run, &wakeup, fate, ending).await?,
         }
@@ -290,19 +302,32 @@ async fn hand_on(
     ending: &Ending<'_>,
     ids: &mut IdSource,
 ) -> Result<(), Refusal> {
+    call_off(tx, run, wakeup, "reassigned", ending).await?;
+    assignments::reissue(tx, ending.now, ids, task, wakeup).await
+}
+
+/// Cancels a wakeup that would have been tried again.
+async fn call_off(
+    tx: &mut Tx,
+    run: &Run,
+    wakeup: &Wakeup,
+    reason: &'static str,
+    ending: &Ending<'_>,
+) -> Result<(), Refusal> {
     let (code, error) = (&ending.outcome.error_code, &ending.outcome.error);
     let status = WakeupStatus::Cancelled.as_str();
-    let parameters =
-        [wakeup.id.into(), status.into(), "reassigned".into(), code.into(), error.into(), ending.now.into()];
+    let parameters = [wakeup.id.into(), status.into(), reason.into(), code.into(), error.into(), ending.now.into()];
     tx.execute(END_WAKEUP, &parameters).await?;
-    wakeups::tell_cancelled(tx, ending.now, run.company, wakeup.id, run.agent, "reassigned").await?;
-    assignments::reissue(tx, ending.now, ids, task, wakeup).await
+    Ok(wakeups::tell_cancelled(tx, ending.now, run.company, wakeup.id, run.agent, reason).await?)
 }
 
 /// Notes how the run ended on its lane's streak of failures, and tells the operator what no retry mends.
 async fn guard(tx: &mut Tx, run: &Run, agent: &Agent, ending: &Ending<'_>, ids: &mut IdSource) -> Result<(), Refusal> {
+    escalations::resolve_key(tx, ending.now, run.company, &escalations::stuck_key(run.id), "ended").await?;
     if ending.outcome.end == End::Succeeded {
         guards::note_success(tx, run).await?;
+        let of_agent = format!("permanent_failure:{}:", agent.id);
+        escalations::resolve_all_under(tx, ending.now, run.company, &of_agent, "succeeded").await?;
     } else if ending.counts_as_failure() {
         guards::note_failure(tx, ending.now, run, &agent.name, ids.next(ending.now)).await?;
     }
@@ -344,22 +369,15 @@ const RELEASE_COMPANY: &str = "
     set live_runs = live_runs - 1
     where id = $1";
 
-/// The task of its lane and those it has checked out.
-const HELD_TASKS: &str = "select id from tasks where held_by_run = $1 order by id";
-
-async fn release(tx: &mut Tx, run: &Run, agent: &Agent, ending: &Ending<'_>) -> Result<(), Error> {
+async fn release(tx: &mut Tx, run: &Run, held: &[TaskId], ending: &Ending<'_>) -> Result<(), Error> {
     tx.execute(RELEASE_LANE, &[run.agent.into(), task_key(run.task), run.id.into()]).await?;
     let tokens = ending.outcome.usage.unwrap_or(run.usage).total();
     let totals = [run.agent.into(), tokens.into(), ending.outcome.cost_micros.unwrap_or(0).into()];
     tx.execute(RELEASE_AGENT, &totals).await?;
-    for mut row in tx.query(HELD_TASKS, &[run.id.into()]).await? {
-        let task = row.get()?;
-        tasks::release(tx, task, run.id).await?;
-        ready::refresh_task(tx, run.company, task, run.agent).await?;
-        ready::refresh_lane(tx, run.agent, Some(task)).await?;
-    }
-    if let Some(until) = ending.quota_until() {
-        agents::park_account(tx, agent, until).await?;
+    for task in held {
+        tasks::release(tx, *task, run.id).await?;
+        ready::refresh_task(tx, run.company, *task, run.agent).await?;
+        ready::refresh_lane(tx, run.agent, Some(*task)).await?;
     }
     tx.execute(RELEASE_COMPANY, &[run.company.into()]).await?;
     ready::refresh(tx, run.company, run.agent, run.task).await

@@ -81,15 +81,18 @@ const COUNT_RUN: &str = "
     on conflict (root_id, run_id) do nothing";
 const FORGET_OLD: &str = "
     delete from root_runs
-    where root_id in (select root_id from root_runs where run_id = $1)
-      and at <= $2";
+    where run_id in (select run_id from root_runs where at <= $1 order by at limit $2)
+      and at <= $1";
 
 /// Counts a run for the roots of what it was started for.
 pub(crate) async fn count_run(tx: &mut Tx, now: Timestamp, run: RunId) -> Result<(), Error> {
     tx.execute(COUNT_RUN, &[run.into(), now.into()]).await?;
-    tx.execute(FORGET_OLD, &[run.into(), (now - HOUR).into()]).await?;
+    tx.execute(FORGET_OLD, &[(now - HOUR).into(), FORGOTTEN_MAX.into()]).await?;
     Ok(())
 }
+
+/// Runs that are forgotten when one is counted: more than one, so that nothing piles up.
+const FORGOTTEN_MAX: i64 = 20;
 
 const STREAK: &str = "
     select failed_at, circuit_opened_at

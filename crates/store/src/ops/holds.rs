@@ -4,7 +4,7 @@
 use serde_json::json as object;
 use wakeful_domain::id::{RunId, TaskId};
 use wakeful_domain::run::Run;
-use wakeful_domain::task::{Task, TaskStatus};
+use wakeful_domain::task::Task;
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::waiting::TaskHolder;
 
@@ -48,9 +48,10 @@ pub async fn check_out(tx: &mut Tx, request: &HoldRequest) -> Result<Task, Refus
     tx.execute(TAKE_UP, &[task.id.into(), run.agent.into(), request.now.into()]).await?;
     refresh(tx, &run, task.id).await?;
     tell(tx, request.now, &run, task.id, "checked out").await?;
-    let data = object!({ "status": TaskStatus::InProgress, "held_by": run.id, "agent": run.agent });
+    let taken = tasks::get(tx, task.id).await?;
+    let data = object!({ "status": taken.status, "assignee": taken.assignee, "held_by": run.id });
     events::append(tx, run.company, request.now, "task.updated", &task.id.to_string(), &data).await?;
-    tasks::get(tx, task.id).await
+    Ok(taken)
 }
 
 /// Lets a task go that the run has checked out. The task of the run's own lane stays with it until it ends: two runs

@@ -57,10 +57,36 @@ const LOOK_AGAIN: &str = "
     set eligible_at = due_at,
       eligible = case when due_at <= $2 then 1 else 0 end
     where agent_id = $1
+      and task_id in (select task_id from lanes where agent_id = $1)
       and status = 'pending'
+      and eligible = 0
       and source = 'timer'
       and eligible_at > due_at
     returning task_id";
+
+const WAITING: &str = "
+    select distinct agent_id
+    from wakeups
+    where company_id = $1
+      and status = 'pending'
+      and eligible = 0
+      and eligible_at > due_at
+    order by agent_id";
+
+/// The agents of a company whose timers wait for their hours.
+pub(crate) async fn waiting(tx: &mut Tx, company: CompanyId) -> Result<Vec<AgentId>, Error> {
+    let mut agents = Vec::new();
+    for mut row in tx.query(WAITING, &[company.into()]).await? {
+        agents.push(row.get()?);
+    }
+    Ok(agents)
+}
+
+/// Keeps others from those agents; before the company is locked.
+pub(crate) async fn lock_waiting(tx: &mut Tx, company: CompanyId) -> Result<(), Error> {
+    let agents = waiting(tx, company).await?;
+    ready::lock(tx, Vec::new(), agents).await
+}
 
 /// Looks at the waiting timers of an agent afresh, after its hours were changed. The caller has locked the agent.
 pub(crate) async fn look_again(tx: &mut Tx, now: Timestamp, company: CompanyId, agent: AgentId) -> Result<(), Error> {

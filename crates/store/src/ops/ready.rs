@@ -9,7 +9,7 @@
 //! Locks are waited for in the order task → agents by id → company, so that nobody waits in a circle. A claim picks an
 //! agent first; from there on it waits for nobody but the company ([`try_lock_task`]).
 
-use wakeful_domain::id::{AgentId, CompanyId, TaskId};
+use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId};
 use wakeful_domain::run::Run;
 
 use crate::value::task_key;
@@ -67,26 +67,17 @@ const LOCK_AGENT: &str = "select id from agents where id = $1 {for_update}";
 const LOCK_AGENTS_OF_TASK: &str = "
     select id
     from agents
-    where id = $1
-      or id in (select agent_id from lanes where task_id = $2 and task_id <> '')
+    where id in (
+      select cast($1 as text)
+      union
+      select agent_id from lanes where task_id = $2 and task_id <> '')
     order by id
     {for_update}";
-const LOCK_TASKS_OF_RUN: &str = "
-    select id
-    from tasks
-    where id = $1
-      or held_by_run = $2
-    order by id
-    {for_update}";
-const LOCK_AGENTS_OF_RUN: &str = "
-    select id
-    from agents
-    where id = $1
-      or id in (select agent_id from lanes where task_id <> '' and task_id in (
-        select id from tasks where id = $2 or held_by_run = $3))
-      or id in (select assignee_id from tasks where id = $2)
-    order by id
-    {for_update}";
+const AGENTS_OF_TASK: &str = "
+    select agent_id from lanes where task_id = $1 and task_id <> ''
+    union
+    select assignee_id from tasks where id = $1 and assignee_id is not null";
+const HELD_BY: &str = "select id from tasks where held_by_run = $1 order by id";
 const LOCK_COMPANY: &str = "select id from companies where id = $1 {for_update}";
 
 /// Keeps others from the agents and from the lanes of the tasks, which must be all that the transaction will wake.
@@ -112,10 +103,33 @@ pub(crate) async fn lock_lane(tx: &mut Tx, agent: AgentId, task: Option<TaskId>)
     tx.lock(LOCK_AGENTS_OF_TASK, &[agent.into(), task_key(task)]).await
 }
 
-/// Keeps others from all that the end of a run touches: its lane, the tasks it holds, the assignee of its own.
-pub(crate) async fn lock_run(tx: &mut Tx, run: &Run) -> Result<(), Error> {
-    tx.lock(LOCK_TASKS_OF_RUN, &[task_key(run.task), run.id.into()]).await?;
-    tx.lock(LOCK_AGENTS_OF_RUN, &[run.agent.into(), task_key(run.task), run.id.into()]).await
+/// Keeps others from all that the end of a run touches: its lane, the tasks it holds and their lanes, the assignee of
+/// its own. Returns the tasks it holds.
+pub(crate) async fn lock_run(tx: &mut Tx, run: &Run) -> Result<Vec<TaskId>, Error> {
+    let mut tasks = held_by(tx, run.id).await?;
+    tasks.extend(run.task);
+    lock(tx, tasks.clone(), Vec::new()).await?;
+    let mut agents = vec![run.agent];
+    for task in &tasks {
+        for mut row in tx.query(AGENTS_OF_TASK, &[(*task).into()]).await? {
+            agents.push(row.get()?);
+        }
+    }
+    lock(tx, Vec::new(), agents).await?;
+    // What it checked out while we waited is not locked.
+    let held = held_by(tx, run.id).await?;
+    match held.iter().all(|task| tasks.contains(task)) {
+        true => Ok(held),
+        false => Err(Error::changed_meanwhile("the tasks that a run holds")),
+    }
+}
+
+async fn held_by(tx: &mut Tx, run: RunId) -> Result<Vec<TaskId>, Error> {
+    let mut held = Vec::new();
+    for mut row in tx.query(HELD_BY, &[run.into()]).await? {
+        held.push(row.get()?);
+    }
+    Ok(held)
 }
 
 /// Keeps others from what must be decided once for a company. Tasks and agents are locked before.
@@ -129,11 +143,11 @@ const TRY_LOCK_TASK: &str = "
     where id = $1
     {skip_locked}";
 const AGENTS_NOT_LOCKED: &str = "
-    select (select count(*) from lanes where task_id = $1) - count(*)
+    select (select count(*) from lanes where task_id = $1 and task_id <> '') - count(*)
     from (
       select id
       from agents
-      where id in (select agent_id from lanes where task_id = $1)
+      where id in (select agent_id from lanes where task_id = $1 and task_id <> '')
       {skip_locked}) as locked";
 
 /// The same for one that already holds an agent and must not wait. False if someone is at the task or at one of its
@@ -171,7 +185,8 @@ pub async fn refresh_company(tx: &mut Tx, company: CompanyId) -> Result<(), Erro
     Ok(())
 }
 
-const LANES_OF_TASK: &str = "select agent_id from lanes where task_id = $1 and agent_id <> $2 order by agent_id";
+const LANES_OF_TASK: &str =
+    "select agent_id from lanes where task_id = $1 and task_id <> '' and agent_id <> $2 order by agent_id";
 
 /// Brings the other agents' lanes of a task up to date, after it was held or released by `except`.
 /// The caller has locked them.

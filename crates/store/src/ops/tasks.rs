@@ -53,7 +53,9 @@ const INSERT: &str = "
 /// Makes a task with the next key of its company, and wakes the agent it is assigned to.
 pub async fn insert(tx: &mut Tx, origin: &Origin, draft: &Task, blocked_by: &[TaskId]) -> Result<Task, Refusal> {
     ready::lock(tx, blocked_by.to_vec(), draft.assignee.into_iter().collect()).await?;
+    origin.prove(tx).await?;
     check_links(tx, draft, None).await?;
+    blockers::check(tx, draft.company, draft.id, blocked_by).await?;
     let number: i64 = tx.query_one(NEXT_KEY, &[draft.company.into()]).await?.get()?;
     let closed_at = draft.status.is_closed().then_some(origin.now);
     let parameters = [
@@ -78,7 +80,7 @@ pub async fn insert(tx: &mut Tx, origin: &Origin, draft: &Task, blocked_by: &[Ta
         closed_at.into(),
     ];
     tx.execute(INSERT, &parameters).await?;
-    blockers::set(tx, draft.company, draft.id, blocked_by).await?;
+    blockers::set(tx, draft.id, blocked_by).await?;
     let task = get(tx, draft.id).await?;
     let data = object!({ "key": task.key, "title": task.title, "status": task.status, "assignee": task.assignee });
     events::append(tx, task.company, origin.now, "task.created", &task.id.to_string(), &data).await?;
@@ -210,9 +212,13 @@ const UPDATE: &str = "
 pub async fn change(tx: &mut Tx, origin: &Origin, id: TaskId, change: &TaskChange) -> Result<Task, Refusal> {
     let concerned = change.blocked_by.clone().unwrap_or_default();
     assignments::lock(tx, id, &concerned, change.assignee.flatten()).await?;
+    origin.prove(tx).await?;
     let old = get(tx, id).await?;
     let new = change.applied_to(&old, origin.now);
     check_links(tx, &new, Some(&old)).await?;
+    if let Some(blocked_by) = &change.blocked_by {
+        blockers::check(tx, old.company, id, blocked_by).await?;
+    }
     let before = assignments::Call::of(tx, &old).await?;
     let parameters = [
         id.into(),
@@ -235,7 +241,7 @@ pub async fn change(tx: &mut Tx, origin: &Origin, id: TaskId, change: &TaskChang
     ];
     tx.execute(UPDATE, &parameters).await?;
     if let Some(blocked_by) = &change.blocked_by {
-        blockers::set(tx, old.company, id, blocked_by).await?;
+        blockers::set(tx, id, blocked_by).await?;
     }
     let data = object!({ "status": new.status, "assignee": new.assignee, "from": { "status": old.status, "assignee": old.assignee } });
     events::append(tx, new.company, origin.now, "task.updated", &id.to_string(), &data).await?;

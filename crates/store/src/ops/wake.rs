@@ -8,9 +8,11 @@ use wakeful_domain::actor::Actor;
 use wakeful_domain::agent::{AgentState, Heartbeat};
 use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId, WakeupId};
 use wakeful_domain::retry::RetryPolicy;
+use wakeful_domain::run::RunFence;
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::{Source, Wakeup, WakeupStatus, rank};
 
+use crate::ops::request_keys::{self, RequestKey};
 use crate::ops::tasks::TaskBrief;
 use crate::ops::{events, guards, quiet_hours, ready, runs, tasks, wakeups};
 use crate::value::{json, task_key};
@@ -40,7 +42,7 @@ pub struct Wake {
     pub expires_at: Option<Timestamp>,
     pub max_attempts: Option<i64>,
     /// The run whose token asked for it: its cause.
-    pub by_run: Option<RunId>,
+    pub by_run: Option<RunFence>,
     pub maker: Maker,
 }
 
@@ -98,10 +100,12 @@ pub(crate) async fn accept_held(tx: &mut Tx, wake: &Wake) -> Result<Accepted, Re
     }
     if wake.source == Source::Timer {
         if let Some(waiting) = pending_timer(tx, &wakeup).await? {
+            keep_key(tx, wake, &waiting).await?;
             return Ok(Accepted { wakeup: waiting, is_new: false });
         }
         if let Some(run) = lane.as_ref().and_then(|lane| lane.live_run) {
             if let Some(satisfied) = satisfied_timer(tx, run).await? {
+                keep_key(tx, wake, &satisfied).await?;
                 return Ok(Accepted { wakeup: satisfied, is_new: false });
             }
             wakeup.status = WakeupStatus::Coalesced;
@@ -194,6 +198,9 @@ const KEY_KEPT: Duration = Duration::from_secs(24 * 3_600);
 /// The first wakeup under the same key. A different request under it is refused.
 async fn earlier_under_key(tx: &mut Tx, agent: &Target, wake: &Wake) -> Result<Option<Wakeup>, Refusal> {
     let Some(key) = &wake.idempotency_key else { return Ok(None) };
+    if let Some(counted) = counted_under_key(tx, agent.company, wake).await? {
+        return Ok(Some(counted));
+    }
     let Some(mut row) = tx.query_first(BY_KEY, &[agent.company.into(), key.into()]).await? else { return Ok(None) };
     let id: WakeupId = row.get()?;
     let hash: Option<String> = row.get()?;
@@ -209,6 +216,27 @@ async fn earlier_under_key(tx: &mut Tx, agent: &Target, wake: &Wake) -> Result<O
         ));
     }
     Ok(Some(wakeups::get(tx, id).await?))
+}
+
+/// The key of a timer that was counted on another wakeup: it has no row of its own to keep it.
+fn key_of_counted(wake: &Wake) -> Option<RequestKey> {
+    let (key, hash) = (wake.idempotency_key.as_ref()?, wake.request_hash.as_ref()?);
+    (wake.source == Source::Timer).then(|| RequestKey { key: format!("timer:{key}"), request_hash: hash.clone() })
+}
+
+async fn keep_key(tx: &mut Tx, wake: &Wake, counted_on: &Wakeup) -> Result<(), Refusal> {
+    match key_of_counted(wake) {
+        Some(key) => request_keys::keep(tx, wake.now, Some(counted_on.company), &key, &counted_on.id.to_string()).await,
+        None => Ok(()),
+    }
+}
+
+async fn counted_under_key(tx: &mut Tx, company: CompanyId, wake: &Wake) -> Result<Option<Wakeup>, Refusal> {
+    let Some(key) = key_of_counted(wake) else { return Ok(None) };
+    match request_keys::find(tx, Some(company), &key).await? {
+        Some(id) => Ok(Some(wakeups::get(tx, id.parse().unwrap_or(wake.id)).await?)),
+        None => Ok(None),
+    }
 }
 
 fn refuse_by_state(agent: &Target) -> Result<(), Refusal> {
@@ -234,6 +262,15 @@ struct Cause {
     by_lane: Option<(AgentId, Option<TaskId>)>,
 }
 
+/// Of all that a run was started for: one wake from outside among them does not make a chain any shorter.
+const LONGEST_CHAIN: &str = "
+    select wakeups.root_id, wakeups.depth
+    from batches
+    join wakeups on wakeups.id = batches.wakeup_id
+    where batches.run_id = $1
+    order by wakeups.depth desc, batches.lead desc
+    limit 1";
+
 impl Cause {
     async fn of(tx: &mut Tx, wake: &Wake) -> Result<Cause, Refusal> {
         if let Maker::InStead(earlier) = wake.maker {
@@ -241,18 +278,16 @@ impl Cause {
             let cause_id = Some(earlier.id.to_string());
             return Ok(Cause { cause_id, root_id: earlier.root_id, depth: earlier.depth, by_lane: None });
         }
-        let Some(run) = wake.by_run else {
+        let Some(RunFence { run, fence }) = wake.by_run else {
             return Ok(Cause { cause_id: None, root_id: wake.id, depth: 0, by_lane: None });
         };
-        let run = runs::get(tx, run).await?;
-        let batch = wakeups::of_run(tx, run.id).await?;
-        let lead = batch.iter().find(|wakeup| wakeup.lead);
-        Ok(Cause {
-            cause_id: Some(run.id.to_string()),
-            root_id: lead.map_or(wake.id, |lead| lead.root_id),
-            depth: lead.map_or(0, |lead| lead.depth + 1),
-            by_lane: Some((run.agent, run.task)),
-        })
+        let run = runs::get_live(tx, run, fence).await?;
+        let (root_id, depth) = match tx.query_first(LONGEST_CHAIN, &[run.id.into()]).await? {
+            Some(mut row) => (row.get()?, row.get::<i64>()? + 1),
+            None => (wake.id, 0),
+        };
+        let cause_id = Some(run.id.to_string());
+        Ok(Cause { cause_id, root_id, depth, by_lane: Some((run.agent, run.task)) })
     }
 }
 
@@ -269,13 +304,17 @@ async fn skip_reason(
     if let Some(reason) = agent.heartbeat.declines(wake.source) {
         return Ok(Some(reason));
     }
+    if matches!(wake.maker, Maker::InStead(_)) {
+        // It was accepted once; only its agent is another.
+        return Ok(None);
+    }
     match task {
         None if wake.task.is_some() => return Ok(Some("task_not_found")),
         Some(task) if task.status.is_closed() => return Ok(Some("task_closed")),
         Some(_) | None => {}
     }
     // A run may ask for its own lane by name: at a later time.
-    if cause.by_lane == Some((agent.id, wake.task)) && wake.due_at.is_none() {
+    if cause.by_lane == Some((agent.id, wake.task)) && wake.due_at.is_none_or(|at| at <= wake.now) {
         return Ok(Some("self_caused"));
     }
     let Some(why) = guards::loop_of(tx, wake.now, agent.company, cause.root_id, cause.depth).await? else {

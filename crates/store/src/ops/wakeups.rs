@@ -5,7 +5,7 @@ use wakeful_domain::actor::Actor;
 use wakeful_domain::agent::AgentState;
 use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId, WakeupId};
 use wakeful_domain::time::Timestamp;
-use wakeful_domain::wakeup::{Wakeup, WakeupEvent, WakeupStatus, rank};
+use wakeful_domain::wakeup::{Source, Wakeup, WakeupEvent, WakeupStatus, rank};
 
 use crate::ops::filter::{List, Page};
 use crate::ops::{events, guards, ready};
@@ -163,6 +163,21 @@ pub async fn cancel(tx: &mut Tx, now: Timestamp, id: WakeupId) -> Result<Wakeup,
     get(tx, id).await
 }
 
+const PENDING_TIMER: &str = "
+    select 1
+    from wakeups
+    where agent_id = $1
+      and task_id = $2
+      and source = 'timer'
+      and status = 'pending'
+    limit 1";
+
+/// A lane has at most one pending timer.
+async fn has_pending_timer(tx: &mut Tx, wakeup: &Wakeup) -> Result<bool, Error> {
+    let found = tx.query_first(PENDING_TIMER, &[wakeup.agent.into(), task_key(wakeup.task)]).await?;
+    Ok(found.is_some())
+}
+
 const RETRY: &str = "
     update wakeups
     set status = 'pending',
@@ -192,6 +207,13 @@ pub async fn retry(tx: &mut Tx, now: Timestamp, id: WakeupId) -> Result<Wakeup, 
     let agent = super::agents::get(tx, wakeup.agent).await?;
     if agent.state == AgentState::Terminated {
         return Err(super::agents::terminated(&agent));
+    }
+    if wakeup.source == Source::Timer && has_pending_timer(tx, &wakeup).await? {
+        return Err(Refusal::conflict(
+            "timer_pending",
+            "a newer timer waits on the lane already, and stands for this one",
+            object!({ "status": wakeup.status }),
+        ));
     }
     tx.execute(RETRY, &[id.into(), now.into(), rank(now, wakeup.priority).into()]).await?;
     let data = object!({ "agent": wakeup.agent, "due_at": now, "attempt": 0, "explicit": true });

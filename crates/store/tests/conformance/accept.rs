@@ -232,12 +232,12 @@ fn a_run_wakes_its_own_lane_only_at_a_named_time() {
         let task = world.task("t").await;
         world.wake(agent).await;
         let run = world.claim().await.run;
-        let skipped = world.wake_with(agent, |wake| wake.by_run = Some(run.id)).await;
+        let skipped = world.wake_with(agent, |wake| wake.by_run = Some(run.proof())).await;
         assert_eq!((skipped.depth, skipped.cause_id.clone()), (1, Some(run.id.to_string())));
         check_skipped(world, skipped, "self_caused").await;
         for (task, due_at) in [(Some(task), None), (None, Some(world.now() + seconds(60)))] {
             let wakeup = world
-                .wake_with(agent, |wake| (wake.by_run, wake.task, wake.due_at) = (Some(run.id), task, due_at))
+                .wake_with(agent, |wake| (wake.by_run, wake.task, wake.due_at) = (Some(run.proof()), task, due_at))
                 .await;
             assert_eq!(wakeup.status, WakeupStatus::Pending);
         }
@@ -251,12 +251,12 @@ fn a_chain_of_causes_ends_after_thirty_two_links() {
         let root = world.wake(agents[0]).await;
         for depth in 1..=32 {
             let run = world.claim().await.run;
-            let next = world.wake_with(agents[depth % 2], |wake| wake.by_run = Some(run.id)).await;
+            let next = world.wake_with(agents[depth % 2], |wake| wake.by_run = Some(run.proof())).await;
             assert_eq!((next.status, next.depth, next.root_id), (WakeupStatus::Pending, depth as i64, root));
             world.succeed(&run).await;
         }
         let run = world.claim().await.run;
-        let last = world.wake_with(agents[1], |wake| wake.by_run = Some(run.id)).await;
+        let last = world.wake_with(agents[1], |wake| wake.by_run = Some(run.proof())).await;
         check_skipped(world, last, "loop_limit").await;
     });
 }

@@ -6,12 +6,13 @@ use wakeful_domain::id::{AgentId, TaskId, WakeupId};
 use wakeful_domain::task::{Task, TaskStatus};
 use wakeful_domain::wakeup::{Source, Wakeup, WakeupStatus};
 use wakeful_store::Refusal;
-use wakeful_store::ops::tasks::TaskChange;
+use wakeful_store::ops::origin::Origin;
+use wakeful_store::ops::tasks::{self, TaskChange};
 use wakeful_store::ops::wake::Wake;
 use wakeful_store::ops::wakeups::{self, WakeupFilter};
 
 use crate::wishes::batch;
-use crate::world::{World, on_both, seconds};
+use crate::world::{World, conflict, on_both, seconds};
 
 impl World {
     /// All wakeups of an agent, oldest first.
@@ -305,5 +306,93 @@ fn a_task_of_a_terminated_agent_can_still_be_changed_and_closed() {
         assert_eq!(world.assign(task.id, Some(ann)).await.assignee, Some(ann));
         let back = TaskChange { assignee: Some(Some(gone)), ..TaskChange::default() };
         assert_invalid(world.change_task(task.id, back).await, "assignee");
+    });
+}
+
+#[test]
+fn what_others_said_is_handed_on_even_when_the_former_assignee_gave_up() {
+    on_both(async |world| {
+        let (ann, bob) = (world.agent("ann").await, world.agent("bob").await);
+        let task = world.task_of("Paint", ann, &[]).await.id;
+        let comment = world.wake_from(Source::Comment, ann, task).await;
+        let run = world.claim().await.run;
+        world.assign(task, Some(bob)).await;
+        world.fail(&run, "auth_required").await;
+        assert_eq!(world.wakeup(comment).await.status_reason.as_deref(), Some("reassigned"));
+        let of_ann = world.wakeups_of(ann).await;
+        assert_eq!(of_ann[0].status, WakeupStatus::Failed, "her own assignment is a dead letter");
+        assert_eq!(world.wakeups_of(bob).await[1].source, Source::Comment);
+    });
+}
+
+#[test]
+fn what_is_handed_on_keeps_its_time_and_its_attempts_and_outlives_the_close() {
+    on_both(async |world| {
+        let (ann, bob) = (world.agent("ann").await, world.agent("bob").await);
+        let task = world.task_of("Paint", ann, &[]).await.id;
+        let tomorrow = world.now() + seconds(86_400);
+        let wake = Wake {
+            source: Source::Comment,
+            task: Some(task),
+            due_at: Some(tomorrow),
+            max_attempts: Some(2),
+            ..world.draft(ann)
+        };
+        world.accept(wake).await.unwrap();
+        let both = TaskChange { assignee: Some(Some(bob)), status: Some(TaskStatus::Done), ..TaskChange::default() };
+        world.change_task(task, both).await.unwrap();
+        let [handed_on] = &world.wakeups_of(bob).await[..] else { panic!("the comment alone") };
+        assert_eq!((handed_on.status, handed_on.due_at, handed_on.max_attempts), (WakeupStatus::Pending, tomorrow, 2));
+    });
+}
+
+#[test]
+fn an_agent_is_not_tried_again_on_a_task_that_it_has_closed() {
+    on_both(async |world| {
+        let ann = world.agent("ann").await;
+        let task = world.task_of("Paint", ann, &[]).await.id;
+        let comment = world.wake_from(Source::Comment, ann, task).await;
+        let run = world.claim().await.run;
+        world.set_status(task, TaskStatus::Done).await;
+        world.fail(&run, "exit_nonzero").await;
+        let of_ann = world.wakeups_of(ann).await;
+        assert_eq!(
+            (of_ann[0].status, of_ann[0].status_reason.as_deref()),
+            (WakeupStatus::Cancelled, Some("task_closed"))
+        );
+        assert_eq!(world.status(comment).await, WakeupStatus::Pending, "what others said is tried again");
+    });
+}
+
+#[test]
+fn a_review_wakes_the_one_it_is_given_to_and_rework_the_one_who_has_it() {
+    on_both(async |world| {
+        let (ann, bob) = (world.agent("ann").await, world.agent("bob").await);
+        let draft = Task { assignee: Some(ann), status: TaskStatus::InReview, ..world.draft_task("look") };
+        let task = world.make_task(draft, &[]).await.unwrap().id;
+        assert_eq!(world.wakeups_of(ann).await.len(), 1);
+        world.assign(task, Some(bob)).await;
+        assert_eq!(world.wakeups_of(bob).await.len(), 1);
+        world.set_status(task, TaskStatus::Todo).await;
+        assert_eq!(world.wakeups_of(bob).await.len(), 2);
+    });
+}
+
+#[test]
+fn a_run_that_has_ended_changes_no_task() {
+    on_both(async |world| {
+        let ann = world.agent("ann").await;
+        let task = world.task_of("Paint", ann, &[]).await.id;
+        let run = world.claim().await.run;
+        world.succeed(&run).await;
+        let origin = Origin { by_run: Some(run.proof()), ..world.origin() };
+        let close = TaskChange { status: Some(TaskStatus::Done), ..TaskChange::default() };
+        let write = world.db.write("change", (origin, task, close), |tx, (origin, task, close)| {
+            Box::pin(tasks::change(tx, origin, *task, close))
+        });
+        assert_eq!(conflict(write.await), "fenced");
+        let wake = Wake { by_run: Some(run.proof()), ..world.draft(ann) };
+        assert_eq!(conflict(world.accept(wake).await), "fenced");
+        assert_eq!(world.get_task(task).await.status, TaskStatus::InProgress);
     });
 }

@@ -149,7 +149,7 @@ async fn ping_pong(world: &World, rounds: usize) -> Vec<Wakeup> {
     for round in 0..rounds {
         let Some(claimed) = world.claim_any().await else { break };
         let other = agents[(round + 1) % 2];
-        let wake = Wake { by_run: Some(claimed.run.id), ..world.draft(other) };
+        let wake = Wake { by_run: Some(claimed.run.proof()), ..world.draft(other) };
         made.push(world.accept(wake).await.unwrap().wakeup);
         world.succeed(&claimed.run).await;
         world.pass(seconds(1));
@@ -211,6 +211,44 @@ fn an_escalation_that_is_resolved_may_be_raised_again() {
         assert_eq!((resolved.acked_by.as_deref(), resolved.resolved_by.as_deref()), (Some("ann"), Some("ann")));
         world.agent_event(agent, AgentEvent::Resume).await.unwrap();
         fail().await;
+        assert_eq!(world.escalations().await.len(), 2);
+    });
+}
+
+#[test]
+fn a_wake_from_outside_does_not_make_a_chain_any_shorter() {
+    on_both(async |world| {
+        let agents = [world.agent("ping").await, world.agent("pong").await];
+        world.wake(agents[0]).await;
+        let mut last = None;
+        for round in 0..60 {
+            let Some(claimed) = world.claim_any().await else { break };
+            let other = agents[(round + 1) % 2];
+            // It leads, since it is the more urgent.
+            world.wake_with(other, |wake| wake.priority = Some(100)).await;
+            let wake = Wake { by_run: Some(claimed.run.proof()), ..world.draft(other) };
+            last = Some(world.accept(wake).await.unwrap().wakeup);
+            world.succeed(&claimed.run).await;
+            world.pass(seconds(1));
+            if last.as_ref().is_some_and(|last| last.status == WakeupStatus::Skipped) {
+                break;
+            }
+        }
+        assert_eq!(last.unwrap().status_reason.as_deref(), Some("loop_limit"));
+    });
+}
+
+#[test]
+fn a_success_resolves_what_could_not_run_and_the_next_time_is_told_again() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        world.wake(agent).await;
+        world.fail(&world.claim().await.run, "auth_required").await;
+        world.wake(agent).await;
+        world.succeed(&world.claim().await.run).await;
+        assert_eq!(world.escalations().await[0].status, EscalationStatus::Resolved);
+        world.wake(agent).await;
+        world.fail(&world.claim().await.run, "auth_required").await;
         assert_eq!(world.escalations().await.len(), 2);
     });
 }

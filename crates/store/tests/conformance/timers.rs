@@ -6,10 +6,11 @@ use wakeful_domain::outcome::Outcome;
 use wakeful_domain::waiting::WaitingReason;
 use wakeful_domain::wakeup::{Source, WakeupStatus};
 use wakeful_store::ops::agents::{self, AgentChange};
+use wakeful_store::ops::companies::{self, CompanyChange};
 use wakeful_store::ops::wake::{self, Wake};
 
 use crate::wishes::batch;
-use crate::world::{World, on_both, seconds};
+use crate::world::{World, conflict, on_both, seconds};
 
 fn timer(world: &World, agent: wakeful_domain::id::AgentId) -> Wake {
     Wake { source: Source::Timer, ..world.draft(agent) }
@@ -189,5 +190,53 @@ fn a_timer_that_did_not_start_within_the_hours_waits_for_the_next() {
             world.db.write("agent", arguments, |tx, (now, id, change)| Box::pin(agents::change(tx, *now, *id, change)));
         write.await.unwrap();
         assert_eq!(batch(&world.claim().await), [waiting.id], "other hours count at once");
+    });
+}
+
+#[test]
+fn a_timer_under_a_key_is_counted_once() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        let keyed = |key: &str| Wake {
+            idempotency_key: Some(key.into()),
+            request_hash: Some("x".into()),
+            ..timer(world, agent)
+        };
+        let first = world.accept(keyed("one")).await.unwrap().wakeup;
+        for _ in 0..3 {
+            assert_eq!(world.accept(keyed("two")).await.unwrap().wakeup.count, 2);
+        }
+        assert_eq!(world.accept(keyed("one")).await.unwrap().wakeup.id, first.id);
+        assert_eq!(world.wakeup(first.id).await.count, 2);
+    });
+}
+
+#[test]
+fn a_timer_that_failed_is_not_tried_again_beside_a_newer_one() {
+    on_both(async |world| {
+        let agent = world.agent_with("a", |agent| agent.retry.delays_s = vec![]).await;
+        let failed = world.accept(timer(world, agent)).await.unwrap().wakeup.id;
+        world.fail(&world.claim().await.run, "exit_nonzero").await;
+        world.accept(timer(world, agent)).await.unwrap();
+        assert_eq!(conflict(world.retry(failed).await), "timer_pending");
+    });
+}
+
+#[test]
+fn another_zone_of_the_company_counts_for_the_timers_that_wait() {
+    on_both(async |world| {
+        world.set_time("2026-11-21T12:30:00Z".parse().unwrap());
+        let agent = world.agent_with("a", |agent| agent.heartbeat = at_night()).await;
+        let waiting = world.accept(timer(world, agent)).await.unwrap().wakeup;
+        assert!(world.claim_any().await.is_none());
+        // There it is half past ten in the evening.
+        let change = CompanyChange { time_zone: Some("Pacific/Pohnpei".into()), ..CompanyChange::default() };
+        let arguments = (world.now(), world.company, change);
+        let write = world
+            .db
+            .write("company", arguments, |tx, (now, id, change)| Box::pin(companies::change(tx, *now, *id, change)));
+        write.await.unwrap();
+        world.set_time("2026-11-21T11:30:00Z".parse().unwrap());
+        assert_eq!(batch(&world.claim().await), [waiting.id]);
     });
 }
