@@ -30,4 +30,5 @@ pub mod tasks;
 pub mod timers;
 pub mod tokens;
 pub mod wake;
+pub(crate) mod wake_keys;
 pub mod wakeups;

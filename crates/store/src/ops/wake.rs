@@ -1,8 +1,6 @@
 //! Accepting a wake: find the agent → idempotency → policy → insert → event, in one transaction.
 //! The caller answers only after its commit.
 
-use std::time::Duration;
-
 use serde_json::{Map, Value as Json, json as object};
 use wakeful_domain::actor::Actor;
 use wakeful_domain::agent::{AgentState, Heartbeat};
@@ -12,9 +10,8 @@ use wakeful_domain::run::RunFence;
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::{Source, Wakeup, WakeupStatus, rank};
 
-use crate::ops::request_keys::{self, RequestKey};
 use crate::ops::tasks::TaskBrief;
-use crate::ops::{events, guards, quiet_hours, ready, runs, tasks, wakeups};
+use crate::ops::{events, guards, quiet_hours, ready, runs, tasks, wake_keys, wakeups};
 use crate::value::{json, task_key};
 use crate::{Error, Refusal, Tx, Value};
 
@@ -79,7 +76,7 @@ pub(crate) async fn accept_held(tx: &mut Tx, wake: &Wake) -> Result<Accepted, Re
     if wake.company.is_some_and(|company| company != agent.company) {
         return Err(Refusal::not_found(wake.agent));
     }
-    if let Some(earlier) = earlier_under_key(tx, &agent, wake).await? {
+    if let Some(earlier) = wake_keys::earlier(tx, agent.company, wake).await? {
         return Ok(Accepted { wakeup: earlier, is_new: false });
     }
     if wake.maker == Maker::Request {
@@ -100,12 +97,12 @@ pub(crate) async fn accept_held(tx: &mut Tx, wake: &Wake) -> Result<Accepted, Re
     }
     if wake.source == Source::Timer {
         if let Some(waiting) = pending_timer(tx, &wakeup).await? {
-            keep_key(tx, wake, &waiting).await?;
+            wake_keys::keep_counted(tx, wake, &waiting).await?;
             return Ok(Accepted { wakeup: waiting, is_new: false });
         }
         if let Some(run) = lane.as_ref().and_then(|lane| lane.live_run) {
             if let Some(satisfied) = satisfied_timer(tx, run).await? {
-                keep_key(tx, wake, &satisfied).await?;
+                wake_keys::keep_counted(tx, wake, &satisfied).await?;
                 return Ok(Accepted { wakeup: satisfied, is_new: false });
             }
             wakeup.status = WakeupStatus::Coalesced;
@@ -183,60 +180,6 @@ async fn settled(tx: &mut Tx, wakeup: Wakeup, wake: &Wake, event: &str) -> Resul
     let data = object!({ "agent": wakeup.agent, "source": wakeup.source, "reason": wakeup.status_reason });
     events::append(tx, wakeup.company, wake.now, event, &wakeup.id.to_string(), &data).await?;
     Ok(Accepted { wakeup, is_new: true })
-}
-
-const BY_KEY: &str = "
-    select id, request_hash, finished_at
-    from wakeups
-    where company_id = $1
-      and idempotency_key = $2";
-const FORGET_KEY: &str = "update wakeups set idempotency_key = null where id = $1";
-
-/// A key is kept this long after its wakeup has its fate.
-const KEY_KEPT: Duration = Duration::from_secs(24 * 3_600);
-
-/// The first wakeup under the same key. A different request under it is refused.
-async fn earlier_under_key(tx: &mut Tx, agent: &Target, wake: &Wake) -> Result<Option<Wakeup>, Refusal> {
-    let Some(key) = &wake.idempotency_key else { return Ok(None) };
-    if let Some(counted) = counted_under_key(tx, agent.company, wake).await? {
-        return Ok(Some(counted));
-    }
-    let Some(mut row) = tx.query_first(BY_KEY, &[agent.company.into(), key.into()]).await? else { return Ok(None) };
-    let id: WakeupId = row.get()?;
-    let hash: Option<String> = row.get()?;
-    let finished_at: Option<Timestamp> = row.get()?;
-    if finished_at.is_some_and(|at| at + KEY_KEPT <= wake.now) {
-        tx.execute(FORGET_KEY, &[id.into()]).await?;
-        return Ok(None);
-    }
-    if hash != wake.request_hash {
-        return Err(Refusal::invalid(
-            "idempotency_key",
-            format!("`{key}` was used for another request ({id}): use a new key, or send the same body"),
-        ));
-    }
-    Ok(Some(wakeups::get(tx, id).await?))
-}
-
-/// The key of a timer that was counted on another wakeup: it has no row of its own to keep it.
-fn key_of_counted(wake: &Wake) -> Option<RequestKey> {
-    let (key, hash) = (wake.idempotency_key.as_ref()?, wake.request_hash.as_ref()?);
-    (wake.source == Source::Timer).then(|| RequestKey { key: format!("timer:{key}"), request_hash: hash.clone() })
-}
-
-async fn keep_key(tx: &mut Tx, wake: &Wake, counted_on: &Wakeup) -> Result<(), Refusal> {
-    match key_of_counted(wake) {
-        Some(key) => request_keys::keep(tx, wake.now, Some(counted_on.company), &key, &counted_on.id.to_string()).await,
-        None => Ok(()),
-    }
-}
-
-async fn counted_under_key(tx: &mut Tx, company: CompanyId, wake: &Wake) -> Result<Option<Wakeup>, Refusal> {
-    let Some(key) = key_of_counted(wake) else { return Ok(None) };
-    match request_keys::find(tx, Some(company), &key).await? {
-        Some(id) => Ok(Some(wakeups::get(tx, id.parse().unwrap_or(wake.id)).await?)),
-        None => Ok(None),
-    }
 }
 
 fn refuse_by_state(agent: &Target) -> Result<(), Refusal> {
