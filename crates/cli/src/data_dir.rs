@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wakeful_engine::{TokenKind, mint};
@@ -33,6 +34,22 @@ pub struct Owner {
 pub struct Lock {
     file: File,
     owner: Owner,
+}
+
+/// Looks at a lock that a dead owner left to another process, and the pause between them: 2 s in all.
+const LOOKS: u32 = 40;
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Who has written himself down as the owner; `None` if that cannot be read.
+fn owner_in(file: &mut File) -> Option<Owner> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    file.read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+fn owner_lives(file: &mut File) -> bool {
+    owner_in(file).zip(boot_id().ok()).is_some_and(|(owner, boot)| owner.process.is_alive(&boot))
 }
 
 impl DataDir {
@@ -70,7 +87,9 @@ impl DataDir {
         })
     }
 
-    /// Takes the lock, or says who has it.
+    /// Takes the lock, or says who has it. A server that was killed while it started a process leaves the lock with
+    /// that process, for the moment until it becomes another program.
+    #[expect(clippy::disallowed_methods, reason = "nobody tells when a lock comes free")]
     pub fn lock(&self) -> Result<Lock, Failure> {
         let path = self.path.join("wakeful.pid");
         let failed = |error: std::io::Error| Failure::failed(format!("cannot lock {}: {error}", path.display()));
@@ -82,10 +101,15 @@ impl DataDir {
             .mode(0o600)
             .open(&path)
             .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(self.owned_by_another(&mut file)),
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        for left in (0..LOOKS).rev() {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if left == 0 || owner_lives(&mut file) => {
+                    return Err(self.owned_by_another(&mut file));
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK_EVERY),
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
         }
         let boot = boot_id().map_err(failed)?;
         let pid = i32::try_from(std::process::id()).unwrap_or(0);
@@ -97,15 +121,12 @@ impl DataDir {
     }
 
     fn owned_by_another(&self, file: &mut File) -> Failure {
-        let mut text = String::new();
-        // What cannot be read is not named.
-        file.read_to_string(&mut text).ok();
-        let who = match serde_json::from_str::<Owner>(&text) {
-            Ok(owner) => {
+        let who = match owner_in(file) {
+            Some(owner) => {
                 let at = owner.address.map(|address| format!(", listening on {address}")).unwrap_or_default();
                 format!("process {}{at}", owner.process.pid)
             }
-            Err(_) => "another process".into(),
+            None => "another process".into(),
         };
         Failure::new(REFUSED, format!("{} is in use by {who}", self.path.display()))
             .hint("stop that server first, or name another directory with --data-dir")

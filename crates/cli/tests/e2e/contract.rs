@@ -44,7 +44,7 @@ async fn every_document_has_the_fields_of_the_contract() {
         (format!("/wakeups/{done}/why"), &["chain", "summary"]),
         (format!("/wakeups/{pending}/why"), &["chain", "next", "summary", "waiting"]),
         (format!("/runs/{run}/why"), &["chain", "summary"]),
-        (format!("/agents/{agent}/why"), &["chain", "summary", "waiting"]),
+        (format!("/agents/{agent}/why"), &["chain", "next", "summary", "waiting"]),
         (format!("/tasks/{task}/why"), &["chain", "next", "summary"]),
         (format!("/runs/{run}/inbox"), &["messages", "wakeups"]),
         ("/companies/default/stats".into(), &["oldest_pending_at", "runs", "waiting", "wakeups"]),

@@ -16,6 +16,7 @@ mod crash;
 mod environment;
 mod explanations;
 mod fixture;
+mod fleet;
 mod guards;
 mod hostile;
 mod inside;
