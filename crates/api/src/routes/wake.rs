@@ -47,9 +47,11 @@ async fn wake(
 ) -> Result<(StatusCode, Json<WakeupView>), Problem> {
     principal.require(Permission::Work)?;
     let key = one_key(header, body.value.idempotency_key.clone())?;
+    let is_keyed = key.is_some();
     let request = request(&api, &principal, id, body.value, key, &body.bytes)?;
     let (accepted, waiting) = api.engine.accept(request).await?;
-    let status = if accepted.is_new { StatusCode::ACCEPTED } else { StatusCode::OK };
+    // Without a key an earlier wakeup is one on which this timer was counted.
+    let status = if accepted.is_new || !is_keyed { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, Json(show(accepted, waiting))))
 }
 

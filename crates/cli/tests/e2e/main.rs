@@ -20,6 +20,7 @@ mod fleet;
 mod guards;
 mod hostile;
 mod inside;
+mod lessons;
 mod outcomes;
 mod postgres;
 mod refusals;

@@ -17,6 +17,7 @@ mod inbox;
 mod interleaved;
 mod invariants;
 mod killed;
+mod lessons;
 mod model;
 mod property;
 mod races;
