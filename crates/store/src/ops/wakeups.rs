@@ -163,18 +163,18 @@ pub async fn cancel(tx: &mut Tx, now: Timestamp, id: WakeupId) -> Result<Wakeup,
     get(tx, id).await
 }
 
-const PENDING_TIMER: &str = "
+const OTHER_TIMER: &str = "
     select 1
     from wakeups
     where agent_id = $1
       and task_id = $2
       and source = 'timer'
-      and status = 'pending'
+      and status in ('pending', 'claimed')
     limit 1";
 
-/// A lane has at most one pending timer.
-async fn has_pending_timer(tx: &mut Tx, wakeup: &Wakeup) -> Result<bool, Error> {
-    let found = tx.query_first(PENDING_TIMER, &[wakeup.agent.into(), task_key(wakeup.task)]).await?;
+/// A lane has at most one pending timer; one that a run has may be put back.
+async fn has_other_timer(tx: &mut Tx, wakeup: &Wakeup) -> Result<bool, Error> {
+    let found = tx.query_first(OTHER_TIMER, &[wakeup.agent.into(), task_key(wakeup.task)]).await?;
     Ok(found.is_some())
 }
 
@@ -208,10 +208,10 @@ pub async fn retry(tx: &mut Tx, now: Timestamp, id: WakeupId) -> Result<Wakeup, 
     if agent.state == AgentState::Terminated {
         return Err(super::agents::terminated(&agent));
     }
-    if wakeup.source == Source::Timer && has_pending_timer(tx, &wakeup).await? {
+    if wakeup.source == Source::Timer && has_other_timer(tx, &wakeup).await? {
         return Err(Refusal::conflict(
             "timer_pending",
-            "a newer timer waits on the lane already, and stands for this one",
+            "a newer timer of the lane waits or is at work already, and stands for this one",
             object!({ "status": wakeup.status }),
         ));
     }

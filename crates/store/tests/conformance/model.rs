@@ -90,6 +90,14 @@ impl Model {
         self.runs.iter().position(|run| run.is_live && run.lane == lane)
     }
 
+    /// Whether a timer's lane has another one that waits or is with a run.
+    pub fn has_other_timer(&self, place: usize) -> bool {
+        let timer = &self.wakeups[place];
+        let is_open = |wakeup: &Wakeup| matches!(wakeup.status, WakeupStatus::Pending | WakeupStatus::Claimed);
+        let mut of_lane = self.wakeups.iter().filter(|wakeup| wakeup.lane == timer.lane && wakeup.is_timer);
+        timer.is_timer && of_lane.any(is_open)
+    }
+
     fn task_of(&self, lane: Lane) -> Option<(usize, usize)> {
         lane.1.map(|task| (self.agents[lane.0].company, task))
     }

@@ -329,11 +329,14 @@ impl Town<'_> {
     async fn retry(&mut self, pick: usize) {
         let Some(place) = among(self.wakeups.len(), pick) else { return };
         let answer = self.world.retry(self.wakeups[place]).await;
+        let has_other_timer = self.model.has_other_timer(place);
         let wakeup = &mut self.model.wakeups[place];
         if wakeup.status != WakeupStatus::Failed {
             assert_eq!(conflict(answer), "wakeup_not_failed");
         } else if self.model.agents[wakeup.lane.0].is_gone {
             assert_eq!(conflict(answer), "agent_terminated");
+        } else if has_other_timer {
+            assert_eq!(conflict(answer), "timer_pending");
         } else {
             answer.unwrap();
             (wakeup.status, wakeup.attempt, wakeup.run) = (WakeupStatus::Pending, 0, None);

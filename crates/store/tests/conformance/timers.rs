@@ -240,3 +240,24 @@ fn another_zone_of_the_company_counts_for_the_timers_that_wait() {
         assert_eq!(batch(&world.claim().await), [waiting.id]);
     });
 }
+
+#[test]
+fn a_failed_timer_is_not_brought_back_beside_another_one_of_its_lane() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        let timer = async || {
+            world.wake_with(agent, |wake| (wake.source, wake.max_attempts) = (Source::Timer, Some(1))).await.id
+        };
+        let first = timer().await;
+        let run = world.claim().await.run;
+        world.finish(&run, Outcome::failed("killed", "x")).await;
+        assert_eq!(world.status(first).await, WakeupStatus::Failed);
+        let second = timer().await;
+        assert_eq!(conflict(world.retry(first).await), "timer_pending");
+        let run = world.claim().await.run;
+        assert_eq!(conflict(world.retry(first).await), "timer_pending", "the run may put it back");
+        world.succeed(&run).await;
+        assert_eq!(world.status(second).await, WakeupStatus::Completed);
+        assert_eq!(world.retry(first).await.unwrap().status, WakeupStatus::Pending);
+    });
+}
