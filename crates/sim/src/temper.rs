@@ -24,6 +24,8 @@ pub struct Temper {
     pub meddling: u32,
     /// Share of runs that do not succeed.
     pub failing: u32,
+    /// Whether failures come in bursts: short back-off, nobody waits long, and little else happens.
+    pub is_hopeless: bool,
     /// Share of steps after which a long time passes.
     pub long_waits: u32,
     /// Share of wakes that fall due later, and that expire.
@@ -39,7 +41,13 @@ impl Temper {
         let (late_writes, meddling) = (maybe(80, 80), maybe(85, 600));
         let (failing, long_waits) = (maybe(85, 1_000), maybe(90, 60));
         let (later, expiring) = (maybe(70, 400), maybe(60, 300));
+        let is_hopeless = chance.u32(0..8) == 0;
+        let (failing, long_waits, meddling) = match is_hopeless {
+            true => (960, 5, meddling / 8),
+            false => (failing, long_waits, meddling),
+        };
         Temper {
+            is_hopeless,
             nodes: chance.usize(1..=3),
             commit_faults,
             crashes,

@@ -71,6 +71,7 @@ pub fn agent(world: &mut World, company: CompanyId, cap: i64) -> Result<AgentId,
     let name = world.name(id);
     let account = if world.chance.bool() { "one" } else { "two" };
     let retry = match world.chance.u32(0..5) {
+        _ if world.temper.is_hopeless => RetryPolicy { delays_s: vec![1; 12], jitter: 0.2 },
         0 => RetryPolicy { delays_s: vec![], jitter: 0.0 },
         2 => RetryPolicy { delays_s: vec![1; 8], jitter: 0.2 },
         1 => RetryPolicy { delays_s: vec![5, 20], jitter: 0.5 },

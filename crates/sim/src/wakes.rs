@@ -67,7 +67,11 @@ fn draft_for(world: &mut World, node: usize, agent: AgentId, by_run: Option<RunI
         now,
         due_at,
         expires_at,
-        max_attempts: if world.chance.u32(0..4) == 0 { Some(world.chance.i64(1..=3)) } else { None },
+        max_attempts: if world.chance.u32(0..4) == 0 && !world.temper.is_hopeless {
+            Some(world.chance.i64(1..=3))
+        } else {
+            None
+        },
         by_run: by_run.map(|run| RunFence { run, fence: world.mirror.runs[&run].fence }),
         maker: if world.chance.u32(0..5) == 0 { Maker::Wakeful } else { Maker::Request },
     }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use wakeful_domain::agent::AgentState;
-use wakeful_domain::id::WakeupId;
+use wakeful_domain::id::{RunId, WakeupId};
+use wakeful_domain::run::RunFence;
 use wakeful_domain::task::TaskStatus;
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::{Source, WakeupStatus};
@@ -79,6 +80,7 @@ impl Ledger {
         }
         match verdict {
             Verdict::Counted(id) if is_kept => {
+                self.keep_counted_key(wake, id);
                 if let Some(row) = self.rows.wakeups.get_mut(&id) {
                     row.count += 1;
                 }
@@ -87,6 +89,14 @@ impl Ledger {
             Verdict::Refused(_) | Verdict::Known(_) | Verdict::Counted(_) | Verdict::New(_) => {}
         }
         Ok(())
+    }
+
+    /// A counted timer has no row of its own to keep its key.
+    fn keep_counted_key(&mut self, wake: &Wake, counted_on: WakeupId) {
+        if let (Some(key), Some(row)) = (&wake.idempotency_key, self.rows.wakeups.get(&counted_on)) {
+            let first = (counted_on, wake.request_hash.clone());
+            self.counted_keys.entry((row.company, key.clone())).or_insert(first);
+        }
     }
 
     pub(super) fn enter(&mut self, wake: &Wake, row: Wakeup) {
@@ -110,6 +120,12 @@ impl Ledger {
             Some(agent) if wake.company.is_none_or(|company| company == agent.company) => agent,
             Some(_) | None => return Verdict::Refused("not_found"),
         };
+        let key = wake.idempotency_key.as_ref().map(|key| (agent.company, key.clone()));
+        if let Some(key) = key.as_ref().filter(|_| wake.source == Source::Timer)
+            && let Some((counted_on, hash)) = self.counted_keys.get(key)
+        {
+            return if *hash == wake.request_hash { Verdict::Known(*counted_on) } else { Verdict::Refused("invalid") };
+        }
         if let Some(key) = &wake.idempotency_key
             && let Some((first, hash)) = self.keys.get(&(agent.company, key.clone()))
             && self.rows.wakeups[first].finished_at.is_none_or(|at| at + KEY_KEPT > wake.now)
@@ -118,6 +134,13 @@ impl Ledger {
         }
         if agent.state != AgentState::Active && wake.maker == Maker::Request {
             return Verdict::Refused("agent_not_wakeable");
+        }
+        let own = wake.by_run.filter(|_| !matches!(wake.maker, Maker::InStead(_)));
+        let is_live = |own: RunFence| {
+            self.rows.runs.get(&own.run).is_some_and(|run| run.status.is_live() && run.fence == own.fence)
+        };
+        if own.is_some_and(|own| !is_live(own)) {
+            return Verdict::Refused("fenced");
         }
         let mut row = self.draft(wake);
         if let Some(reason) = self.skipped(wake, &row) {
@@ -149,8 +172,7 @@ impl Ledger {
 
     fn draft(&self, wake: &Wake) -> Wakeup {
         let agent = &self.rows.agents[&wake.agent];
-        let cause = wake.by_run.and_then(|own| self.leads.get(&own.run)).map(|lead| &self.rows.wakeups[lead]);
-        let cause = cause.map(|lead| (lead.root, lead.depth + 1));
+        let cause = wake.by_run.and_then(|own| self.longest_chain(own.run));
         let cause = match wake.maker {
             Maker::InStead(earlier) => self.rows.wakeups.get(&earlier).map(|earlier| (earlier.root, earlier.depth)),
             Maker::Request | Maker::Wakeful => cause,
@@ -184,6 +206,13 @@ impl Ledger {
         }
     }
 
+    /// Of all that a run was started for or has taken over, the longest chain of causes, one link longer.
+    fn longest_chain(&self, run: RunId) -> Option<(WakeupId, i64)> {
+        let batch = self.rows.batches.get(&run)?.iter().map(|id| &self.rows.wakeups[id]);
+        let longest = batch.max_by_key(|row| (row.depth, row.is_lead))?;
+        Some((longest.root, longest.depth + 1))
+    }
+
     fn skipped(&self, wake: &Wake, row: &Wakeup) -> Option<&'static str> {
         let agent = &self.rows.agents[&wake.agent];
         if agent.state == AgentState::Terminated {
@@ -196,6 +225,9 @@ impl Ledger {
             _ if !heartbeat.wake_on_demand => return Some("wake_on_demand_disabled"),
             _ => {}
         }
+        if matches!(wake.maker, Maker::InStead(_)) {
+            return None;
+        }
         if let Some(task) = wake.task {
             match self.rows.tasks.get(&task).filter(|task| task.company == row.company) {
                 None => return Some("task_not_found"),
@@ -207,7 +239,7 @@ impl Ledger {
         }
         let by_run = wake.by_run.filter(|_| !matches!(wake.maker, Maker::InStead(_)));
         let by_lane = by_run.map(|own| self.rows.runs[&own.run].lane());
-        if by_lane == Some((wake.agent, wake.task)) && wake.due_at.is_none() {
+        if by_lane == Some((wake.agent, wake.task)) && wake.due_at.is_none_or(|at| at <= wake.now) {
             return Some("self_caused");
         }
         self.is_loop(row, wake.now).then_some("loop_limit")

@@ -152,7 +152,6 @@ impl Ledger {
             row.is_lead = Some(*wakeup) == lead;
             taken.insert(*wakeup);
         }
-        self.leads.extend(lead.map(|lead| (id, lead)));
         let row = self.rows.lanes.get_mut(&lane);
         let Some(row) = row else { return Err(Broken::new(FENCE_RISES, format!("{lane:?} is no lane"))) };
         row.fence += 1;

@@ -10,7 +10,7 @@ use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::WakeupStatus;
 use wakeful_store::ops::finish::FinishRequest;
 
-use super::{Ledger, Written, expect, guards, rank_of};
+use super::{Ledger, Written, expect, guards, rank_of, tasks};
 use crate::invariants::{Broken, FATE_AS_DECIDED, require};
 use crate::mirror::{Mirror, Run, Wakeup};
 
@@ -61,13 +61,6 @@ fn way(run: &Run, request: &FinishRequest) -> Way {
     }
 }
 
-fn is_put_back(way: Way) -> bool {
-    match way {
-        Way::Released | Way::Quota | Way::Retried(_) => true,
-        Way::Done | Way::Cancelled | Way::Permanent => false,
-    }
-}
-
 fn status(run: &Run, request: &FinishRequest) -> RunStatus {
     match request.outcome.end {
         _ if run.stop_puts_back.is_some() => RunStatus::Cancelled,
@@ -100,11 +93,17 @@ impl Ledger {
         });
         for id in claimed {
             let found = mirror.wakeups.get(&id);
-            let expected = self.fate(&self.rows.wakeups[&id], &run, way, request, found)?;
-            let is_handed_on = run.is_reassigned && is_put_back(way) && expected.status == WakeupStatus::Cancelled;
+            let mut expected = self.fate(&self.rows.wakeups[&id], &run, way, request, found)?;
+            let task = run.task.and_then(|task| self.rows.tasks.get(&task));
+            let is_heard = tasks::is_handed_on(expected.source) && task.is_some_and(|task| task.assignee.is_some());
+            if run.is_reassigned && is_heard && expected.status == WakeupStatus::Failed {
+                expected.status = WakeupStatus::Cancelled;
+            }
+            let is_called_off = expected.status == WakeupStatus::Cancelled && way != Way::Cancelled;
+            let is_handed_on = run.is_reassigned && is_called_off;
             self.rows.wakeups.insert(id, expected);
             self.completed += u64::from(way == Way::Done);
-            if is_handed_on && self.rows.agents[&run.agent].state != AgentState::Terminated {
+            if is_handed_on {
                 self.reissue(request.now, id, mirror)?;
             }
         }
@@ -171,7 +170,10 @@ impl Ledger {
         if is_given_up {
             return Ok(ended(WakeupStatus::Failed));
         }
-        if agent.state == AgentState::Terminated || run.is_reassigned {
+        let task = run.task.and_then(|task| self.rows.tasks.get(&task));
+        let is_closed = task.is_some_and(|task| tasks::is_closed(task.status));
+        let is_pointless = is_closed && tasks::ends_with_task(row.source);
+        if agent.state == AgentState::Terminated || run.is_reassigned || is_pointless {
             return Ok(ended(WakeupStatus::Cancelled));
         }
         let due_at = found_due.unwrap_or(earliest);

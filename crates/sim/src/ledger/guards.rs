@@ -55,8 +55,10 @@ impl Ledger {
         let batch: Vec<_> = self.rows.batches.get(&run).into_iter().flatten().collect();
         let caused = batch.iter().map(|id| &self.rows.wakeups[id]).filter(|row| row.depth > 0);
         let roots: Vec<_> = caused.map(|row| row.root).collect();
-        // What a clock has put more than an hour back is forgotten, whatever another clock says.
-        self.root_runs.retain(|(root, _), at| !roots.contains(root) || *at > now - HOUR);
+        if !roots.is_empty() {
+            // What a clock has put more than an hour back is forgotten, whatever another clock says.
+            self.root_runs.retain(|_, at| *at > now - HOUR);
+        }
         self.root_runs.extend(roots.into_iter().map(|root| ((root, run), now)));
     }
 }

@@ -6,13 +6,14 @@ use wakeful_domain::id::{AgentId, CompanyId, RunId, WakeupId};
 use wakeful_domain::run::StopRequest;
 use wakeful_domain::task::TaskStatus;
 use wakeful_domain::time::Timestamp;
-use wakeful_domain::wakeup::WakeupStatus;
+use wakeful_domain::wakeup::{Source, WakeupStatus};
 use wakeful_store::ops::agents::AgentChange;
 use wakeful_store::ops::companies::CompanyChange;
 
 use super::{Ledger, Written, expect, guards, rank_of};
 use crate::heard::Told;
 use crate::invariants::{Broken, STOP_IS_OBEYED, require};
+use crate::mirror::Wakeup;
 
 impl Ledger {
     pub(super) fn cancel(&mut self, written: &Written<'_>, now: Timestamp, id: WakeupId) -> Result<(), Broken> {
@@ -29,10 +30,12 @@ impl Ledger {
     }
 
     pub(super) fn retry(&mut self, written: &Written<'_>, now: Timestamp, id: WakeupId) -> Result<(), Broken> {
+        let stands_for_it = self.rows.wakeups.get(&id).is_some_and(|row| self.has_timer_at_hand(row));
         let Some(row) = self.rows.wakeups.get_mut(&id) else { return expect(written, Some("not_found")) };
         let is_gone = self.rows.agents[&row.agent].state == AgentState::Terminated;
         let refusal = match row.status {
             WakeupStatus::Failed if is_gone => Some("agent_terminated"),
+            WakeupStatus::Failed if stands_for_it => Some("timer_pending"),
             WakeupStatus::Failed => None,
             _ => Some("wakeup_not_failed"),
         };
@@ -45,6 +48,12 @@ impl Ledger {
             self.rows.lanes.entry(lane).and_modify(guards::closed);
         }
         expect(written, refusal)
+    }
+
+    /// Whether a timer's lane has another one that waits or is with a run.
+    fn has_timer_at_hand(&self, timer: &Wakeup) -> bool {
+        let mut of_lane = self.rows.wakeups.values().filter(|row| row.lane() == timer.lane());
+        timer.source == Source::Timer && of_lane.any(|row| row.source == Source::Timer && !row.status.is_terminal())
     }
 
     pub(super) fn agent_state(

@@ -35,8 +35,8 @@ pub struct Ledger {
     pub rows: Mirror,
     /// The first request under each key.
     keys: BTreeMap<(CompanyId, String), (WakeupId, Option<String>)>,
-    /// The best wakeup of each run's batch: the cause of what the run asks for.
-    leads: BTreeMap<RunId, WakeupId>,
+    /// The first request of each timer that was counted on another wakeup.
+    counted_keys: BTreeMap<(CompanyId, String), (WakeupId, Option<String>)>,
     /// When runs were started for what other runs caused, by the root of the chain.
     root_runs: BTreeMap<(WakeupId, RunId), Timestamp>,
     /// How many wakeups each run has completed, for the figures.

@@ -19,12 +19,25 @@ use super::{Ledger, Written, expect};
 use crate::invariants::{ACCEPTED_AS_ASKED, Broken};
 use crate::mirror::{Mirror, Task};
 
-fn is_closed(status: TaskStatus) -> bool {
+pub(super) fn is_closed(status: TaskStatus) -> bool {
     matches!(status, TaskStatus::Done | TaskStatus::Cancelled)
 }
 
 fn calls_for_work(status: TaskStatus) -> bool {
     matches!(status, TaskStatus::Todo | TaskStatus::InProgress)
+}
+
+/// What others have to say goes to whoever has the task.
+pub(super) fn is_handed_on(source: Source) -> bool {
+    matches!(source, Source::Comment | Source::Child | Source::Dependency | Source::Subscription)
+}
+
+/// What a closed task makes pointless.
+pub(super) fn ends_with_task(source: Source) -> bool {
+    matches!(
+        source,
+        Source::Assignment | Source::Dependency | Source::Recovery | Source::Timer | Source::Schedule
+    )
 }
 
 impl Ledger {
@@ -40,14 +53,14 @@ impl Ledger {
             && blocked_by
                 .iter()
                 .all(|blocker| self.rows.tasks.get(blocker).is_some_and(|b| b.company == draft.company));
-        expect(written, (!is_right).then_some("invalid"))?;
+        expect(written, self.fenced(origin).or((!is_right).then_some("invalid")))?;
         if !written.is_kept {
             return Ok(());
         }
         let row = Task { company: draft.company, status: draft.status, assignee: draft.assignee, held_by: None };
         self.rows.tasks.insert(draft.id, row);
         self.block(draft.id, blocked_by);
-        match self.call(draft.id) {
+        match self.call_anew(draft.id) {
             Some(agent) => self.issue(self.about(origin, draft.id, agent, Source::Assignment), mirror),
             None => Ok(()),
         }
@@ -75,6 +88,20 @@ impl Ledger {
         row.assignee.filter(|_| self.open_blockers(task).is_empty())
     }
 
+    /// The same for one who was just given the task: a review is something to look at, too.
+    fn call_anew(&self, task: TaskId) -> Option<AgentId> {
+        let row = self.rows.tasks.get(&task)?;
+        let is_wanted = calls_for_work(row.status) || row.status == TaskStatus::InReview;
+        row.assignee.filter(|_| is_wanted && self.open_blockers(task).is_empty())
+    }
+
+    /// A run that has ended changes nothing any more.
+    fn fenced(&self, origin: &Origin) -> Option<&'static str> {
+        let own = origin.by_run?;
+        let is_live = self.rows.runs.get(&own.run).is_some_and(|run| run.status.is_live() && run.fence == own.fence);
+        (!is_live).then_some("fenced")
+    }
+
     pub(super) fn task_change(
         &mut self,
         written: &Written<'_>,
@@ -91,7 +118,7 @@ impl Ledger {
             .flatten()
             .is_none_or(|agent| Some(agent) == old.assignee || self.may_be_assigned(agent, &draft));
         let is_right = may_take && change.blocked_by.as_ref().is_none_or(|blockers| self.may_block(id, blockers));
-        expect(written, (!is_right).then_some("invalid"))?;
+        expect(written, self.fenced(origin).or((!is_right).then_some("invalid")))?;
         if !written.is_kept {
             return Ok(());
         }
@@ -113,8 +140,10 @@ impl Ledger {
             self.call_off(origin, id);
             self.wake_dependents(origin, id, status, mirror)?;
         }
-        match self.call(id) {
-            Some(agent) if before != Some(agent) => {
+        let is_given = old.assignee != assignee;
+        let after = if is_given { self.call_anew(id) } else { self.call(id) };
+        match after {
+            Some(agent) if is_given || before != Some(agent) => {
                 self.issue(self.about(origin, id, agent, Source::Assignment), mirror)
             }
             Some(_) | None => Ok(()),
@@ -159,11 +188,7 @@ impl Ledger {
 
     fn call_off(&mut self, origin: &Origin, id: TaskId) {
         for row in self.rows.wakeups.values_mut().filter(|row| row.task == Some(id)) {
-            let is_pointless = matches!(
-                row.source,
-                Source::Assignment | Source::Dependency | Source::Recovery | Source::Timer | Source::Schedule
-            );
-            if row.status == WakeupStatus::Pending && is_pointless {
+            if row.status == WakeupStatus::Pending && ends_with_task(row.source) {
                 (row.status, row.finished_at) = (WakeupStatus::Cancelled, Some(origin.now));
             }
         }
@@ -180,7 +205,7 @@ impl Ledger {
         let dependents: Vec<TaskId> = dependents.map(|(id, _)| *id).collect();
         for id in dependents {
             let Some(row) = self.rows.tasks.get(&id).filter(|row| !is_closed(row.status)) else { continue };
-            let is_wanted = calls_for_work(row.status) || row.status == TaskStatus::Blocked;
+            let is_wanted = row.status != TaskStatus::Backlog;
             let Some(agent) = row.assignee.filter(|_| is_wanted) else { continue };
             if status == TaskStatus::Cancelled || self.open_blockers(id).is_empty() {
                 self.issue(self.about(origin, id, agent, Source::Dependency), mirror)?;
@@ -217,13 +242,14 @@ impl Ledger {
     pub(super) fn reissue(&mut self, now: Timestamp, id: WakeupId, mirror: &Mirror) -> Result<(), Broken> {
         let row = &self.rows.wakeups[&id];
         let Some(task) = row.task else { return Ok(()) };
-        let is_handed_on =
-            matches!(row.source, Source::Comment | Source::Child | Source::Dependency | Source::Subscription);
+        let is_handed_on = is_handed_on(row.source);
         let Some(agent) = self.rows.tasks[&task].assignee.filter(|_| is_handed_on) else { return Ok(()) };
         let origin = Origin { now, actor: Actor::system(), by_run: None, id_seed: 0 };
         let wake = Wake {
             priority: Some(row.priority),
             expires_at: row.expires_at,
+            due_at: (row.attempt == 0).then_some(row.due_at),
+            max_attempts: Some(row.max_attempts),
             maker: Maker::InStead(id),
             ..self.about(&origin, task, agent, row.source)
         };
