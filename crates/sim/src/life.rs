@@ -46,7 +46,7 @@ pub struct Failed {
 }
 
 /// Steps of trouble in a life: enough for every kind of trouble to meet every other, few enough to be read.
-pub const STEPS_DEFAULT: u32 = 120;
+pub const STEPS_DEFAULT: u32 = 100;
 /// Lines of the trace that a failure shows.
 const TAIL_LINES: usize = 40;
 

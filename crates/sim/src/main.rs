@@ -15,7 +15,7 @@ usage: cargo xtask sim [--seeds N] [--seed S] [--steps M] [--file] [--trace]
 
   --seeds N   how many seeds (500; 1 with --seed)
   --seed S    the first seed (0)
-  --steps M   steps of trouble in each life (120)
+  --steps M   steps of trouble in each life (100)
   --file      keep the store in a file instead of in memory
   --trace     show the whole trace of each life";
 

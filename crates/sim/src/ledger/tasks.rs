@@ -34,10 +34,7 @@ pub(super) fn is_handed_on(source: Source) -> bool {
 
 /// What a closed task makes pointless.
 pub(super) fn ends_with_task(source: Source) -> bool {
-    matches!(
-        source,
-        Source::Assignment | Source::Dependency | Source::Recovery | Source::Timer | Source::Schedule
-    )
+    matches!(source, Source::Assignment | Source::Dependency | Source::Recovery | Source::Timer | Source::Schedule)
 }
 
 impl Ledger {
