@@ -28,7 +28,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a key is forgotten as soon as its wakeup has its fate",
-        file: WAKE,
+        file: "crates/store/src/ops/wake_keys.rs",
         old: "at + KEY_KEPT <= wake.now",
         new: "at <= wake.now",
     },
@@ -41,8 +41,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "what is caused by a run does not come closer to the loop limit",
         file: WAKE,
-        old: "lead.map_or(0, |lead| lead.depth + 1)",
-        new: "lead.map_or(0, |lead| lead.depth)",
+        old: "(row.get()?, row.get::<i64>()? + 1)",
+        new: "(row.get()?, row.get::<i64>()?)",
     },
     Mutant {
         name: "what is in back-off joins a run that others start",
@@ -125,7 +125,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the hold on a task is not released",
         file: FINISH,
-        old: "        tasks::release(tx, task, run.id).await?;\n",
+        old: "        tasks::release(tx, *task, run.id).await?;\n",
         new: "",
     },
     Mutant {
@@ -157,6 +157,18 @@ pub const MUTANTS: &[Mutant] = &[
         file: SETTLE,
         old: "Some(FailureClass::Permanent) => Fate::Failed,",
         new: "Some(FailureClass::Permanent) => self.retried(wakeup, wakeup.max_attempts),",
+    },
+    Mutant {
+        name: "what a reassigned run puts back stays with the former agent",
+        file: FINISH,
+        old: "(Some(task), Fate::Pending { .. }) => hand_on(tx, run, &wakeup, task, ending, ids).await?,",
+        new: "(Some(_), Fate::Pending { .. }) => settle_wakeup(tx, run, &wakeup, fate, ending).await?,",
+    },
+    Mutant {
+        name: "a closed task leaves its assignments waiting",
+        file: "crates/store/src/ops/assignments.rs",
+        old: "        call_off(tx, origin, new).await?;\n",
+        new: "",
     },
     Mutant {
         name: "a circuit opens one failure late",

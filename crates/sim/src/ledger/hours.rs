@@ -65,7 +65,8 @@ impl Ledger {
     /// The hours of an agent were changed: its timers are looked at afresh.
     pub(super) fn look_at_hours_again(&mut self, agent: AgentId, now: Timestamp) {
         let timers = self.rows.wakeups.values_mut().filter(|row| row.agent == agent && row.source == Source::Timer);
-        for row in timers.filter(|row| row.status == WakeupStatus::Pending && row.eligible_at > row.due_at) {
+        let held_back = timers.filter(|row| row.status == WakeupStatus::Pending && !row.is_eligible);
+        for row in held_back.filter(|row| row.eligible_at > row.due_at) {
             (row.eligible_at, row.is_eligible) = (row.due_at, row.due_at <= now);
         }
     }
