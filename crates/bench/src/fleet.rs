@@ -173,15 +173,15 @@ const LANES_READY: &str = "
       select rank from wakeups
       where wakeups.agent_id = lanes.agent_id and wakeups.task_id = lanes.task_id and wakeups.status = 'pending'
         and wakeups.eligible = 1)
-    where company_id = $1 and $2 > 0 and $3 > 0";
+    where company_id = $1 and cast($2 as bigint) > 0 and cast($3 as bigint) > 0";
 const AGENTS_READY: &str = "
     update agents
     set ready_rank = (select min(ready_rank) from lanes where lanes.agent_id = agents.id)
-    where company_id = $1 and $2 > 0 and $3 > 0";
+    where company_id = $1 and cast($2 as bigint) > 0 and cast($3 as bigint) > 0";
 const COMPANY_READY: &str = "
     update companies
     set ready_rank = (select min(ready_rank) from agents where agents.company_id = companies.id)
-    where id = $1 and $2 > 0 and $3 > 0";
+    where id = $1 and cast($2 as bigint) > 0 and cast($3 as bigint) > 0";
 const FINISHED_WAKEUPS: &str = "
     insert into wakeups (id, company_id, agent_id, task_id, source, count, priority, payload, context, actor_type,
       actor_id, root_id, depth, requested_at, due_at, status, max_attempts, rank, eligible, eligible_at, finished_at)

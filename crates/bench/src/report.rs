@@ -43,6 +43,9 @@ impl Report {
 }
 
 fn aim_text(sign: &str, aim: f64, is_met: bool) -> String {
+    // As short as it was written, or to the hundredth where it was computed.
+    let aim = format!("{aim:.2}");
+    let aim = aim.trim_end_matches('0').trim_end_matches('.');
     format!("{sign} {aim}: {}", if is_met { "met" } else { "missed" })
 }
 
