@@ -95,6 +95,14 @@ alter table lanes add column failed_at text not null default '[]';
 alter table lanes add column circuit_opened_at bigint;
 create index lanes_circuit on lanes (agent_id) where circuit_opened_at is not null;
 
+-- Of equal ranks the older id goes first, on both engines.
+drop index companies_ready;
+create index companies_ready on companies (live_runs, ready_rank, id) where ready_rank is not null;
+drop index agents_ready;
+create index agents_ready on agents (company_id, ready_rank, id) where ready_rank is not null;
+drop index lanes_ready;
+create index lanes_ready on lanes (agent_id, ready_rank, task_id) where ready_rank is not null;
+
 -- When a pending wakeup becomes eligible: when it is due or, for timers, when the agent's active hours begin.
 alter table wakeups add column eligible_at bigint not null default 0;
 update wakeups set eligible_at = due_at;

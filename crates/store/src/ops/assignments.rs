@@ -241,9 +241,13 @@ pub(crate) fn ends_with_task(source: Source) -> bool {
 
 /// Cancels what a closed task makes pointless. What others have to say keeps its follow-up.
 async fn call_off(tx: &mut Tx, origin: &Origin, task: &Task) -> Result<(), Refusal> {
-    let mut lanes: Vec<(CompanyId, AgentId, Option<TaskId>)> = Vec::new();
+    let mut called_off: Vec<(WakeupId, AgentId)> = Vec::new();
     for mut row in tx.query(CALL_OFF, &[task_key(Some(task.id)), origin.now.into()]).await? {
-        let (id, agent): (WakeupId, AgentId) = (row.get()?, row.get()?);
+        called_off.push((row.get()?, row.get()?));
+    }
+    called_off.sort_unstable();
+    let mut lanes: Vec<(CompanyId, AgentId, Option<TaskId>)> = Vec::new();
+    for (id, agent) in called_off {
         wakeups::tell_cancelled(tx, origin.now, task.company, id, agent, "task_closed").await?;
         lanes.push((task.company, agent, Some(task.id)));
     }

@@ -106,14 +106,14 @@ const PICK_COMPANY: &str = "
     select id
     from companies
     where ready_rank is not null
-    order by live_runs, ready_rank
+    order by live_runs, ready_rank, id
     limit 1";
 const PICK_AGENT: &str = "
     select id
     from agents
     where company_id = $1
       and ready_rank is not null
-    order by ready_rank
+    order by ready_rank, id
     limit 1
     {skip_locked}";
 const PICK_LANE: &str = "
@@ -121,7 +121,7 @@ const PICK_LANE: &str = "
     from lanes
     where agent_id = $1
       and ready_rank is not null
-    order by ready_rank
+    order by ready_rank, task_id
     limit 1";
 
 /// Fair between companies (least live runs first), then the smallest rank.

@@ -120,10 +120,14 @@ const EXPIRE_OF_LANE: &str = "
 
 async fn expire(tx: &mut Tx, sql: &'static str, parameters: &[Value<'_>], now: Timestamp) -> Result<Vec<Lane>, Error> {
     let rows = tx.query(sql, parameters).await?;
-    let mut lanes = Vec::with_capacity(rows.len());
+    let mut expired: Vec<(WakeupId, Lane)> = Vec::with_capacity(rows.len());
     for mut row in rows {
-        let id: WakeupId = row.get()?;
-        let (company, agent, task) = (row.get()?, row.get()?, row.task()?);
+        expired.push((row.get()?, (row.get()?, row.get()?, row.task()?)));
+    }
+    // An engine may return them in any order.
+    expired.sort_unstable();
+    let mut lanes = Vec::with_capacity(expired.len());
+    for (id, (company, agent, task)) in expired {
         events::append(tx, company, now, "wakeup.expired", &id.to_string(), &object!({ "agent": agent })).await?;
         lanes.push((company, agent, task));
     }

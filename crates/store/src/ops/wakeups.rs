@@ -241,8 +241,8 @@ pub(crate) async fn cancel_pending_of_agent(
     agent: AgentId,
     reason: &str,
 ) -> Result<(), Error> {
-    for mut row in tx.query(CANCEL_OF_AGENT, &[agent.into(), now.into(), reason.into()]).await? {
-        tell_cancelled(tx, now, company, row.get()?, agent, reason).await?;
+    for id in in_order(tx.query(CANCEL_OF_AGENT, &[agent.into(), now.into(), reason.into()]).await?)? {
+        tell_cancelled(tx, now, company, id, agent, reason).await?;
     }
     tx.execute(EMPTY_LANES, &[agent.into()]).await?;
     Ok(())
@@ -268,8 +268,8 @@ pub(crate) async fn cancel_pending_of_lane(
 ) -> Result<Vec<Wakeup>, Refusal> {
     let parameters = [agent.into(), task_key(Some(task)), now.into(), reason.into()];
     let mut cancelled = Vec::new();
-    for mut row in tx.query(CANCEL_OF_LANE, &parameters).await? {
-        let wakeup = get(tx, row.get()?).await?;
+    for id in in_order(tx.query(CANCEL_OF_LANE, &parameters).await?)? {
+        let wakeup = get(tx, id).await?;
         tell_cancelled(tx, now, wakeup.company, wakeup.id, agent, reason).await?;
         cancelled.push(wakeup);
     }
@@ -278,6 +278,16 @@ pub(crate) async fn cancel_pending_of_lane(
         ready::refresh(tx, wakeup.company, agent, Some(task)).await?;
     }
     Ok(cancelled)
+}
+
+/// The ids of rows that a statement has changed, in the order of acceptance: an engine may return them in any.
+fn in_order(rows: Vec<Row>) -> Result<Vec<WakeupId>, Error> {
+    let mut ids = Vec::with_capacity(rows.len());
+    for mut row in rows {
+        ids.push(row.get()?);
+    }
+    ids.sort_unstable();
+    Ok(ids)
 }
 
 pub(crate) async fn tell_cancelled(

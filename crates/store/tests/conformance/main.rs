@@ -7,6 +7,7 @@ mod accept;
 mod assignments;
 mod claim;
 mod cluster;
+mod differential;
 mod engine;
 mod events;
 mod fates;
