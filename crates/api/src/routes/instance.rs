@@ -3,9 +3,13 @@
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use axum::{Json, Router};
+use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use wakeful_domain::waiting::Host;
 
 use wakeful_store::ops::invariants;
 
@@ -14,13 +18,12 @@ use crate::{Api, Problem, metrics};
 
 /// Routes of the server itself.
 pub fn routes() -> Router<Api> {
-    Router::new()
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(serve_metrics))
-        .route("/api/v1/invariants", get(check_invariants))
-        .route("/api/v1/drain", post(drain))
-        .route("/api/v1/undrain", post(undrain))
+    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).route("/metrics", get(serve_metrics))
+}
+
+/// Those of them that are documented, below `/api/v1`.
+pub fn documented() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(check_invariants)).routes(routes!(drain)).routes(routes!(undrain))
 }
 
 /// Up: the process answers.
@@ -59,31 +62,39 @@ async fn serve_metrics(State(api): State<Api>, principal: Principal) -> Result<R
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
 
+/// How the server stands.
+#[derive(Debug, Serialize, ToSchema)]
+struct HostView {
+    is_draining: bool,
+    live_runs: usize,
+    live_runs_max: usize,
+}
+
+impl HostView {
+    fn of(api: &Api) -> Json<HostView> {
+        let Host { is_draining, live_runs, live_runs_max, .. } = api.engine.host();
+        Json(HostView { is_draining, live_runs, live_runs_max })
+    }
+}
+
 /// Starts nothing new; live runs go on, and wakes are accepted and wait.
-async fn drain(State(api): State<Api>, principal: Principal) -> Result<Response, Problem> {
+#[utoipa::path(post, path = "/drain", tag = "instance", responses((status = 200, body = HostView)))]
+async fn drain(State(api): State<Api>, principal: Principal) -> Result<Json<HostView>, Problem> {
     principal.require(Permission::Instance)?;
     api.engine.drain();
-    Ok(host(&api))
+    Ok(HostView::of(&api))
 }
 
 /// Ends a drain.
-async fn undrain(State(api): State<Api>, principal: Principal) -> Result<Response, Problem> {
+#[utoipa::path(post, path = "/undrain", tag = "instance", responses((status = 200, body = HostView)))]
+async fn undrain(State(api): State<Api>, principal: Principal) -> Result<Json<HostView>, Problem> {
     principal.require(Permission::Instance)?;
     api.engine.undrain();
-    Ok(host(&api))
-}
-
-fn host(api: &Api) -> Response {
-    let host = api.engine.host();
-    Json(json!({
-        "is_draining": host.is_draining,
-        "live_runs": host.live_runs,
-        "live_runs_max": host.live_runs_max,
-    }))
-    .into_response()
+    Ok(HostView::of(&api))
 }
 
 /// Checks the invariants on the live store.
+#[utoipa::path(get, path = "/invariants", tag = "instance", responses((status = 200, body = Object)))]
 async fn check_invariants(State(api): State<Api>, principal: Principal) -> Result<Response, Problem> {
     principal.require(Permission::Instance)?;
     let violations = api.engine.db().read("invariants.check", (), |tx, ()| Box::pin(invariants::check(tx))).await?;

@@ -39,6 +39,7 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(events::routes())
         .merge(why::routes())
         .merge(me::routes())
+        .merge(instance::documented())
 }
 
 /// All routes, with their errors.
