@@ -9,6 +9,7 @@ use wakeful_domain::company::{
 };
 use wakeful_domain::id::{AgentId, CompanyId, IdSource, TaskId};
 use wakeful_domain::retry::RetryPolicy;
+use wakeful_domain::session::SessionPolicy;
 use wakeful_domain::wakeup::Source;
 use wakeful_engine::clock;
 use wakeful_store::ops::wake::{Maker, Wake};
@@ -209,6 +210,7 @@ fn draft(company: CompanyId, number: i64) -> Result<Agent> {
         max_concurrent_runs: MAX_CONCURRENT_RUNS_MAX,
         retry: RetryPolicy::default(),
         limits: Limits::default(),
+        session: SessionPolicy::default(),
         state: AgentState::Active,
         state_reason: None,
         quota_until: None,

@@ -1,8 +1,12 @@
 //! The command line, described once: parsing, help and completions come from here.
 
+mod places;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+pub use places::{GoalVerb, ProjectAddArguments, ProjectVerb, WorktreeVerb};
 
 /// Wakes, runs and watches AI agents.
 #[derive(Debug, Parser)]
@@ -51,6 +55,15 @@ pub enum Command {
     /// Add, list, show or change tasks
     #[command(subcommand)]
     Task(TaskVerb),
+    /// Add, list or show projects: where tasks are worked on
+    #[command(subcommand)]
+    Project(ProjectVerb),
+    /// Add, list or show goals: what tasks are for
+    #[command(subcommand)]
+    Goal(GoalVerb),
+    /// List the git worktrees that were made for tasks, and what is in those that are kept
+    #[command(subcommand)]
+    Worktree(WorktreeVerb),
     /// List, show, follow or cancel runs
     #[command(subcommand)]
     Run(RunVerb),
@@ -204,6 +217,9 @@ pub struct AgentAddArguments {
     /// Pauses before retries, as in 2m,10m,30m; `none` for no retry
     #[arg(long, value_name = "DURATIONS")]
     pub retry: Option<String>,
+    /// Rotate a session after this many runs; 0 for no limit [default: 200]
+    #[arg(long, value_name = "N")]
+    pub max_session_runs: Option<i64>,
     /// Command of a process agent, behind `--`
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,

@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::active_hours::ActiveHours;
 use crate::id::{AgentId, CompanyId};
 use crate::retry::RetryPolicy;
+use crate::session::SessionPolicy;
 use crate::time::Timestamp;
 use crate::wakeup::Source;
 
@@ -127,6 +128,8 @@ pub struct Agent {
     pub max_concurrent_runs: i64,
     pub retry: RetryPolicy,
     pub limits: Limits,
+    /// When the session of a lane is rotated.
+    pub session: SessionPolicy,
     pub state: AgentState,
     pub state_reason: Option<String>,
     /// A usage limit holds all of the agent's provider account until then.

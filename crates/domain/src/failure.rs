@@ -35,6 +35,8 @@ const CLASSES: &[(&str, FailureClass)] = &[
     ("model_not_found", FailureClass::Permanent),
     ("refused", FailureClass::Permanent),
     ("max_turns", FailureClass::Permanent),
+    ("not_a_repository", FailureClass::Permanent),
+    ("git_not_found", FailureClass::Permanent),
 ];
 
 /// What a person can do about a code, in one clause.
@@ -48,6 +50,16 @@ const REMEDIES: &[(&str, &str)] = &[
     ("refused", "reword the task: the model declined it"),
     ("max_turns", "raise adapter.max_turns or make the task smaller"),
     ("timed_out", "raise limits.max_duration_s or make the task smaller"),
+    (
+        "workspace_failed",
+        "see that the server's user can clone the repository without being asked, or correct the project",
+    ),
+    ("worktree_failed", "put the repository in order by what git says, or take `worktree` off the task's workspace"),
+    (
+        "not_a_repository",
+        "name a git repository in the task's project or in adapter.cwd, or take `worktree` off the task's workspace",
+    ),
+    ("git_not_found", "install git where the server's PATH finds it"),
     ("out_of_memory", "give the machine more memory or run fewer agents at once"),
 ];
 

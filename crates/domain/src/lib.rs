@@ -5,11 +5,13 @@
 //! - [`company`]: the tenant that everything belongs to.
 //! - [`agent`]: whom Wakeful wakes; how it is started is its *adapter's* business.
 //! - [`active_hours`]: when an agent's timers may start it.
-//! - [`task`]: what an agent works on.
+//! - [`task`]: what an agent works on; [`goal`]: what tasks are for; [`project`]: where they are worked on.
 //! - [`comment`]: what somebody said about a task.
 //! - [`wakeup`]: one reason to wake one agent; a durable row with exactly one fate.
 //! - [`lane`]: (agent, task) or (agent, no task): pending wakeups and at most one live run.
 //! - [`run`]: one execution of an agent for one lane, with a *batch* of wakeups and a *fence*.
+//! - [`session`]: whether a run resumes what its lane has; the note to a fresh one.
+//! - [`worktree`]: a git worktree of a lane's own, and when it may go.
 //! - [`outcome`]: how an execution ended, as its adapter judges it.
 //! - [`failure`]: every failure code and its class.
 //! - [`settle`]: the end of a run, decided.
@@ -26,16 +28,20 @@ pub mod comment;
 pub mod company;
 pub mod escalation;
 pub mod failure;
+pub mod goal;
 pub mod hex;
 pub mod id;
 pub mod invariant;
 pub mod lane;
 pub mod outcome;
+pub mod project;
 pub mod retry;
 pub mod run;
+pub mod session;
 pub mod settle;
 pub mod task;
 pub mod time;
 pub mod usage;
 pub mod waiting;
 pub mod wakeup;
+pub mod worktree;

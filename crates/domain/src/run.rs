@@ -7,8 +7,10 @@ use serde_json::Value;
 
 use crate::id::{AgentId, CompanyId, RunId, TaskId};
 use crate::outcome::End;
+use crate::session::Start;
 use crate::time::Timestamp;
 use crate::usage::Usage;
+use crate::worktree::Base;
 
 /// Where a run stands. `Starting` and `Running` are live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,8 +128,7 @@ pub struct LogSummary {
 /// How the run came by its session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionChoice {
-    /// `resumed` or `fresh`.
-    pub choice: String,
+    pub choice: Start,
     pub reason: String,
 }
 
@@ -135,9 +136,21 @@ pub struct SessionChoice {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workspace {
     pub cwd: String,
-    /// `adapter`, `session` or `agent_home`.
+    /// `project`, `adapter`, `session` or `agent_home`; with a worktree, where that is of.
     pub source: String,
     pub reason: String,
+    /// The git worktree that it lies in, if the task asked for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worktree: Option<WorktreeUse>,
+}
+
+/// A worktree that a run works in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorktreeUse {
+    pub repository: String,
+    pub path: String,
+    pub branch: String,
+    pub base: Base,
 }
 
 /// One execution of an agent.

@@ -98,6 +98,39 @@ pub struct AdapterOverrides {
     pub use_project_workspace: Option<bool>,
 }
 
+impl AdapterOverrides {
+    /// Keys of the configuration that a task cannot change, and why.
+    const FIXED: &[(&str, &str)] = &[
+        ("type", "cannot be changed by a task: assign it to an agent of that kind"),
+        ("account", "cannot be changed by a task: usage limits are kept for the agent's account"),
+    ];
+
+    /// What is wrong with it, if anything, whatever the adapter: the field and the message.
+    pub fn problem(&self) -> Option<(String, String)> {
+        let config = self.config.as_ref()?;
+        let Value::Object(settings) = config else {
+            return Some(("adapter_overrides.config".into(), "must be an object".into()));
+        };
+        let fixed = Self::FIXED.iter().find(|(key, _)| settings.contains_key(*key));
+        fixed.map(|(key, message)| (format!("adapter_overrides.config.{key}"), (*message).to_owned()))
+    }
+
+    /// An adapter's configuration with this laid over it, key by key. Null takes a key away.
+    pub fn over(&self, adapter: &Value) -> Value {
+        let mut overlaid = adapter.clone();
+        let settings = self.config.as_ref().and_then(Value::as_object);
+        if let (Some(overlaid), Some(settings)) = (overlaid.as_object_mut(), settings) {
+            for (key, value) in settings.iter().filter(|(key, _)| Self::FIXED.iter().all(|(fixed, _)| fixed != key)) {
+                match value {
+                    Value::Null => overlaid.remove(key),
+                    value => overlaid.insert(key.clone(), value.clone()),
+                };
+            }
+        }
+        overlaid
+    }
+}
+
 /// Where runs of a task work, beyond what its project says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -161,5 +194,42 @@ impl Task {
             updated_at: now,
             closed_at: None,
         }
+    }
+
+    /// What overlays the adapter of `agent` in runs of this task: overrides are the assignee's alone.
+    pub fn overrides_for(&self, agent: AgentId) -> Option<&AdapterOverrides> {
+        self.adapter_overrides.as_ref().filter(|_| self.assignee == Some(agent))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn overrides_lie_over_a_configuration_key_by_key() {
+        let adapter = json!({ "type": "claude", "model": "small", "env": { "A": "1" } });
+        let check = |config: Value, expected: Value| {
+            let overrides = AdapterOverrides { config: Some(config), use_project_workspace: None };
+            assert_eq!(overrides.over(&adapter), expected);
+        };
+        check(json!({}), adapter.clone());
+        check(json!({ "model": "large" }), json!({ "type": "claude", "model": "large", "env": { "A": "1" } }));
+        check(json!({ "env": { "B": "2" } }), json!({ "type": "claude", "model": "small", "env": { "B": "2" } }));
+        check(json!({ "env": null, "type": "codex" }), json!({ "type": "claude", "model": "small" }));
+    }
+
+    #[test]
+    fn the_kind_and_the_account_of_an_adapter_stay() {
+        let check = |config: Value, field: Option<&str>| {
+            let overrides = AdapterOverrides { config: Some(config), use_project_workspace: None };
+            assert_eq!(overrides.problem().map(|(field, _)| field).as_deref(), field);
+        };
+        check(json!({ "model": "large" }), None);
+        check(json!({ "type": "claude" }), Some("adapter_overrides.config.type"));
+        check(json!({ "account": "other" }), Some("adapter_overrides.config.account"));
+        check(json!("large"), Some("adapter_overrides.config"));
     }
 }

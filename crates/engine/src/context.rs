@@ -6,8 +6,10 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json as object};
 use wakeful_domain::company::Company;
+use wakeful_domain::goal::Goal;
 use wakeful_domain::outcome::SessionState;
-use wakeful_domain::run::{Run, SessionChoice, Workspace};
+use wakeful_domain::run::{Run, SessionChoice, Workspace, WorktreeUse};
+use wakeful_domain::session::{Handover, Start};
 use wakeful_domain::task::Task;
 use wakeful_domain::wakeup::Wakeup;
 
@@ -20,30 +22,55 @@ pub struct RunContext {
     pub run: Json,
     pub agent: Json,
     pub task: Option<Json>,
+    /// What the task is for: its goal, and those above it.
+    #[serde(default)]
+    pub goals: Vec<Json>,
+    /// Where the task is worked on.
+    #[serde(default)]
+    pub project: Option<Json>,
     pub wakeups: Vec<Json>,
     pub checkpoint: Option<Json>,
     pub workspace: Workspace,
     pub session: Option<SessionState>,
     pub session_choice: SessionChoice,
+    /// What a fresh session is told about the one before it.
+    #[serde(default)]
+    pub handover: Option<Handover>,
     /// The agent's adapter configuration at the time of the claim.
     #[serde(skip)]
     pub adapter: Json,
 }
 
+/// What was chosen for a run.
+#[derive(Debug)]
+pub struct Chosen {
+    pub workspace: Workspace,
+    /// The session to be resumed.
+    pub session: Option<SessionState>,
+    pub choice: SessionChoice,
+    pub handover: Option<Handover>,
+    /// The adapter's configuration, with what the task lays over it.
+    pub adapter: Json,
+}
+
 impl RunContext {
     /// The context of a claimed run.
-    pub fn new(claimed: &Claimed, workspace: Workspace, session: Option<SessionState>, choice: SessionChoice) -> Self {
-        let Claimed { run, agent, company, task, wakeups, checkpoint, .. } = claimed;
+    pub fn new(claimed: &Claimed, chosen: Chosen) -> Self {
+        let Claimed { run, agent, company, task, wakeups, checkpoint, goals, project, .. } = claimed;
+        let goal = |goal: &Goal| object!({ "id": goal.id, "title": goal.title, "description": goal.description });
         Self {
             run: run_json(run, company),
             agent: object!({ "id": agent.id, "name": agent.name, "title": agent.title }),
             task: task.as_ref().map(task_json),
+            goals: goals.iter().map(goal).collect(),
+            project: project.as_ref().map(|project| object!({ "id": project.id, "name": project.name })),
             wakeups: wakeups.iter().map(wakeup_json).collect(),
             checkpoint: checkpoint.clone(),
-            workspace,
-            session,
-            session_choice: choice,
-            adapter: agent.adapter.clone(),
+            workspace: chosen.workspace,
+            session: chosen.session,
+            session_choice: chosen.choice,
+            handover: chosen.handover,
+            adapter: chosen.adapter,
         }
     }
 }
@@ -52,10 +79,8 @@ impl RunContext {
     /// The session to be resumed does not exist any more: the run starts once more without one.
     pub fn forget_session(&mut self) {
         self.session = None;
-        self.session_choice = SessionChoice {
-            choice: "fresh".into(),
-            reason: "the session to be resumed does not exist any more".into(),
-        };
+        self.session_choice =
+            SessionChoice { choice: Start::Fresh, reason: "the session to be resumed does not exist any more".into() };
     }
 }
 
@@ -124,7 +149,16 @@ pub fn prompt(agent: &Agent, context: &RunContext) -> String {
         if let Some(description) = task.get("description").and_then(Json::as_str).filter(|_| !resumes) {
             writeln!(text, "{description}").ok();
         }
+        for goal in context.goals.iter().filter(|_| !resumes) {
+            writeln!(text, "It serves the goal: {}", text_of(goal, "title")).ok();
+        }
         text.push('\n');
+    }
+    if let Some(worktree) = context.workspace.worktree.as_ref().filter(|_| !resumes) {
+        write_worktree(&mut text, worktree);
+    }
+    if let Some(note) = context.handover.as_ref().filter(|_| !resumes) {
+        writeln!(text, "{}", note.text()).ok();
     }
     match context.wakeups.len() {
         1 => text.push_str("You were woken because:\n"),
@@ -145,6 +179,17 @@ pub fn prompt(agent: &Agent, context: &RunContext) -> String {
         );
     }
     text
+}
+
+fn write_worktree(text: &mut String, worktree: &WorktreeUse) {
+    let from = worktree.base.branch.as_deref().unwrap_or(&worktree.base.commit);
+    write!(
+        text,
+        "You work in a git worktree of your own, on branch {} (from {from}). Commit what is to last; when the task is \
+         closed the worktree goes once all is merged or pushed.\n\n",
+        worktree.branch
+    )
+    .ok();
 }
 
 fn write_wakeup(text: &mut String, wakeup: &Json) {

@@ -19,15 +19,17 @@ use wakeful_domain::run::{Run, RunFence, StopRequest};
 use wakeful_domain::waiting::{Host, Waiting, why_waiting};
 use wakeful_domain::wakeup::{Wakeup, WakeupStatus};
 use wakeful_runner::process::Shims;
+use wakeful_runner::workspace::Git;
 use wakeful_store::ops::origin::Origin;
 use wakeful_store::ops::wake::{Accepted, Wake};
 use wakeful_store::ops::{agents, companies, finish, inbox, runs, standing, wake, wakeups};
 use wakeful_store::{Db, Operation, Refusal};
 
+use crate::locks::DirectoryLocks;
 use crate::meters::{Meter, Meters};
 use crate::nudge::Nudge;
 use crate::pressure::Pressure;
-use crate::{beat, clock, run};
+use crate::{beat, clock, run, worktrees};
 
 /// What an engine needs to know of its surroundings.
 #[derive(Debug, Clone)]
@@ -62,6 +64,8 @@ pub(crate) struct Inner {
     pub meters: Meters,
     pub shims: Shims,
     pub pressure: Pressure,
+    pub git: Git,
+    pub directories: DirectoryLocks,
     address: OnceLock<String>,
     ids: Mutex<IdSource>,
     live: Mutex<HashMap<RunId, LiveRun>>,
@@ -88,6 +92,7 @@ impl Engine {
     pub fn new(db: Db, config: EngineConfig) -> Engine {
         let shims = Shims::new(&config.program, &["shim"]);
         let pressure = Pressure::new(config.bytes_free_min);
+        let git = Git::new(&config.environment);
         let inner = Inner {
             db,
             config,
@@ -95,6 +100,8 @@ impl Engine {
             meters: Meters::default(),
             shims,
             pressure,
+            git,
+            directories: DirectoryLocks::default(),
             address: OnceLock::new(),
             ids: Mutex::new(IdSource::new(clock::seed())),
             live: Mutex::default(),
@@ -118,6 +125,8 @@ impl Engine {
             engine.inner.nudge.changed();
             beat::run(&engine).await;
         });
+        let engine = self.clone();
+        self.spawn(async move { worktrees::run(&engine).await });
     }
 
     /// Stops following; runs go on with their shims. Returns once every task has let go.

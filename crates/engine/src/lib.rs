@@ -10,11 +10,13 @@ pub mod clock;
 pub mod context;
 mod engine;
 mod explain;
+mod locks;
 mod meters;
 mod nudge;
 pub mod pressure;
 mod run;
 mod token;
+mod worktrees;
 
 pub use engine::{Engine, EngineConfig, LogWatch};
 pub use explain::{Explanation, Link};

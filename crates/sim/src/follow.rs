@@ -4,6 +4,7 @@
 use wakeful_domain::id::RunId;
 use wakeful_domain::outcome::{End, Outcome};
 use wakeful_domain::run::{ProcessIdentity, Run, SessionChoice, Workspace};
+use wakeful_domain::session::Start;
 use wakeful_domain::time::Timestamp;
 use wakeful_store::ops::claim::Claimed;
 use wakeful_store::ops::finish::{FinishRequest, finish};
@@ -244,8 +245,13 @@ pub fn started(now: Timestamp, run: RunId, fence: i64) -> Started {
         fence,
         process: ProcessIdentity { pid: 7, start_time: 1, boot_id: "boot".into() },
         session_before: None,
-        session_choice: SessionChoice { choice: "fresh".into(), reason: "as planned".into() },
-        workspace: Workspace { cwd: "/srv/agent".into(), source: "agent_home".into(), reason: "as planned".into() },
+        session_choice: SessionChoice { choice: Start::Fresh, reason: "as planned".into() },
+        workspace: Workspace {
+            cwd: "/srv/agent".into(),
+            source: "agent_home".into(),
+            reason: "as planned".into(),
+            worktree: None,
+        },
     }
 }
 

@@ -8,6 +8,7 @@ use wakeful_domain::company::{Company, CompanyState};
 use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId};
 use wakeful_domain::retry::RetryPolicy;
 use wakeful_domain::run::RunFence;
+use wakeful_domain::session::SessionPolicy;
 use wakeful_domain::task::{Task, TaskStatus};
 use wakeful_domain::time::Timestamp;
 use wakeful_store::Commit;
@@ -88,6 +89,7 @@ pub fn agent(world: &mut World, company: CompanyId, cap: i64) -> Result<AgentId,
         max_concurrent_runs: cap,
         retry,
         limits: Limits::default(),
+        session: SessionPolicy::default(),
         state: if world.chance.u32(0..20) == 0 { AgentState::PendingApproval } else { AgentState::Active },
         state_reason: None,
         quota_until: None,

@@ -87,7 +87,12 @@ create table worktrees (
   updated_at bigint not null,
   primary key (agent_id, task_id)
 );
-create index worktrees_company on worktrees (company_id, state);
+create index worktrees_company on worktrees (company_id, task_id, agent_id);
+-- Those that may have to be removed.
+create index worktrees_there on worktrees (task_id) where state <> 'removed';
+
+-- Why the session is not to be resumed; the row stays until another takes its place, so that the next run can say it.
+alter table sessions add column ended_because text;
 
 -- Times of the failures in a row, at most as many as open the circuit, oldest first.
 alter table lanes add column failed_at text not null default '[]';

@@ -12,6 +12,7 @@ use wakeful_domain::agent::{
 };
 use wakeful_domain::id::{AgentId, kind};
 use wakeful_domain::retry::RetryPolicy;
+use wakeful_domain::session::SessionPolicy;
 use wakeful_engine::clock;
 use wakeful_runner::adapters::Adapter;
 use wakeful_store::ops::agents::{self, AgentChange};
@@ -60,6 +61,10 @@ fn check_adapter(adapter: &Value) -> Result<(), Problem> {
     Adapter::of(adapter).map(|_| ()).map_err(|error| Problem::invalid(&error.field, error.message))
 }
 
+fn check_session(policy: &SessionPolicy) -> Result<(), Problem> {
+    policy.problem().map_or(Ok(()), |(field, message)| Err(Problem::invalid(field, message)))
+}
+
 fn check_retry(policy: &RetryPolicy) -> Result<(), Problem> {
     policy.problem().map_or(Ok(()), |(field, message)| Err(Problem::invalid(field, message)))
 }
@@ -92,6 +97,8 @@ async fn create(
     let retry = new.retry.unwrap_or_default();
     check_retry(&retry)?;
     new.heartbeat.as_ref().map_or(Ok(()), check_heartbeat)?;
+    let session = new.session.unwrap_or_default();
+    check_session(&session)?;
     let now = clock::now();
     let agent = Agent {
         id: api.engine.new_id(),
@@ -104,6 +111,7 @@ async fn create(
         max_concurrent_runs: cap,
         retry,
         limits: new.limits.unwrap_or_default(),
+        session,
         state: AgentState::Active,
         state_reason: None,
         quota_until: None,
@@ -201,6 +209,7 @@ async fn change(
     within("max_concurrent_runs", patch.max_concurrent_runs, 1, MAX_CONCURRENT_RUNS_MAX)?;
     patch.retry.as_ref().map(check_retry).transpose()?;
     patch.heartbeat.as_ref().map(check_heartbeat).transpose()?;
+    patch.session.as_ref().map(check_session).transpose()?;
     let change = AgentChange {
         name: patch.name,
         title: patch.title,
@@ -210,6 +219,7 @@ async fn change(
         max_concurrent_runs: patch.max_concurrent_runs,
         retry: patch.retry,
         limits: patch.limits,
+        session: patch.session,
     };
     let changed = api
         .engine
@@ -316,7 +326,7 @@ struct ResetQuery {
     task: Option<String>,
 }
 
-/// Forgets sessions: the next run of the lane starts afresh.
+/// Ends sessions: the next run of the lane starts afresh, and says why.
 #[utoipa::path(delete, path = "/agents/{id}/sessions", tag = "agents",
     params(("id" = String, Path), ("task" = Option<String>, Query, description = "a task, or `none` for the agent's own lane")),
     responses((status = 204)))]
@@ -333,6 +343,9 @@ async fn reset_sessions(
         Some("none") => Some(None),
         Some(task) => Some(Some(id_in::<kind::Task>("task", task)?)),
     };
-    api.engine.write("session.reset", (id, lane), |tx, (id, lane)| Box::pin(sessions::reset(tx, *id, *lane))).await?;
+    let arguments = (clock::now(), id, lane);
+    api.engine
+        .write("session.reset", arguments, |tx, (now, id, lane)| Box::pin(sessions::reset(tx, *now, *id, *lane)))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }

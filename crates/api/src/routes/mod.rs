@@ -4,9 +4,11 @@ mod agents;
 mod companies;
 mod escalations;
 mod events;
+mod goals;
 mod instance;
 mod logs;
 mod me;
+mod projects;
 mod run_calls;
 mod runs;
 mod task_calls;
@@ -28,6 +30,8 @@ pub fn documented() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .merge(companies::routes())
         .merge(agents::routes())
+        .merge(goals::routes())
+        .merge(projects::routes())
         .merge(tasks::routes())
         .merge(task_calls::routes())
         .merge(escalations::routes())

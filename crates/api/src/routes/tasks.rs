@@ -5,11 +5,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
-use wakeful_domain::id::{TaskId, kind};
+use wakeful_domain::id::{AgentId, CompanyId, TaskId, kind};
 use wakeful_domain::task::{AdapterOverrides, BLOCKERS_MAX, LABEL_CHARS_MAX, LABELS_MAX, Task, TaskStatus};
 use wakeful_domain::time::Timestamp;
+use wakeful_runner::adapters::Adapter;
 use wakeful_store::ops::tasks::{self, TaskChange};
-use wakeful_store::ops::{blockers, filter, request_keys};
+use wakeful_store::ops::{agents, blockers, filter, request_keys};
 
 use crate::access::{Permission, Principal};
 use crate::body::Body;
@@ -65,15 +66,28 @@ fn check_labels(labels: &[String]) -> Result<(), Problem> {
 }
 
 fn check_overrides(overrides: Option<&AdapterOverrides>) -> Result<(), Problem> {
-    let Some(config) = overrides.and_then(|overrides| overrides.config.as_ref()) else { return Ok(()) };
-    match config.as_object() {
-        None => Err(Problem::invalid("adapter_overrides.config", "must be an object")),
-        Some(config) if config.contains_key("type") => Err(Problem::invalid(
-            "adapter_overrides.config.type",
-            "cannot be changed by a task: assign it to an agent with that adapter",
-        )),
-        Some(_) => Ok(()),
+    let problem = overrides.and_then(AdapterOverrides::problem);
+    problem.map_or(Ok(()), |(field, message)| Err(Problem::invalid(&field, message)))
+}
+
+/// Refuses what the assignee's adapter would refuse when it is started.
+async fn check_overlay(
+    api: &Api,
+    company: CompanyId,
+    overrides: Option<&AdapterOverrides>,
+    assignee: Option<AgentId>,
+) -> Result<(), Problem> {
+    let (Some(overrides), Some(assignee)) = (overrides, assignee) else { return Ok(()) };
+    let found = api.engine.db().read("agent.get", assignee, |tx, id| Box::pin(agents::get(tx, *id))).await;
+    // An assignee that is not there is refused by its own field.
+    let Ok(agent) = found else { return Ok(()) };
+    if agent.company != company || overrides.config.is_none() {
+        return Ok(());
     }
+    Adapter::of(&overrides.over(&agent.adapter)).map(|_| ()).map_err(|error| {
+        let field = error.field.replacen("adapter", "adapter_overrides.config", 1);
+        Problem::invalid(&field, format!("{} (with the configuration of agent `{}`)", error.message, agent.name))
+    })
 }
 
 /// What is laid over an agent's adapter decides what is started: as with the adapter itself, not every token may.
@@ -134,6 +148,7 @@ async fn create(
     let blocked_by = blockers_in(new.blocked_by.as_deref().unwrap_or_default())?;
     let origin = principal.origin(&api);
     let task = draft(&api, &company, new, origin.now)?;
+    check_overlay(&api, company.id, task.adapter_overrides.as_ref(), task.assignee).await?;
     let made = api
         .engine
         .write("task.create", (origin, task, blocked_by, key), |tx, (origin, task, blocked_by, key)| {
@@ -253,9 +268,15 @@ async fn change(
     body: Body<TaskPatch>,
 ) -> Result<Json<TaskView>, Problem> {
     principal.require(Permission::Work)?;
-    visible(&api, &principal, id).await?;
+    let old = visible(&api, &principal, id).await?;
     may_override(&principal, body.value.adapter_overrides.is_some())?;
-    let arguments = (principal.origin(&api), id, change_in(body.value)?);
+    let change = change_in(body.value)?;
+    if change.adapter_overrides.is_some() || change.assignee.is_some() {
+        let overrides = change.adapter_overrides.as_ref().unwrap_or(&old.adapter_overrides);
+        let assignee = change.assignee.unwrap_or(old.assignee);
+        check_overlay(&api, old.company, overrides.as_ref(), assignee).await?;
+    }
+    let arguments = (principal.origin(&api), id, change);
     let changed = api
         .engine
         .write("task.change", arguments, |tx, (origin, id, change)| Box::pin(tasks::change(tx, origin, *id, change)))

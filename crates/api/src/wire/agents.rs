@@ -5,6 +5,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use wakeful_domain::agent::{Agent, AgentState, Heartbeat, Limits};
 use wakeful_domain::retry::RetryPolicy;
+use wakeful_domain::session::SessionPolicy;
 use wakeful_domain::time::Timestamp;
 use wakeful_store::ops::agents::Figures;
 
@@ -29,6 +30,9 @@ pub struct NewAgent {
     /// `{max_duration_s, grace_s}`.
     #[schema(value_type = Option<Object>)]
     pub limits: Option<Limits>,
+    /// `{max_runs, max_tokens, max_age_s}`: when the session of a lane is rotated; 0 for no limit.
+    #[schema(value_type = Option<Object>)]
+    pub session: Option<SessionPolicy>,
 }
 
 /// Changes to an agent; what is absent stays.
@@ -49,6 +53,8 @@ pub struct AgentPatch {
     pub retry: Option<RetryPolicy>,
     #[schema(value_type = Option<Object>)]
     pub limits: Option<Limits>,
+    #[schema(value_type = Option<Object>)]
+    pub session: Option<SessionPolicy>,
 }
 
 /// Tells null (clear it) from absent (leave it).
@@ -77,6 +83,8 @@ pub struct AgentView {
     pub retry: RetryPolicy,
     #[schema(value_type = Object)]
     pub limits: Limits,
+    #[schema(value_type = Object)]
+    pub session: SessionPolicy,
     /// `active`, `paused`, `pending_approval` or `terminated`.
     pub state: String,
     pub state_reason: Option<String>,
@@ -149,6 +157,7 @@ impl AgentView {
             max_concurrent_runs: agent.max_concurrent_runs,
             retry: agent.retry,
             limits: agent.limits,
+            session: agent.session,
             state: agent.state.as_str().into(),
             state_reason: agent.state_reason,
             status: status.into(),

@@ -4,6 +4,7 @@
 mod agents;
 mod companies;
 mod escalations;
+mod projects;
 mod runs;
 mod tasks;
 mod wakeups;
@@ -15,6 +16,7 @@ use wakeful_store::ops::{events, filter};
 pub use agents::*;
 pub use companies::*;
 pub use escalations::*;
+pub use projects::*;
 pub use runs::*;
 pub use tasks::*;
 pub use wakeups::*;

@@ -1,7 +1,9 @@
 //! `wakeful agent …`
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
-use wakeful_domain::time::parse_duration;
+use wakeful_domain::time::{parse_duration, say_duration};
 
 use super::Session;
 use crate::arguments::{AgentAddArguments, AgentVerb};
@@ -84,6 +86,9 @@ fn body(arguments: &AgentAddArguments) -> Result<Value, Failure> {
     if let Some(duration) = &arguments.max_duration {
         body["limits"] = json!({ "max_duration_s": seconds("--max-duration", duration)? });
     }
+    if let Some(runs) = arguments.max_session_runs {
+        body["session"] = json!({ "max_runs": runs });
+    }
     if let Some(delays) = &arguments.retry {
         let delays: Vec<u64> = match delays.as_str() {
             "none" => Vec::new(),
@@ -143,6 +148,7 @@ async fn show(session: &Session, agent: &str) -> Result<(), Failure> {
                 text(&agent, "/max_concurrent_runs"),
                 text(&agent, "/totals/runs")
             ),
+            format!("  sessions   rotated after {}", rotation(&agent)),
             format!("  waiting    {} wakeups", text(&agent, "/pending_wakeups")),
             format!(
                 "  used       {} tokens, {} micro-dollars",
@@ -162,6 +168,19 @@ async fn show(session: &Session, agent: &str) -> Result<(), Failure> {
         lines.join("\n")
     });
     Ok(())
+}
+
+/// When its sessions are rotated, in words.
+fn rotation(agent: &Value) -> String {
+    let limit =
+        |key: &str| agent.pointer(&format!("/session/{key}")).and_then(Value::as_u64).filter(|limit| *limit > 0);
+    let parts = [
+        limit("max_runs").map(|runs| format!("{runs} runs")),
+        limit("max_tokens").map(|tokens| format!("{tokens} tokens")),
+        limit("max_age_s").map(|age| say_duration(Duration::from_secs(age))),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { "nothing: they have no limit".into() } else { parts.join(" or ") }
 }
 
 async fn change_state(session: &Session, agent: &str, verb: &str, body: &Value) -> Result<(), Failure> {

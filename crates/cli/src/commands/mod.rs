@@ -4,13 +4,16 @@ pub mod agent;
 pub mod doctor;
 pub mod escalation;
 pub mod events;
+pub mod goal;
 pub mod inside;
+pub mod project;
 pub mod run;
 pub mod task;
 pub mod wake;
 pub mod wakeup;
 pub mod watch;
 pub mod why;
+pub mod worktree;
 
 use clap::CommandFactory;
 

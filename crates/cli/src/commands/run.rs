@@ -73,6 +73,7 @@ pub fn say(output: Output, run: &Value) -> String {
     add("exit", text(run, "/exit_code"));
     add("signal", text(run, "/signal"));
     add("session", [text(run, "/session/choice"), text(run, "/session_after")].join(" ").trim().to_owned());
+    add("because", text(run, "/session/reason"));
     add("model", text(run, "/model"));
     let tokens = |kind: &str| text(run, &format!("/usage/{kind}_tokens"));
     let [input, output, read, written] = ["input", "output", "cache_read", "cache_write"].map(tokens);
@@ -82,6 +83,8 @@ pub fn say(output: Output, run: &Value) -> String {
     let cost = text(run, "/cost_micros");
     add("cost", if cost.is_empty() { cost } else { format!("{cost} micro-dollars") });
     add("directory", text(run, "/workspace/cwd"));
+    add("because", text(run, "/workspace/reason"));
+    add("branch", text(run, "/workspace/worktree/branch"));
     add("log", format!("{} bytes in {} records", text(run, "/log/bytes"), text(run, "/log/lines")));
     for wakeup in run.get("wakeups").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
         add("woken by", format!("{} [{}] {}", text(wakeup, "/id"), text(wakeup, "/source"), text(wakeup, "/reason")));

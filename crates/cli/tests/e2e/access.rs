@@ -73,13 +73,18 @@ async fn what_belongs_to_another_company_is_404() {
     let run = server.running(&wakeup).await;
     let (_, task) = server.post("/companies/other/tasks", &json!({ "title": "secret" })).await;
     let (run_id, task) = (id(&run), id(&task));
+    let (_, project) = server.post("/companies/other/projects", &json!({ "name": "secret" })).await;
+    let (_, goal) = server.post("/companies/other/goals", &json!({ "title": "secret" })).await;
+    let foreign = [format!("/projects/{}", id(&project)), format!("/goals/{}", id(&goal))];
     let default = id(&server.show("/companies/default").await);
     let ann = server.process_agent("ann", "until test -e go; do sleep 0.02; done").await;
     let own = server.running(&server.wake(&ann, json!({})).await).await;
     let strangers = [company_key(&server, &default, "admin"), server.with_token(&run_token(&own))];
     for stranger in strangers {
         let mut paths = Vec::new();
-        for list in ["", "/agents", "/tasks", "/wakeups", "/runs", "/events", "/stats"] {
+        for list in
+            ["", "/agents", "/tasks", "/wakeups", "/runs", "/events", "/stats", "/projects", "/goals", "/worktrees"]
+        {
             paths.extend([format!("/companies/other{list}"), format!("/companies/{other}{list}")]);
         }
         for more in ["", "/why", "/sessions"] {
@@ -91,6 +96,7 @@ async fn what_belongs_to_another_company_is_404() {
         for more in ["", "/why"] {
             paths.extend([format!("/wakeups/{wakeup}{more}"), format!("/tasks/{task}{more}")]);
         }
+        paths.extend(foreign.clone());
         for path in paths {
             assert_problem(&stranger.get(&path).await, 404);
         }
@@ -109,6 +115,9 @@ async fn what_belongs_to_another_company_is_404() {
         assert_eq!((foreign.0, &foreign.1["status_reason"]), (202, &json!("task_not_found")));
     }
     let manager = company_key(&server, &default, "operator");
+    for path in foreign {
+        assert_problem(&manager.patch(&path, &json!({})).await, 404);
+    }
     for (path, body) in [
         (format!("/wakeups/{wakeup}/cancel"), json!({})),
         (format!("/wakeups/{wakeup}/retry"), json!({})),

@@ -122,3 +122,23 @@ async fn an_exit_without_a_result_is_no_success() {
     let run = server.run_of(&agent, json!({})).await;
     assert_eq!((&run["status"], &run["error_code"]), (&json!("failed"), &json!("no_result")), "{run:#}");
 }
+
+#[tokio::test]
+async fn a_rotated_session_begins_with_a_note_and_without_the_words_of_the_old_one() {
+    let (server, model) = (Server::start().await, StubModel::start().await.unwrap());
+    let agent = claude(&server, &model, json!({})).await;
+    server.patch(&format!("/agents/{agent}"), &json!({ "session": { "max_runs": 2 } })).await;
+    let first = server.run_of(&agent, json!({ "reason": "say hello" })).await;
+    let second = server.run_of(&agent, json!({ "reason": "and again" })).await;
+    assert_eq!((&second["session"]["choice"], &second["session_after"]), (&json!("resumed"), &first["session_after"]));
+    let third = server.run_of(&agent, json!({ "reason": "once more" })).await;
+    assert_eq!(third["session"]["choice"], "rotated", "{third:#}");
+    assert_ne!(third["session_after"], second["session_after"]);
+    let asked = model.script().model_requests();
+    let last = asked.last().unwrap();
+    assert!(!last.body_contains("say hello"), "nothing of the old session");
+    assert!(last.body_contains("stub answer 2") && last.body_contains(&id(&second)), "but the account of its last run");
+    assert!(last.body_contains("once more"));
+    let fourth = server.run_of(&agent, json!({})).await;
+    assert_eq!((&fourth["session"]["choice"], &fourth["session_before"]), (&json!("resumed"), &third["session_after"]));
+}

@@ -23,6 +23,8 @@ async fn a_run_whose_shim_is_ended_from_outside_is_lost_and_its_wakeup_waits_unc
     let agent = server.process_agent("long", "test -e \"$HOME/once\" && exit 0; touch \"$HOME/once\"; sleep 60").await;
     let wakeup = server.wake(&agent, json!({})).await;
     let run = id(&server.running(&wakeup).await);
+    // A shell that was stopped before it has noted so would sleep once more.
+    server.until("/me", |_| server.outside().join("once").exists()).await;
     let record = std::fs::read_to_string(server.run_dir(&run).join("shim-1.json")).unwrap();
     let shim: Value = serde_json::from_str(record.lines().next().unwrap()).unwrap();
     signal(u32::try_from(shim["shim"]["identity"]["pid"].as_u64().unwrap()).unwrap(), Signal::TERM);

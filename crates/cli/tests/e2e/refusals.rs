@@ -20,6 +20,8 @@ const LISTS: &[&str] = &[
     "/companies/default/wakeups",
     "/companies/default/runs",
     "/companies/default/escalations",
+    "/companies/default/projects",
+    "/companies/default/goals",
     "/companies/default/events",
 ];
 
@@ -30,6 +32,8 @@ impl World {
         server.run_of(&agent, json!({})).await;
         server.post("/companies/default/tasks", &json!({ "title": "Paint" })).await;
         server.post("/companies/default/escalations", &json!({ "title": "Look" })).await;
+        server.post("/companies/default/projects", &json!({ "name": "app" })).await;
+        server.post("/companies/default/goals", &json!({ "title": "Grow" })).await;
         let before = everything(&server).await;
         World { server, agent, before }
     }

@@ -85,6 +85,7 @@ pub const AGENT: &[&str] = &[
     "name",
     "pending_wakeups",
     "retry",
+    "session",
     "state",
     "state_reason",
     "status",

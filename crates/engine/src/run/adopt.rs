@@ -11,12 +11,12 @@ use wakeful_runner::adapters::Adapter;
 use wakeful_runner::process::record::shim_file;
 use wakeful_runner::process::{Found, Update};
 use wakeful_store::Refusal;
-use wakeful_store::ops::claim::Claimed;
-use wakeful_store::ops::{agents, companies, runs, tasks, wakeups};
+use wakeful_store::ops::claim::{Claimed, place};
+use wakeful_store::ops::{agents, companies, runs, wakeups};
 
 use super::follow::{Followed, follow, found_again};
 use super::reading::LogFollower;
-use super::start::{Prepared, keep_claim, kept_claim, launch_and_follow};
+use super::start::{Prepared, adapter_of, keep_claim, kept_claim, launch_and_follow};
 use super::{Lines, conclude, spawn_adopted};
 use crate::context::RunContext;
 use crate::engine::Engine;
@@ -145,7 +145,7 @@ async fn start_afresh(
     };
     let dir = engine.run_dir(run.id);
     // The kept configuration has no variables; the agent's present one has.
-    context.adapter = claimed.agent.adapter.clone();
+    context.adapter = adapter_of(&claimed);
     let prepared = Prepared { run, claimed, adapter, context, token, dir };
     if let Err(outcome) = keep_claim(&prepared) {
         return conclude::end(engine, &prepared.run, *outcome, None).await;
@@ -170,13 +170,14 @@ async fn claimed_again(engine: &Engine, run: RunId) -> Result<Claimed, Refusal> 
         .read("run.claimed_again", run, |tx, run| {
             Box::pin(async move {
                 let run = runs::get(tx, *run).await?;
+                let place = place(tx, run.agent, run.task).await?;
                 Ok(Claimed {
                     agent: agents::get(tx, run.agent).await?,
                     company: companies::get(tx, run.company).await?,
-                    task: match run.task {
-                        Some(task) => tasks::find(tx, task).await?,
-                        None => None,
-                    },
+                    task: place.task,
+                    goals: place.goals,
+                    project: place.project,
+                    worktree: place.worktree,
                     wakeups: wakeups::of_run(tx, run.id).await?,
                     session: None,
                     checkpoint: None,

@@ -4,6 +4,7 @@
 mod adopt;
 mod conclude;
 mod follow;
+mod place;
 mod reading;
 mod start;
 

@@ -7,15 +7,19 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
-use wakeful_domain::outcome::{End, Outcome, SessionState};
-use wakeful_domain::run::{Run, SessionChoice, Workspace};
+use wakeful_domain::outcome::{End, Outcome};
+use wakeful_domain::run::{Run, SessionChoice};
+use wakeful_domain::session::{Circumstances, Decision, Handover, KnownSession, LastRun, Start, decide};
 use wakeful_runner::adapters::{Adapter, Command, Invocation};
 use wakeful_runner::process::{Attached, Launch, LogLimits};
 use wakeful_store::ops::claim::Claimed;
+use wakeful_store::ops::runs;
 
 use super::follow::{Followed, follow};
+use super::place::workspace;
 use super::{Lines, conclude};
-use crate::context::{RunContext, prompt, variables};
+use crate::clock;
+use crate::context::{Chosen, RunContext, prompt, variables};
 use crate::engine::Engine;
 use crate::meters::Meter;
 
@@ -40,11 +44,30 @@ pub(super) struct Prepared {
 /// Starts a claimed run and follows it to its end.
 pub(super) async fn start(engine: &Engine, claimed: Claimed, token: String, lines: Lines) {
     let run = claimed.run.clone();
-    let prepared = match prepare(engine, claimed, token).await {
+    // A clone may take minutes; a stop does not wait for it.
+    let prepared = tokio::select! {
+        prepared = prepare(engine, claimed, token) => prepared,
+        reason = asked_to_stop(&lines) => Err(Box::new(Outcome::ended(End::Cancelled, "cancelled", reason))),
+    };
+    let prepared = match prepared {
         Ok(prepared) => prepared,
         Err(outcome) => return conclude::end(engine, &run, *outcome, None).await,
     };
     launch_and_follow(engine, prepared, 1, lines).await;
+}
+
+/// Resolves with the reason once a stop is asked for.
+async fn asked_to_stop(lines: &Lines) -> String {
+    let mut stop = lines.stop.clone();
+    let asked = match stop.wait_for(Option::is_some).await {
+        Ok(reason) => reason.clone(),
+        Err(_) => None,
+    };
+    match asked {
+        Some(reason) => reason,
+        // The engine forgot the run: nobody will ask any more.
+        None => std::future::pending().await,
+    }
 }
 
 /// Launches the run for the `number`th time, follows it, and does what follows from its end.
@@ -77,54 +100,52 @@ pub(super) async fn launch_and_follow(engine: &Engine, mut prepared: Prepared, m
 /// How a run ends that cannot be started.
 pub(super) type Refused = Box<Outcome>;
 
-fn refused(code: &str, error: impl Into<String>) -> Refused {
+pub(super) fn refused(code: &str, error: impl Into<String>) -> Refused {
     Box::new(Outcome::failed(code, error))
 }
 
 async fn prepare(engine: &Engine, claimed: Claimed, token: String) -> Result<Prepared, Refused> {
-    let adapter = Adapter::of(&claimed.agent.adapter).map_err(|error| refused("bad_config", error.to_string()))?;
+    let config = adapter_of(&claimed);
+    let adapter = Adapter::of(&config).map_err(|error| refused("bad_config", error.to_string()))?;
     let home = engine.agent_home(claimed.agent.id);
     private_dir(&home)
         .map_err(|error| refused("spawn_failed", format!("cannot create {}: {error}", home.display())))?;
-    let workspace = workspace(&claimed.agent.adapter, claimed.session.as_ref(), &home);
-    let (session, choice) = session(adapter, claimed.session.clone(), Path::new(&workspace.cwd));
-    let context = RunContext::new(&claimed, workspace, session, choice);
+    let workspace = workspace(engine, &claimed, &config, &home).await?;
+    let decision = session(adapter, &claimed, &workspace.cwd);
+    let chosen = Chosen {
+        session: claimed.session.as_ref().filter(|_| decision.start == Start::Resumed).map(|known| known.state.clone()),
+        handover: handover(engine, &claimed, &decision).await,
+        choice: SessionChoice { choice: decision.start, reason: decision.reason },
+        adapter: config,
+        workspace,
+    };
+    let context = RunContext::new(&claimed, chosen);
     let dir = engine.run_dir(claimed.run.id);
     let prepared = Prepared { run: claimed.run.clone(), claimed, adapter, context, token, dir };
     keep_claim(&prepared)?;
     Ok(prepared)
 }
 
-/// First that exists: what the agent's configuration names → where the session was → the agent's home.
-fn workspace(adapter: &Json, session: Option<&SessionState>, home: &Path) -> Workspace {
-    if let Some(cwd) = adapter.get("cwd").and_then(Json::as_str) {
-        let (cwd, source) = (cwd.to_owned(), "adapter".to_owned());
-        return Workspace { cwd, source, reason: "the agent's configuration names it".into() };
-    }
-    let of_session = session.and_then(|session| session.params.get("cwd")).and_then(Json::as_str);
-    if let Some(cwd) = of_session.filter(|cwd| Path::new(cwd).is_dir()) {
-        let (cwd, source) = (cwd.to_owned(), "session".to_owned());
-        return Workspace { cwd, source, reason: "the session to be resumed works there".into() };
-    }
-    Workspace {
-        cwd: home.to_string_lossy().into_owned(),
-        source: "agent_home".into(),
-        reason: "nothing else was said, so it is the agent's own directory".into(),
-    }
+/// The agent's adapter configuration, with what the task lays over it for its assignee.
+pub(super) fn adapter_of(claimed: &Claimed) -> Json {
+    let overrides = claimed.task.as_ref().and_then(|task| task.overrides_for(claimed.agent.id));
+    overrides.map_or_else(|| claimed.agent.adapter.clone(), |overrides| overrides.over(&claimed.agent.adapter))
 }
 
-fn session(adapter: Adapter, known: Option<SessionState>, cwd: &Path) -> (Option<SessionState>, SessionChoice) {
-    let choice = |choice: &str, reason: String| SessionChoice { choice: choice.into(), reason };
-    let Some(known) = known else {
-        return (None, choice("fresh", "the lane has no session yet".into()));
-    };
-    match adapter.resumable(&known, cwd) {
-        Ok(()) => {
-            let reason = format!("session {} is this lane's", known.display_id);
-            (Some(known), choice("resumed", reason))
-        }
-        Err(reason) => (None, choice("fresh", reason)),
-    }
+fn session(adapter: Adapter, claimed: &Claimed, cwd: &str) -> Decision {
+    let known = claimed.session.as_ref();
+    let refusal = known.and_then(|known| adapter.resumable(&known.state, Path::new(cwd)).err());
+    let circumstances =
+        Circumstances { now: clock::now(), policy: &claimed.agent.session, cwd, adapter_refuses: refusal.as_deref() };
+    decide(known, &circumstances)
+}
+
+/// The note to a session that takes another's place.
+async fn handover(engine: &Engine, claimed: &Claimed, decision: &Decision) -> Option<Handover> {
+    let known: &KnownSession = claimed.session.as_ref().filter(|_| decision.hands_over)?;
+    let last = engine.db().read("run.get", known.last_run, |tx, run| Box::pin(runs::get(tx, *run))).await;
+    let last = last.ok().map(|run| LastRun::new(run.id, run.status, run.summary.as_deref(), run.error.as_deref()));
+    Some(Handover::new(known, &decision.reason, last, claimed.checkpoint.as_ref()))
 }
 
 /// What a later server needs in order to go on with this run. Nothing in it is secret.

@@ -10,6 +10,7 @@ use wakeful_domain::id::{AgentId, CompanyId, Id, IdSource, Kind, RunId, TaskId};
 use wakeful_domain::outcome::Outcome;
 use wakeful_domain::retry::RetryPolicy;
 use wakeful_domain::run::Run;
+use wakeful_domain::session::SessionPolicy;
 use wakeful_domain::task::Task;
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::Source;
@@ -76,6 +77,7 @@ impl Stage {
             max_concurrent_runs: cap,
             retry: RetryPolicy::default(),
             limits: Limits::default(),
+            session: SessionPolicy::default(),
             state: AgentState::Active,
             state_reason: None,
             quota_until: None,

@@ -4,6 +4,7 @@ use serde_json::{Value as Json, json as object};
 use wakeful_domain::agent::{Agent, AgentEvent, AgentState, Heartbeat, Limits};
 use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId};
 use wakeful_domain::retry::RetryPolicy;
+use wakeful_domain::session::SessionPolicy;
 use wakeful_domain::time::Timestamp;
 
 use crate::ops::filter::{List, Page};
@@ -12,7 +13,7 @@ use crate::value::{json, name};
 use crate::{Error, Refusal, Row, Tx};
 
 const COLUMNS: &str = "id, company_id, name, title, adapter, capabilities, heartbeat, max_concurrent_runs, retry, \
-    limits, state, state_reason, quota_until, live_runs, created_at, updated_at";
+    limits, session, state, state_reason, quota_until, live_runs, created_at, updated_at";
 
 pub(crate) fn read(mut row: Row) -> Result<Agent, Error> {
     Ok(Agent {
@@ -26,6 +27,7 @@ pub(crate) fn read(mut row: Row) -> Result<Agent, Error> {
         max_concurrent_runs: row.get()?,
         retry: row.json()?,
         limits: row.json()?,
+        session: row.json()?,
         state: row.name()?,
         state_reason: row.get()?,
         quota_until: row.get()?,
@@ -47,8 +49,8 @@ pub(crate) fn adapter_type(adapter: &Json) -> &str {
 
 const INSERT: &str = "
     insert into agents (id, company_id, name, title, adapter, adapter_type, account, capabilities, heartbeat,
-      max_concurrent_runs, retry, limits, state, created_at, updated_at, quota_until)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14,
+      max_concurrent_runs, retry, limits, session, state, created_at, updated_at, quota_until)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15,
       (select max(quota_until) from agents where company_id = $2 and adapter_type = $6 and account = $7))";
 
 /// Makes an agent. An account that is parked is parked for it too.
@@ -67,6 +69,7 @@ pub async fn insert(tx: &mut Tx, agent: &Agent) -> Result<(), Refusal> {
         agent.max_concurrent_runs.into(),
         json(&agent.retry),
         json(&agent.limits),
+        json(&agent.session),
         name(&agent.state),
         agent.created_at.into(),
     ];
@@ -191,6 +194,7 @@ pub struct AgentChange {
     pub max_concurrent_runs: Option<i64>,
     pub retry: Option<RetryPolicy>,
     pub limits: Option<Limits>,
+    pub session: Option<SessionPolicy>,
 }
 
 const UPDATE: &str = "
@@ -215,7 +219,8 @@ const UPDATE: &str = "
       max_concurrent_runs = $9,
       retry = $10,
       limits = $11,
-      updated_at = $12
+      session = $12,
+      updated_at = $13
     where id = $1";
 
 /// Changes an agent's configuration. Live runs keep what they were started with. With another provider account
@@ -241,6 +246,7 @@ pub async fn change(tx: &mut Tx, now: Timestamp, id: AgentId, change: &AgentChan
         change.max_concurrent_runs.unwrap_or(old.max_concurrent_runs).into(),
         json(change.retry.as_ref().unwrap_or(&old.retry)),
         json(change.limits.as_ref().unwrap_or(&old.limits)),
+        json(change.session.as_ref().unwrap_or(&old.session)),
         now.into(),
     ];
     tx.execute(UPDATE, &parameters).await?;

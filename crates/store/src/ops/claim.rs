@@ -6,18 +6,21 @@
 use serde_json::{Value as Json, json as object};
 use wakeful_domain::agent::{Agent, AgentState};
 use wakeful_domain::company::Company;
+use wakeful_domain::goal::Goal;
 use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId, WakeupId};
 use wakeful_domain::lane::{BATCH_BYTES_MAX, BATCH_WAKEUPS_MAX};
-use wakeful_domain::outcome::SessionState;
+use wakeful_domain::project::Project;
 use wakeful_domain::run::Run;
+use wakeful_domain::session::KnownSession;
 use wakeful_domain::task::Task;
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::Wakeup;
+use wakeful_domain::worktree::Worktree;
 
 use crate::ops::run_events::NewRunEvent;
 use crate::ops::{
-    agents, checkpoints, companies, events, guards, quiet_hours, ready, run_events, runs, sessions, tasks, timers,
-    wakeups,
+    agents, checkpoints, companies, events, goals, guards, projects, quiet_hours, ready, run_events, runs, sessions,
+    tasks, timers, wakeups, worktrees,
 };
 use crate::value::task_key;
 use crate::{Error, Refusal, Tx};
@@ -39,8 +42,14 @@ pub struct Claimed {
     pub agent: Agent,
     pub company: Company,
     pub task: Option<Task>,
+    /// What the task is for: its goal, and those above it.
+    pub goals: Vec<Goal>,
+    /// Where the task is worked on.
+    pub project: Option<Project>,
+    /// What was made for the lane, if the task asks for it.
+    pub worktree: Option<Worktree>,
     pub wakeups: Vec<Wakeup>,
-    pub session: Option<SessionState>,
+    pub session: Option<KnownSession>,
     /// What an earlier run of the lane noted down.
     pub checkpoint: Option<Json>,
 }
@@ -273,18 +282,47 @@ async fn start(
         guards::count_run(tx, request.now, run).await?;
     }
     tell_starting(tx, request, &agent, wakeups.len()).await?;
+    let place = place(tx, agent.id, task).await?;
     Ok(Claimed {
         run: runs::get(tx, run).await?,
         company: companies::get(tx, agent.company).await?,
-        task: match task {
-            Some(id) => tasks::find(tx, id).await?,
-            None => None,
-        },
+        goals: place.goals,
+        project: place.project,
+        worktree: place.worktree,
+        task: place.task,
         session: sessions::find(tx, &agent, task).await?,
         checkpoint: checkpoints::latest_of_lane(tx, agent.id, task).await?,
         wakeups,
         agent,
     })
+}
+
+/// A task, what it is for and where it is worked on.
+#[derive(Debug, Default)]
+pub struct Place {
+    pub task: Option<Task>,
+    pub goals: Vec<Goal>,
+    pub project: Option<Project>,
+    pub worktree: Option<Worktree>,
+}
+
+/// The task of a lane, what it is for and where it is worked on.
+pub async fn place(tx: &mut Tx, agent: AgentId, task: Option<TaskId>) -> Result<Place, Error> {
+    let Some(id) = task else { return Ok(Place::default()) };
+    let Some(task) = tasks::find(tx, id).await? else { return Ok(Place::default()) };
+    let goals = match task.goal {
+        Some(goal) => goals::chain(tx, goal).await?,
+        None => Vec::new(),
+    };
+    let project = match task.project {
+        Some(project) => projects::find(tx, project).await?,
+        None => None,
+    };
+    let worktree = match task.workspace.worktree {
+        true => worktrees::find(tx, agent, id).await?,
+        false => None,
+    };
+    Ok(Place { task: Some(task), goals, project, worktree })
 }
 
 async fn tell_starting(tx: &mut Tx, request: &ClaimRequest, agent: &Agent, count: usize) -> Result<(), Error> {

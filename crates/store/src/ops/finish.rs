@@ -62,6 +62,8 @@ pub async fn finish(tx: &mut Tx, request: &FinishRequest) -> Result<Run, Refusal
         task: run.task,
         run: run.id,
         change: &outcome.session,
+        start: run.session_choice.as_ref().map(|choice| choice.choice),
+        succeeded: outcome.end == End::Succeeded,
         error: outcome.error.as_deref(),
         tokens: outcome.usage.unwrap_or(run.usage).total(),
         now: request.now,

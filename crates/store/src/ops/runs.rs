@@ -210,7 +210,8 @@ pub async fn started(tx: &mut Tx, start: &Started) -> Result<Run, Refusal> {
     if run.status == RunStatus::Starting {
         events::append(tx, run.company, start.now, "run.running", &run.id.to_string(), &data).await?;
     }
-    let told = format!("process {} started, session {}", start.process.pid, start.session_choice.choice);
+    let SessionChoice { choice, reason } = &start.session_choice;
+    let told = format!("process {} started, session {}: {reason}", start.process.pid, choice.as_str());
     run_events::append(tx, run.id, start.now, &NewRunEvent::plain("running", told, data)).await?;
     Ok(run)
 }

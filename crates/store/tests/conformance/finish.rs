@@ -4,6 +4,7 @@ use serde_json::json as object;
 use wakeful_domain::id::AgentId;
 use wakeful_domain::outcome::{End, Outcome, SessionChange, SessionState};
 use wakeful_domain::run::{LogSummary, ProcessIdentity, RunStatus, SessionChoice, Workspace};
+use wakeful_domain::session::Start;
 use wakeful_domain::usage::Usage;
 use wakeful_domain::wakeup::WakeupStatus;
 use wakeful_store::ops::run_events::NewRunEvent;
@@ -45,8 +46,8 @@ fn every_write_of_a_run_proves_its_fence() {
             fence,
             process: ProcessIdentity { pid: 1, start_time: 2, boot_id: "b".into() },
             session_before: None,
-            session_choice: SessionChoice { choice: "fresh".into(), reason: "none".into() },
-            workspace: Workspace { cwd: "/".into(), source: "adapter".into(), reason: "set".into() },
+            session_choice: SessionChoice { choice: Start::Fresh, reason: "none".into() },
+            workspace: Workspace { cwd: "/".into(), source: "adapter".into(), reason: "set".into(), worktree: None },
         };
         let start = |fence| world.db.write("s", started(fence), |tx, start| Box::pin(runs::started(tx, start)));
         let progress = |fence| {
@@ -121,7 +122,7 @@ fn a_session_is_set_kept_counted_replaced_and_cleared() {
             let claimed = world.claim().await;
             world.pass(seconds(1));
             world.finish(&claimed.run, outcome).await;
-            claimed.session.map(|session| session.params)
+            claimed.session.filter(|session| session.ended_because.is_none()).map(|session| session.state.params)
         };
         let figures = async || world.sessions(agent).await.first().map(|s| (s.display_id.clone(), s.turns, s.tokens));
         let kept = |id: &str, turns, tokens| Some((id.to_owned(), turns, tokens));
@@ -162,7 +163,7 @@ fn sessions_and_checkpoints_belong_to_their_lane() {
         world.succeed(&own_lane.run).await;
         world.wake_about(agent, task).await;
         let same_lane = world.claim().await;
-        assert_eq!(same_lane.session.unwrap().display_id, "s");
+        assert_eq!(same_lane.session.unwrap().state.display_id, "s");
         assert_eq!(same_lane.checkpoint, Some(object!({ "at": 7 })));
     });
 }

@@ -12,6 +12,7 @@ use wakeful_domain::agent::{Agent, AgentEvent, AgentState, Heartbeat, Limits};
 use wakeful_domain::company::{Company, CompanyState, MAX_RUNS_PER_ROOT_HOUR_DEFAULT};
 use wakeful_domain::id::{AgentId, CompanyId, Id, IdSource, Kind, TaskId};
 use wakeful_domain::retry::RetryPolicy;
+use wakeful_domain::session::SessionPolicy;
 use wakeful_domain::task::Task;
 use wakeful_domain::time::Timestamp;
 use wakeful_store::ops::origin::Origin;
@@ -147,6 +148,7 @@ impl World {
             max_concurrent_runs: 1,
             retry: RetryPolicy::default(),
             limits: Limits::default(),
+            session: SessionPolicy::default(),
             state: AgentState::Active,
             state_reason: None,
             quota_until: None,
