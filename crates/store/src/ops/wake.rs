@@ -211,7 +211,7 @@ const LONGEST_CHAIN: &str = "
     from batches
     join wakeups on wakeups.id = batches.wakeup_id
     where batches.run_id = $1
-    order by wakeups.depth desc, batches.lead desc
+    order by wakeups.depth desc, batches.lead desc, wakeups.id
     limit 1";
 
 impl Cause {
