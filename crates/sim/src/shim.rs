@@ -69,6 +69,7 @@ impl Shim {
     pub fn launched(world: &mut World, node: usize, fence: i64, number: usize) -> Shim {
         let plan = plan(world, number);
         let lasts = match world.chance.u32(0..10) {
+            _ if world.temper.is_hopeless => Duration::ZERO,
             0 => Duration::from_secs(world.chance.u64(60..7_200)),
             1..4 => Duration::ZERO,
             _ => Duration::from_millis(world.chance.u64(1..20_000)),
@@ -84,7 +85,7 @@ impl Shim {
             times_out_at: limit.map(|limit| world.now + limit),
             is_asked_to_stop: false,
             is_stubborn: world.chance.u32(0..8) == 0,
-            acts_left: if world.is_troubled { world.chance.u32(0..5) } else { 0 },
+            acts_left: if world.is_troubled && !world.temper.is_hopeless { world.chance.u32(0..5) } else { 0 },
             lines: 0,
         }
     }

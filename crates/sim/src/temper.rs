@@ -56,7 +56,7 @@ impl Temper {
             skew_s,
             stalls,
             late_writes,
-            operators: chance.u32(10..60),
+            operators: if is_hopeless { 8 } else { chance.u32(10..60) },
             dispatch: chance.u32(8..25),
             following: chance.u32(25..70),
             agents: chance.u32(20..60),

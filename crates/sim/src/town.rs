@@ -29,6 +29,12 @@ pub struct Town {
 
 /// Founds one to three companies, each with a few agents and tasks.
 pub fn found(world: &mut World) -> Result<(), Broken> {
+    if world.temper.is_hopeless {
+        // Few lanes, so that failures meet in one of them.
+        let company = company(world, 1)?;
+        agent(world, company, 1)?;
+        return if world.chance.bool() { task(world, company) } else { Ok(()) };
+    }
     for _ in 0..world.chance.usize(1..=3) {
         let cap = world.chance.i64(1..=5);
         let company = company(world, cap)?;

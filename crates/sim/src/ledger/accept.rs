@@ -1,5 +1,6 @@
 //! Accepting wakes and acknowledging them, as wakes.md §2 and §5 have it.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use wakeful_domain::agent::AgentState;
@@ -208,8 +209,8 @@ impl Ledger {
 
     /// Of all that a run was started for or has taken over, the longest chain of causes, one link longer.
     fn longest_chain(&self, run: RunId) -> Option<(WakeupId, i64)> {
-        let batch = self.rows.batches.get(&run)?.iter().map(|id| &self.rows.wakeups[id]);
-        let longest = batch.max_by_key(|row| (row.depth, row.is_lead))?;
+        let batch = self.rows.batches.get(&run)?.iter().map(|id| (id, &self.rows.wakeups[id]));
+        let (_, longest) = batch.max_by_key(|(id, row)| (row.depth, row.is_lead, Reverse(**id)))?;
         Some((longest.root, longest.depth + 1))
     }
 
