@@ -71,8 +71,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the company with the most live runs goes first",
         file: CLAIM,
-        old: "    order by live_runs, ready_rank\n",
-        new: "    order by live_runs desc, ready_rank\n",
+        old: "    order by live_runs, ready_rank, id\n",
+        new: "    order by live_runs desc, ready_rank, id\n",
     },
     Mutant {
         name: "expired wakeups are started",
