@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json as object};
+use wakeful_domain::comment::Comment;
 use wakeful_domain::company::Company;
 use wakeful_domain::goal::Goal;
 use wakeful_domain::outcome::SessionState;
@@ -29,6 +30,9 @@ pub struct RunContext {
     #[serde(default)]
     pub project: Option<Json>,
     pub wakeups: Vec<Json>,
+    /// Every comment that a wakeup of the batch is about, in order.
+    #[serde(default)]
+    pub comment_ids: Vec<Json>,
     pub checkpoint: Option<Json>,
     pub workspace: Workspace,
     pub session: Option<SessionState>,
@@ -56,12 +60,13 @@ pub struct Chosen {
 impl RunContext {
     /// The context of a claimed run.
     pub fn new(claimed: &Claimed, chosen: Chosen) -> Self {
-        let Claimed { run, agent, company, task, wakeups, checkpoint, goals, project, .. } = claimed;
+        let Claimed { run, agent, company, task, comments, wakeups, checkpoint, goals, project, .. } = claimed;
         let goal = |goal: &Goal| object!({ "id": goal.id, "title": goal.title, "description": goal.description });
         Self {
             run: run_json(run, company),
             agent: object!({ "id": agent.id, "name": agent.name, "title": agent.title }),
-            task: task.as_ref().map(task_json),
+            task: task.as_ref().map(|task| task_json(task, comments)),
+            comment_ids: comment_ids(wakeups),
             goals: goals.iter().map(goal).collect(),
             project: project.as_ref().map(|project| object!({ "id": project.id, "name": project.name })),
             wakeups: wakeups.iter().map(wakeup_json).collect(),
@@ -94,8 +99,41 @@ fn run_json(run: &Run, company: &Company) -> Json {
     })
 }
 
-fn task_json(task: &Task) -> Json {
-    object!({ "id": task.id, "title": task.title, "description": task.description, "status": task.status })
+fn task_json(task: &Task, comments: &[Comment]) -> Json {
+    let comment = |comment: &Comment| {
+        object!({
+            "id": comment.id,
+            "actor": comment.actor,
+            "run": comment.run,
+            "body": comment.body,
+            "created_at": comment.created_at,
+        })
+    };
+    object!({
+        "id": task.id,
+        "key": task.key,
+        "title": task.title,
+        "description": task.description,
+        "status": task.status,
+        "priority": task.priority,
+        "assignee": task.assignee,
+        "parent": task.parent,
+        "labels": task.labels,
+        "due_at": task.due_at,
+        // What was said since the lane's last run began.
+        "comments": comments.iter().map(comment).collect::<Vec<_>>(),
+    })
+}
+
+fn comment_ids(wakeups: &[Wakeup]) -> Vec<Json> {
+    let named = wakeups.iter().filter_map(|wakeup| wakeup.context.get("comment_ids")).filter_map(Json::as_array);
+    let mut ids: Vec<Json> = Vec::new();
+    for id in named.flatten() {
+        if !ids.contains(id) {
+            ids.push(id.clone());
+        }
+    }
+    ids
 }
 
 fn wakeup_json(wakeup: &Wakeup) -> Json {
@@ -145,13 +183,14 @@ pub fn prompt(agent: &Agent, context: &RunContext) -> String {
         write!(text, "You are {}{title}, an agent run by Wakeful. Nobody watches: decide, do the work, and end with a short account of the outcome.\n\n", agent.name).ok();
     }
     if let Some(task) = &context.task {
-        writeln!(text, "Task {}: {}", text_of(task, "id"), text_of(task, "title")).ok();
+        writeln!(text, "Task {} ({}): {}", text_of(task, "key"), text_of(task, "id"), text_of(task, "title")).ok();
         if let Some(description) = task.get("description").and_then(Json::as_str).filter(|_| !resumes) {
             writeln!(text, "{description}").ok();
         }
         for goal in context.goals.iter().filter(|_| !resumes) {
             writeln!(text, "It serves the goal: {}", text_of(goal, "title")).ok();
         }
+        write_comments(&mut text, task);
         text.push('\n');
     }
     if let Some(worktree) = context.workspace.worktree.as_ref().filter(|_| !resumes) {
@@ -179,6 +218,24 @@ pub fn prompt(agent: &Agent, context: &RunContext) -> String {
         );
     }
     text
+}
+
+/// Longer comments are cut in the prompt; the context file has them whole.
+const COMMENT_BYTES_MAX: usize = 4_096;
+
+fn write_comments(text: &mut String, task: &Json) {
+    let comments = task.get("comments").and_then(Json::as_array).map_or(&[][..], Vec::as_slice);
+    if comments.is_empty() {
+        return;
+    }
+    text.push_str("\nSaid about it since you last worked on it:\n");
+    for comment in comments {
+        let who = comment.pointer("/actor/id").and_then(Json::as_str).unwrap_or_default();
+        let body = text_of(comment, "body");
+        let cut = body.floor_char_boundary(COMMENT_BYTES_MAX);
+        let more = if cut < body.len() { " […]" } else { "" };
+        writeln!(text, "- {who}: {}{more}", body[..cut].replace('\n', "\n  ")).ok();
+    }
 }
 
 fn write_worktree(text: &mut String, worktree: &WorktreeUse) {

@@ -77,11 +77,16 @@ async fn the_context_file_holds_every_wakeup_of_the_batch_whole() {
     let agent = server.process_agent_with("ann", "", json!({ "adapter": adapter, "title": "Painter" })).await;
     let body = json!({ "title": "Paint", "description": "the door", "assignee": agent });
     let (_, task) = server.post("/companies/default/tasks", &body).await;
+    // The assignment's own run, before anything is said.
+    server.until(&format!("/agents/{agent}"), |agent| agent["last_run"]["status"] == "succeeded").await;
     server.post("/companies/default/pause", &json!({})).await;
+    for said in ["too red", "and not dry"] {
+        server.post(&format!("/tasks/{}/comments", id(&task)), &json!({ "body": said })).await;
+    }
     let mut wakeups = Vec::new();
     for number in 1..=3 {
         let body = json!({
-            "task": id(&task), "reason": format!("reason {number}"), "payload": { "number": number, "nested": { "a": [1] } },
+            "task": id(&task), "reason": format!("reason {number}"), "payload": { "number": number, "nested": { "a": [1] }, "comment_id": format!("c{number}") },
             "context": { "hint": number }, "priority": if number == 2 { 90 } else { 10 },
         });
         wakeups.push(server.wake(&agent, body).await);
@@ -95,12 +100,17 @@ async fn the_context_file_holds_every_wakeup_of_the_batch_whole() {
     assert_eq!((&context["run"]["id"], &context["run"]["fence"]), (&run["id"], &run["fence"]));
     assert_eq!((&context["agent"]["name"], &context["agent"]["title"]), (&json!("ann"), &json!("Painter")));
     assert_eq!((&context["task"]["id"], &context["task"]["description"]), (&task["id"], &json!("the door")));
+    let said: Vec<&Value> =
+        context["task"]["comments"].as_array().unwrap().iter().map(|comment| &comment["body"]).collect();
+    assert_eq!(said, ["too red", "and not dry"]);
+    assert_eq!((&context["task"]["key"], &context["comment_ids"]), (&json!("T-1"), &json!(["c1", "c2", "c3"])));
     assert_eq!(context["workspace"], run["workspace"]);
     let batch = context["wakeups"].as_array().unwrap();
     assert_eq!(batch.iter().map(id).collect::<Vec<_>>(), wakeups, "in the order of their requests");
     for (number, wakeup) in (1..).zip(batch) {
         assert_eq!(wakeup["reason"], format!("reason {number}"));
-        assert_eq!(wakeup["payload"], json!({ "number": number, "nested": { "a": [1] } }));
+        let payload = json!({ "number": number, "nested": { "a": [1] }, "comment_id": format!("c{number}") });
+        assert_eq!(wakeup["payload"], payload);
         assert_eq!(wakeup["context"]["hint"], number);
         assert_eq!(wakeup["lead"], number == 2);
     }

@@ -170,11 +170,12 @@ async fn claimed_again(engine: &Engine, run: RunId) -> Result<Claimed, Refusal> 
         .read("run.claimed_again", run, |tx, run| {
             Box::pin(async move {
                 let run = runs::get(tx, *run).await?;
-                let place = place(tx, run.agent, run.task).await?;
+                let place = place(tx, run.id, run.agent, run.task).await?;
                 Ok(Claimed {
                     agent: agents::get(tx, run.agent).await?,
                     company: companies::get(tx, run.company).await?,
                     task: place.task,
+                    comments: place.comments,
                     goals: place.goals,
                     project: place.project,
                     worktree: place.worktree,

@@ -5,6 +5,7 @@
 
 use serde_json::{Value as Json, json as object};
 use wakeful_domain::agent::{Agent, AgentState};
+use wakeful_domain::comment::Comment;
 use wakeful_domain::company::Company;
 use wakeful_domain::goal::Goal;
 use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId, WakeupId};
@@ -19,8 +20,8 @@ use wakeful_domain::worktree::Worktree;
 
 use crate::ops::run_events::NewRunEvent;
 use crate::ops::{
-    agents, checkpoints, companies, events, goals, guards, projects, quiet_hours, ready, run_events, runs, sessions,
-    tasks, timers, wakeups, worktrees,
+    agents, checkpoints, comments, companies, events, goals, guards, projects, quiet_hours, ready, run_events, runs,
+    sessions, tasks, timers, wakeups, worktrees,
 };
 use crate::value::task_key;
 use crate::{Error, Refusal, Tx};
@@ -42,6 +43,8 @@ pub struct Claimed {
     pub agent: Agent,
     pub company: Company,
     pub task: Option<Task>,
+    /// What was said about the task since the lane's last run.
+    pub comments: Vec<Comment>,
     /// What the task is for: its goal, and those above it.
     pub goals: Vec<Goal>,
     /// Where the task is worked on.
@@ -282,10 +285,11 @@ async fn start(
         guards::count_run(tx, request.now, run).await?;
     }
     tell_starting(tx, request, &agent, wakeups.len()).await?;
-    let place = place(tx, agent.id, task).await?;
+    let place = place(tx, run, agent.id, task).await?;
     Ok(Claimed {
         run: runs::get(tx, run).await?,
         company: companies::get(tx, agent.company).await?,
+        comments: place.comments,
         goals: place.goals,
         project: place.project,
         worktree: place.worktree,
@@ -297,17 +301,18 @@ async fn start(
     })
 }
 
-/// A task, what it is for and where it is worked on.
+/// A task, what is said about it, what it is for and where it is worked on.
 #[derive(Debug, Default)]
 pub struct Place {
     pub task: Option<Task>,
+    pub comments: Vec<Comment>,
     pub goals: Vec<Goal>,
     pub project: Option<Project>,
     pub worktree: Option<Worktree>,
 }
 
-/// The task of a lane, what it is for and where it is worked on.
-pub async fn place(tx: &mut Tx, agent: AgentId, task: Option<TaskId>) -> Result<Place, Error> {
+/// The task of a run's lane, what is said about it, what it is for and where it is worked on.
+pub async fn place(tx: &mut Tx, run: RunId, agent: AgentId, task: Option<TaskId>) -> Result<Place, Error> {
     let Some(id) = task else { return Ok(Place::default()) };
     let Some(task) = tasks::find(tx, id).await? else { return Ok(Place::default()) };
     let goals = match task.goal {
@@ -322,7 +327,8 @@ pub async fn place(tx: &mut Tx, agent: AgentId, task: Option<TaskId>) -> Result<
         true => worktrees::find(tx, agent, id).await?,
         false => None,
     };
-    Ok(Place { task: Some(task), goals, project, worktree })
+    let comments = comments::since_last_run(tx, agent, id, run).await?;
+    Ok(Place { task: Some(task), comments, goals, project, worktree })
 }
 
 async fn tell_starting(tx: &mut Tx, request: &ClaimRequest, agent: &Agent, count: usize) -> Result<(), Error> {

@@ -3,8 +3,9 @@
 use serde_json::json as object;
 use wakeful_domain::actor::Actor;
 use wakeful_domain::comment::Comment;
-use wakeful_domain::id::{CommentId, TaskId};
+use wakeful_domain::id::{AgentId, CommentId, RunId, TaskId};
 use wakeful_domain::task::TaskStatus;
+use wakeful_domain::time::Timestamp;
 
 use crate::ops::events;
 use crate::ops::filter::{List, Page};
@@ -72,6 +73,38 @@ pub async fn get(tx: &mut Tx, id: CommentId) -> Result<Comment, Refusal> {
     let sql = format!("select {COLUMNS} from comments where id = $1");
     let found = tx.query_first(&sql, &[id.into()]).await?.map(read).transpose()?;
     found.ok_or_else(|| Refusal::not_found(id))
+}
+
+/// Comments that a run is started with: the newest; the others can be asked for.
+const TOLD_MAX: i64 = 50;
+
+const LAST_RUN: &str = "
+    select created_at
+    from runs
+    where task_id = $1
+      and task_id <> ''
+      and agent_id = $2
+      and id < $3
+    order by id desc
+    limit 1";
+
+/// What was said about a task since the agent's last run on it began, oldest first.
+pub(crate) async fn since_last_run(
+    tx: &mut Tx,
+    agent: AgentId,
+    task: TaskId,
+    run: RunId,
+) -> Result<Vec<Comment>, Error> {
+    let since: Timestamp = match tx.query_first(LAST_RUN, &[task.into(), agent.into(), run.into()]).await? {
+        Some(mut row) => row.get()?,
+        None => Timestamp::from_micros(0),
+    };
+    let sql =
+        format!("select {COLUMNS} from comments where task_id = $1 and created_at >= $2 order by id desc limit $3");
+    let rows = tx.query(&sql, &[task.into(), since.into(), TOLD_MAX.into()]).await?;
+    let mut told: Vec<Comment> = rows.into_iter().map(read).collect::<Result<_, _>>()?;
+    told.reverse();
+    Ok(told)
 }
 
 /// A page of a task's comments, newest first.
