@@ -124,11 +124,10 @@ async fn create(
         .engine
         .write("agent.create", (agent, key), |tx, (agent, key)| {
             Box::pin(async move {
-                if let Some(key) = key {
-                    if let Some(id) = request_keys::find(tx, Some(agent.company), key).await? {
-                        return agents::get(tx, id.parse().unwrap_or(agent.id)).await;
-                    }
-                    request_keys::keep(tx, agent.created_at, Some(agent.company), key, &agent.id.to_string()).await?;
+                let made = request_keys::made_before(tx, agent.created_at, Some(agent.company), key.as_ref(), agent.id)
+                    .await?;
+                if let Some(earlier) = made {
+                    return agents::get(tx, earlier).await;
                 }
                 agents::insert(tx, agent).await?;
                 agents::get(tx, agent.id).await

@@ -78,12 +78,9 @@ async fn create(
         .engine
         .write("company.create", (company, key), |tx, (company, key)| {
             Box::pin(async move {
-                if let Some(key) = key {
-                    if let Some(id) = request_keys::find(tx, None, key).await? {
-                        let found = companies::by_key(tx, &id).await?;
-                        return found.ok_or_else(|| wakeful_store::Refusal::not_found(company.id));
-                    }
-                    request_keys::keep(tx, company.created_at, None, key, &company.id.to_string()).await?;
+                let made = request_keys::made_before(tx, company.created_at, None, key.as_ref(), company.id).await?;
+                if let Some(earlier) = made {
+                    return companies::get(tx, earlier).await;
                 }
                 companies::insert(tx, company).await?;
                 companies::get(tx, company.id).await

@@ -66,13 +66,19 @@ async fn raise(
         .write("escalation.raise", (principal.origin(&api), raise, request), |tx, (origin, raise, request)| {
             Box::pin(async move {
                 origin.prove(tx).await?;
-                if let Some(key) = request {
-                    if let Some(id) = request_keys::find(tx, Some(raise.company), key).await? {
-                        return escalations::get(tx, id.parse().unwrap_or(raise.id)).await;
-                    }
-                    request_keys::keep(tx, raise.now, Some(raise.company), key, &raise.id.to_string()).await?;
+                let earlier = match request {
+                    Some(key) => request_keys::find(tx, Some(raise.company), key).await?,
+                    None => None,
+                };
+                if let Some(id) = earlier {
+                    return escalations::get(tx, id.parse().unwrap_or(raise.id)).await;
                 }
-                escalations::raise(tx, raise).await
+                let raised = escalations::raise(tx, raise).await?;
+                if let Some(key) = request {
+                    // Not its own id where an open one was counted.
+                    request_keys::keep(tx, raise.now, Some(raise.company), key, &raised.id.to_string()).await?;
+                }
+                Ok(raised)
             })
         })
         .await?;

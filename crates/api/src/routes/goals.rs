@@ -69,11 +69,10 @@ async fn create(
         .engine
         .write("goal.create", (goal, key), |tx, (goal, key)| {
             Box::pin(async move {
-                if let Some(key) = key {
-                    if let Some(id) = request_keys::find(tx, Some(goal.company), key).await? {
-                        return goals::get(tx, id.parse().unwrap_or(goal.id)).await;
-                    }
-                    request_keys::keep(tx, goal.created_at, Some(goal.company), key, &goal.id.to_string()).await?;
+                let made =
+                    request_keys::made_before(tx, goal.created_at, Some(goal.company), key.as_ref(), goal.id).await?;
+                if let Some(earlier) = made {
+                    return goals::get(tx, earlier).await;
                 }
                 goals::insert(tx, goal).await?;
                 goals::get(tx, goal.id).await

@@ -69,12 +69,11 @@ async fn create(
         .engine
         .write("project.create", (project, key), |tx, (project, key)| {
             Box::pin(async move {
-                if let Some(key) = key {
-                    if let Some(id) = request_keys::find(tx, Some(project.company), key).await? {
-                        return projects::get(tx, id.parse().unwrap_or(project.id)).await;
-                    }
-                    let id = project.id.to_string();
-                    request_keys::keep(tx, project.created_at, Some(project.company), key, &id).await?;
+                let made =
+                    request_keys::made_before(tx, project.created_at, Some(project.company), key.as_ref(), project.id)
+                        .await?;
+                if let Some(earlier) = made {
+                    return projects::get(tx, earlier).await;
                 }
                 projects::insert(tx, project).await?;
                 projects::get(tx, project.id).await

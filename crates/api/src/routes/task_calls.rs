@@ -85,11 +85,9 @@ async fn comment(
         .engine
         .write("comment.create", arguments, |tx, (origin, company, new, key)| {
             Box::pin(async move {
-                if let Some(key) = key {
-                    if let Some(id) = request_keys::find(tx, Some(*company), key).await? {
-                        return comments::get(tx, id.parse().unwrap_or(new.id)).await;
-                    }
-                    request_keys::keep(tx, origin.now, Some(*company), key, &new.id.to_string()).await?;
+                let made = request_keys::made_before(tx, origin.now, Some(*company), key.as_ref(), new.id).await?;
+                if let Some(earlier) = made {
+                    return comments::get(tx, earlier).await;
                 }
                 comments::insert(tx, origin, new).await
             })

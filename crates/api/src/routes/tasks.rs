@@ -153,11 +153,9 @@ async fn create(
         .engine
         .write("task.create", (origin, task, blocked_by, key), |tx, (origin, task, blocked_by, key)| {
             Box::pin(async move {
-                if let Some(key) = key {
-                    if let Some(id) = request_keys::find(tx, Some(task.company), key).await? {
-                        return tasks::get(tx, id.parse().unwrap_or(task.id)).await;
-                    }
-                    request_keys::keep(tx, origin.now, Some(task.company), key, &task.id.to_string()).await?;
+                let made = request_keys::made_before(tx, origin.now, Some(task.company), key.as_ref(), task.id).await?;
+                if let Some(earlier) = made {
+                    return tasks::get(tx, earlier).await;
                 }
                 tasks::insert(tx, origin, task, blocked_by).await
             })

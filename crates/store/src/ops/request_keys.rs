@@ -1,7 +1,7 @@
 //! `Idempotency-Key` of requests that make something other than a wakeup: the same key and
 //! body give the thing that was made first.
 
-use wakeful_domain::id::CompanyId;
+use wakeful_domain::id::{CompanyId, Id, Kind};
 use wakeful_domain::time::Timestamp;
 
 use crate::{Refusal, Tx};
@@ -31,6 +31,21 @@ pub async fn find(tx: &mut Tx, company: Option<CompanyId>, key: &RequestKey) -> 
         ));
     }
     Ok(Some(row.get()?))
+}
+
+/// The id of what was made under the key before. If nothing was, notes that `id` is what is made under it now.
+pub async fn made_before<K: Kind>(
+    tx: &mut Tx,
+    now: Timestamp,
+    company: Option<CompanyId>,
+    key: Option<&RequestKey>,
+    id: Id<K>,
+) -> Result<Option<Id<K>>, Refusal> {
+    let Some(key) = key else { return Ok(None) };
+    match find(tx, company, key).await? {
+        Some(earlier) => Ok(Some(earlier.parse().unwrap_or(id))),
+        None => keep(tx, now, company, key, &id.to_string()).await.map(|()| None),
+    }
 }
 
 const KEEP: &str = "
