@@ -27,6 +27,8 @@ usage: cargo xtask <command>
   setup             the set-up alone
   tidy              the house rules alone
   bench [names…]    build for release and run the benchmarks, or those named
+  bench peers --peers <folder>
+                    beside other queues, whose harnesses lie in that folder
   sim [options]     build for release and simulate: --seeds N, --seed S, --steps M, --file, --trace
   sim --mutants     break the product on purpose, in many ways, and let the simulator find each";
 

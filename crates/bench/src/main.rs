@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: durable accepts, wake to process, runs, footprint. Every figure stands
 //! beside a ceiling measured in the same run, because the machine's own speed changes by the hour.
-//! Environment: `WAKEFUL_BIN` names the binary to measure.
+//! `peers` measures established queues in the same run. Environment: `WAKEFUL_BIN` names the binary to measure;
+//! `WAKEFUL_PEERS` the peers' harnesses, `WAKEFUL_PEERS_BUILD` where to build them.
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock and the environment")]
 
@@ -10,6 +11,7 @@ mod engines;
 mod fleet;
 mod footprint;
 mod http;
+mod peers;
 mod picking;
 mod report;
 mod runs;
@@ -47,6 +49,8 @@ fn main() -> Result<()> {
     if is_wanted("footprint") {
         footprint::measure(&binary, &mut report)?;
     }
+    let compared = if is_wanted("peers") { peers::measure()? } else { String::new() };
     report.print();
+    print!("{compared}");
     Ok(())
 }

@@ -33,8 +33,11 @@ impl Report {
         self.rows.push([what.to_owned(), value, against, aim]);
     }
 
-    /// Prints all figures as a Markdown table.
+    /// Prints all figures as a Markdown table, if there are any.
     pub fn print(&self) {
+        if self.rows.is_empty() {
+            return;
+        }
         println!("\n| measure | value | against | aim |\n|---|---:|---|---|");
         for [what, value, against, aim] in &self.rows {
             println!("| {what} | {value} | {against} | {aim} |");

@@ -65,6 +65,11 @@ impl Cluster {
     pub fn address(&self) -> String {
         format!("host={} user=wakeful dbname=postgres", self.home.path().display())
     }
+
+    /// The same as a URL.
+    pub fn url(&self) -> String {
+        format!("postgres://wakeful@{}/postgres", self.home.path().to_string_lossy().replace('/', "%2F"))
+    }
 }
 
 impl Drop for Cluster {
