@@ -83,24 +83,37 @@ const COMPARED: [&str; 3] = ["enq16", "latency_p50", "latency_p99"];
 fn ratios(queues: &[Queue]) -> String {
     let mut rows = String::new();
     for peer in queues.iter().filter(|queue| !queue.is_ours) {
-        for ours in queues.iter().filter(|queue| queue.is_ours) {
-            let same = if ours.kind == peer.kind { " (same kind of store)" } else { "" };
+        for (kind, name) in [(Kind::File, "SQLite"), (Kind::Postgres, "PostgreSQL")] {
+            let ours: Vec<&Queue> = queues.iter().filter(|queue| queue.is_ours && queue.kind == kind).collect();
+            if ours.is_empty() {
+                continue;
+            }
+            let same = if kind == peer.kind { " (same kind of store)" } else { "" };
             let cells: Vec<String> = COMPARED
                 .iter()
                 .flat_map(|metric| [false, true].map(|is_busy| (metric, is_busy)))
-                .map(|(metric, is_busy)| ratio(ours.figures(is_busy).get(*metric), peer.figures(is_busy).get(*metric)))
+                .map(|(metric, is_busy)| {
+                    ratio(mean(&ours, is_busy, metric).as_ref(), peer.figures(is_busy).get(*metric))
+                })
                 .collect();
-            rows += &format!("| {} / {}{same} | {} |\n", ours.name, peer.name, cells.join(" | "));
+            rows += &format!("| {name} / {}{same} | {} |\n", peer.name, cells.join(" | "));
         }
     }
     if rows.is_empty() {
         return rows;
     }
-    "\n**Ours / theirs.** Enqueues: above 1 we are faster; latency: below 1 we are.\n\n\
+    "\n**Ours / theirs.** Enqueues: above 1 we are faster; latency: below 1 we are. Ours is the \
+     mean of before and after the peers.\n\n\
      | ours / peer | 16 producers, idle | busy | p50, idle | busy | p99, idle | busy |\n\
      |---|---:|---:|---:|---:|---:|---:|\n"
         .to_owned()
         + &rows
+}
+
+/// Of ours from before and after the peers.
+fn mean(ours: &[&Queue], is_busy: bool, metric: &str) -> Option<f64> {
+    let values: Vec<f64> = ours.iter().filter_map(|queue| queue.figures(is_busy).get(metric).copied()).collect();
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 fn falls(queues: &[Queue]) -> String {
@@ -163,8 +176,10 @@ mod tests {
 
     #[test]
     fn ours_stands_over_theirs_and_busy_over_idle() {
-        let text = text(&[queue("Ours", true, 300.0, 150.0, None), queue("Theirs", false, 100.0, 10.0, None)]);
-        assert!(text.contains("| Ours / Theirs (same kind of store) | 3.00 | 15.00 | 3.00 | 15.00 | 3.00 | 15.00 |"));
+        let before = queue("Ours", true, 400.0, 250.0, None);
+        let after = queue("Ours, again", true, 200.0, 50.0, None);
+        let text = text(&[before, queue("Theirs", false, 100.0, 10.0, None), after]);
+        assert!(text.contains("| SQLite / Theirs (same kind of store) | 3.00 | 15.00 | 3.00 | 15.00 | 3.00 | 15.00 |"));
         assert!(text.contains("| Theirs | 0.10 | 0.10 | 0.10 | 0.10 | 0.10 |"));
         assert!(!text.contains("Not measured"));
     }
