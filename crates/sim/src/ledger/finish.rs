@@ -91,6 +91,8 @@ impl Ledger {
             let row = &self.rows.wakeups[id];
             row.status == WakeupStatus::Claimed && row.run == Some(request.run)
         });
+        // As they were handed over: what is handed on gets its ids in this order.
+        claimed.sort_by_key(|id| (self.rows.wakeups[id].requested_at, *id));
         for id in claimed {
             let found = mirror.wakeups.get(&id);
             let mut expected = self.fate(&self.rows.wakeups[&id], &run, way, request, found)?;
