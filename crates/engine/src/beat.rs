@@ -7,8 +7,10 @@ use std::time::Duration;
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::waiting::Host;
 use wakeful_store::Refusal;
-use wakeful_store::ops::claim::{ClaimRequest, claim_some};
-use wakeful_store::ops::{runs, timers};
+use wakeful_store::ops::claim::ClaimRequest;
+use wakeful_store::ops::dispatch::dispatch;
+use wakeful_store::ops::runs;
+use wakeful_store::ops::timers::TimerReport;
 
 use crate::engine::Engine;
 use crate::meters::Meter;
@@ -71,7 +73,7 @@ async fn look(engine: &Engine) -> Result<Look, Refusal> {
         let now = clock::now();
         let host = engine.host();
         let claims = prepare(engine, host, wanted, now);
-        let (timers, claimed) = dispatch(engine, now, claims).await?;
+        let (timers, claimed) = dispatched(engine, now, claims).await?;
         started += claimed;
         let has_more_timers = timers.next_at.is_some_and(|at| at <= now);
         if claimed < wanted && !has_more_timers {
@@ -83,23 +85,15 @@ async fn look(engine: &Engine) -> Result<Look, Refusal> {
     }
 }
 
-/// One transaction: what is due, and claims as far as there is something to claim.
-/// Where there is neither, it costs no sync.
-async fn dispatch(
+/// One transaction, and then the start of what it claimed.
+async fn dispatched(
     engine: &Engine,
     now: Timestamp,
     claims: Vec<(ClaimRequest, String)>,
-) -> Result<(timers::TimerReport, usize), Refusal> {
+) -> Result<(TimerReport, usize), Refusal> {
     let (requests, tokens): (Vec<_>, Vec<_>) = claims.into_iter().unzip();
-    let (timers, claimed) = engine
-        .db()
-        .write("dispatch", (now, requests), |tx, (now, requests)| {
-            Box::pin(async move {
-                let timers = timers::tick(tx, *now).await?;
-                Ok((timers, claim_some(tx, requests).await?))
-            })
-        })
-        .await?;
+    let (timers, claimed) =
+        engine.db().write("dispatch", (now, requests), |tx, told| Box::pin(dispatch(tx, told))).await?;
     let count = claimed.len();
     for (claimed, token) in claimed.into_iter().zip(tokens) {
         run::spawn_claimed(engine, claimed, token);

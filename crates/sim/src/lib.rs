@@ -25,4 +25,3 @@ mod wakes;
 mod world;
 
 pub use life::{Failed, Lived, Place, STEPS_DEFAULT, live};
-pub use node::{Dispatch, dispatch};

@@ -8,10 +8,10 @@ use fastrand::Rng;
 use wakeful_domain::id::RunId;
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::waiting::Host;
-use wakeful_store::ops::claim::{ClaimRequest, Claimed, claim_some};
-use wakeful_store::ops::timers::{self, TimerReport};
+use wakeful_store::Refusal;
+use wakeful_store::ops::claim::ClaimRequest;
+use wakeful_store::ops::dispatch::dispatch;
 use wakeful_store::ops::{runs, standing, wakeups};
-use wakeful_store::{Refusal, Running, Tx};
 
 use crate::deed::Deed;
 use crate::follow::{Following, Phase};
@@ -57,17 +57,6 @@ impl Node {
     }
 }
 
-/// What a dispatch is told: the time, and an id for each run that it may start.
-pub type Dispatch = (Timestamp, Vec<ClaimRequest>);
-
-/// One transaction of the dispatcher: what is due, then claims as far as there is something to claim.
-pub fn dispatch<'a>(tx: &'a mut Tx, (now, requests): &'a Dispatch) -> Running<'a, (TimerReport, Vec<Claimed>)> {
-    Box::pin(async move {
-        let timers = timers::tick(tx, *now).await?;
-        Ok((timers, claim_some(tx, requests).await?))
-    })
-}
-
 impl World {
     /// What a node takes for the time.
     pub fn clock(&self, node: usize) -> Timestamp {
@@ -110,7 +99,7 @@ impl World {
             // Named in the order of the requests, whatever the store answers.
             self.name(*run);
         }
-        let answer = self.write(&told, deed, &(now, requests), dispatch)?;
+        let answer = self.write(&told, deed, &(now, requests), |tx, told| Box::pin(dispatch(tx, told)))?;
         for run in runs.iter().filter(|run| self.mirror.runs.contains_key(run)) {
             self.homes.insert(*run, Home { node, lease_until: self.now + LEASE });
         }

@@ -13,9 +13,9 @@ use wakeful_domain::id::IdSource;
 use wakeful_domain::outcome::Outcome;
 use wakeful_engine::{TokenKind, clock, hash_of, mint};
 use wakeful_store::Db;
-use wakeful_store::ops::claim::{ClaimRequest, Claimed, claim_some};
+use wakeful_store::ops::claim::{ClaimRequest, Claimed};
+use wakeful_store::ops::dispatch;
 use wakeful_store::ops::finish::{FinishRequest, finish};
-use wakeful_store::ops::timers;
 use wakeful_store::ops::wake::{Wake, accept};
 
 use super::Figures;
@@ -117,14 +117,8 @@ async fn dispatch(db: Db, nudge: Arc<Notify>, hand: mpsc::UnboundedSender<(Insta
                 let token_hash = hash_of(&mint(TokenKind::Run)?);
                 requests.push(ClaimRequest { now, run: ids.next(now), token_hash });
             }
-            let claimed = db
-                .write("dispatch", (now, requests), |tx, (now, requests)| {
-                    Box::pin(async move {
-                        timers::tick(tx, *now).await?;
-                        claim_some(tx, requests).await
-                    })
-                })
-                .await?;
+            let (_, claimed) =
+                db.write("dispatch", (now, requests), |tx, told| Box::pin(dispatch::dispatch(tx, told))).await?;
             let at = Instant::now();
             let is_all = claimed.len() < wanted;
             if !claimed.is_empty() && hand.send((at, claimed)).is_err() {

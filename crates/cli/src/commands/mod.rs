@@ -15,6 +15,8 @@ pub mod watch;
 pub mod why;
 pub mod worktree;
 
+use std::collections::HashMap;
+
 use clap::CommandFactory;
 
 use crate::arguments::{Arguments, Global};
@@ -58,6 +60,12 @@ impl Session {
             None => Err(Failure::new(NOT_FOUND, format!("there is no agent `{agent}` in company `{}`", self.company))
                 .hint("`wakeful agent ls` lists them, `wakeful agent add` makes one")),
         }
+    }
+
+    /// The names of the company's newest 200 agents, by their ids.
+    pub async fn agent_names(&self) -> Result<HashMap<String, String>, Failure> {
+        let agents = self.client.get(&self.of_company("/agents?limit=200")).await?;
+        Ok(items(&agents).iter().map(|agent| (text(agent, "/id"), text(agent, "/name"))).collect())
     }
 
     /// The id of a task that is given by key or id.

@@ -1,5 +1,7 @@
 //! `wakeful task …`
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value, json};
 
 use super::{Session, encoded};
@@ -61,6 +63,9 @@ async fn add(session: &Session, arguments: &TaskAddArguments) -> Result<(), Fail
     session.output.show(&task, || {
         let made = format!("{} ({}) added", text(&task, "/key"), text(&task, "/id"));
         match arguments.assignee {
+            Some(_) if !arguments.blocked_by.is_empty() => {
+                format!("{made}; its assignee is woken once nothing blocks it")
+            }
             Some(_) => format!("{made}; its assignee is woken"),
             None => format!("{made}; give it to an agent with: wakeful task assign {} AGENT", text(&task, "/key")),
         }
@@ -91,6 +96,7 @@ async fn list(session: &Session, status: Option<&str>, assignee: Option<&str>) -
         path.push_str(&format!("&assignee={}", session.agent_id(agent).await?));
     }
     let tasks = session.client.get(&path).await?;
+    let names = session.agent_names().await?;
     let output = session.output;
     output.show(&tasks, || {
         let row = |task: &Value| {
@@ -98,7 +104,7 @@ async fn list(session: &Session, status: Option<&str>, assignee: Option<&str>) -
                 text(task, "/key"),
                 output.status(&text(task, "/status")),
                 text(task, "/priority"),
-                text(task, "/assignee"),
+                named(&names, &text(task, "/assignee")),
                 short(&text(task, "/title"), 60),
                 text(task, "/id"),
             ]
@@ -116,15 +122,22 @@ async fn show(session: &Session, task: &str) -> Result<(), Failure> {
         return Ok(());
     }
     let comments = session.client.get(&format!("{path}/comments?limit=50")).await?;
+    let names = session.agent_names().await?;
     session.output.show(&task, || {
         let mut lines = vec![say(&task)];
         for comment in items(&comments).iter().rev() {
-            let head = format!("\n{} {}:", time(comment, "/created_at"), text(comment, "/actor/id"));
+            let who = named(&names, &text(comment, "/actor/id"));
+            let head = format!("\n{} {who}:", time(comment, "/created_at"));
             lines.push(format!("{head}\n  {}", text(comment, "/body").replace('\n', "\n  ")));
         }
         lines.join("\n")
     });
     Ok(())
+}
+
+/// An agent by its name where that is known.
+fn named(names: &HashMap<String, String>, id: &str) -> String {
+    names.get(id).cloned().unwrap_or_else(|| id.to_owned())
 }
 
 fn say(task: &Value) -> String {

@@ -70,9 +70,7 @@ fn say_event(event: &Event) -> String {
         },
         "task.created" => format!("created as {}", words("status")),
         "task.updated" => format!("now {}", words("status")),
-        "task.commented" => {
-            format!("{} commented", event.data.pointer("/actor/id").and_then(Json::as_str).unwrap_or("somebody"))
-        }
+        "task.commented" => format!("{} commented", text("by")),
         kind => kind.to_owned(),
     }
 }

@@ -15,6 +15,7 @@ use wakeful_domain::task::Task;
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::Source;
 use wakeful_store::ops::claim::{ClaimRequest, Claimed};
+use wakeful_store::ops::dispatch::dispatch;
 use wakeful_store::ops::finish::{FinishRequest, finish};
 use wakeful_store::ops::origin::Origin;
 use wakeful_store::ops::wake::{Maker, Wake, accept_all};
@@ -134,7 +135,7 @@ impl Stage {
                 ClaimRequest { now: self.now, run, token_hash: run.to_string() }
             })
             .collect();
-        self.write(&(self.now, requests), wakeful_sim::dispatch).1
+        self.write(&(self.now, requests), |tx, told| Box::pin(dispatch(tx, told))).1
     }
 
     pub fn succeed(&mut self, run: &Run) {

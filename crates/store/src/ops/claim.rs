@@ -74,7 +74,9 @@ const TRIES_MAX: usize = 8;
 
 /// Claims the best ready lane; `None` when nothing may start.
 pub async fn claim(tx: &mut Tx, request: &ClaimRequest) -> Result<Option<Claimed>, Refusal> {
-    for _ in 0..TRIES_MAX {
+    let mut tries = 0;
+    while tries < TRIES_MAX {
+        tries += 1;
         let Some((company, agent, task)) = pick(tx).await? else { return Ok(None) };
         if let Some(task) = task
             && !ready::try_lock_task(tx, task).await?
@@ -91,6 +93,8 @@ pub async fn claim(tx: &mut Tx, request: &ClaimRequest) -> Result<Option<Claimed
         let agent = agents::get_locked(tx, agent).await?;
         if quiet_hours::hold_back(tx, company, agent.id, task, &agent.heartbeat, request.now).await? {
             ready::refresh(tx, company, agent.id, task).await?;
+            // It leaves the index for good, so however many there are, none is looked at twice.
+            tries -= 1;
             continue;
         }
         match batch(tx, request.now, agent.id, task).await? {

@@ -1,16 +1,16 @@
 //! Comments on tasks, oldest first by their ids. Whom one wakes comes with subscriptions.
 
 use serde_json::json as object;
-use wakeful_domain::actor::Actor;
+use wakeful_domain::actor::{Actor, ActorType};
 use wakeful_domain::comment::Comment;
 use wakeful_domain::id::{AgentId, CommentId, RunId, TaskId};
 use wakeful_domain::task::TaskStatus;
 use wakeful_domain::time::Timestamp;
 
-use crate::ops::events;
 use crate::ops::filter::{List, Page};
 use crate::ops::origin::Origin;
 use crate::ops::tasks::{self, TaskChange};
+use crate::ops::{agents, events};
 use crate::value::name;
 use crate::{Error, Refusal, Row, Tx};
 
@@ -63,7 +63,11 @@ pub async fn insert(tx: &mut Tx, origin: &Origin, new: &NewComment) -> Result<Co
         origin.now.into(),
     ];
     tx.execute(INSERT, &parameters).await?;
-    let data = object!({ "comment": new.id, "actor": origin.actor, "run": origin.run() });
+    let by = match (origin.actor.kind, origin.actor.id.parse()) {
+        (ActorType::Agent, Ok(agent)) => agents::get(tx, agent).await?.name,
+        (ActorType::User | ActorType::System | ActorType::Agent, _) => origin.actor.id.clone(),
+    };
+    let data = object!({ "comment": new.id, "actor": origin.actor, "by": by, "run": origin.run() });
     events::append(tx, task.company, origin.now, "task.commented", &task.id.to_string(), &data).await?;
     get(tx, new.id).await
 }

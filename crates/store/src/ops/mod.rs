@@ -8,6 +8,7 @@ pub mod checkpoints;
 pub mod claim;
 pub mod comments;
 pub mod companies;
+pub mod dispatch;
 pub mod escalations;
 pub mod events;
 pub mod filter;
