@@ -285,3 +285,15 @@ const IS_REASSIGNED: &str = "select is_reassigned from runs where id = $1";
 pub(crate) async fn is_reassigned(tx: &mut Tx, run: RunId) -> Result<bool, Error> {
     tx.query_one(IS_REASSIGNED, &[run.into()]).await?.get()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_statement_and_the_function_name_the_same_sources() {
+        for (name, source) in Source::ALL {
+            assert_eq!(CALL_OFF.contains(&format!("'{name}'")), ends_with_task(*source), "{name}");
+        }
+    }
+}
