@@ -11,6 +11,7 @@
 //! - [`lane`]: (agent, task) or (agent, no task): pending wakeups and at most one live run.
 //! - [`run`]: one execution of an agent for one lane, with a *batch* of wakeups and a *fence*.
 //! - [`session`]: whether a run resumes what its lane has; the note to a fresh one.
+//! - [`secret`]: a value that agents are given and nobody is shown.
 //! - [`worktree`]: a git worktree of a lane's own, and when it may go.
 //! - [`outcome`]: how an execution ended, as its adapter judges it.
 //! - [`failure`]: every failure code and its class.
@@ -37,6 +38,7 @@ pub mod outcome;
 pub mod project;
 pub mod retry;
 pub mod run;
+pub mod secret;
 pub mod session;
 pub mod settle;
 pub mod task;

@@ -17,6 +17,7 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, sql: include_str!("../migrations/0001_first.sql") },
     Migration { version: 2, sql: include_str!("../migrations/0002_tasks_and_guards.sql") },
+    Migration { version: 3, sql: include_str!("../migrations/0003_secrets_and_silence.sql") },
 ];
 
 const LEDGER: &str =

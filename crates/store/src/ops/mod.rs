@@ -26,6 +26,7 @@ pub mod ready;
 pub mod request_keys;
 pub mod run_events;
 pub mod runs;
+pub mod secrets;
 pub mod sessions;
 pub mod standing;
 pub mod stats;
