@@ -112,7 +112,12 @@ async fn end_tree(engine: &Engine, run: &Run, mut found: Found, number: u32) {
             match attached.next().await {
                 Update::Exited(_) => return,
                 Update::Gone => break,
-                Update::Started(_) | Update::Output { .. } | Update::StartFailed(_) | Update::Stuck { .. } => {}
+                Update::Started(_)
+                | Update::Output { .. }
+                | Update::StartFailed(_)
+                | Update::InputTaken { .. }
+                | Update::InputRefused { .. }
+                | Update::Stuck { .. } => {}
             }
         }
         found = found_again(engine, run, number).await;

@@ -102,6 +102,7 @@ async fn listen(
                 engine.inner.shims.prepare();
             }
             Update::Output { .. } => log.read_on(engine, run).await,
+            Update::InputTaken { .. } | Update::InputRefused { .. } => {}
             // The exit record that follows says the same, if the disk takes it.
             Update::StartFailed(failure) => start_failure = Some(failure),
             Update::Stuck { pids } => {

@@ -11,7 +11,7 @@ use wakeful_domain::outcome::{End, Outcome};
 use wakeful_domain::run::{Run, SessionChoice};
 use wakeful_domain::session::{Circumstances, Decision, Handover, KnownSession, LastRun, Start, decide};
 use wakeful_runner::adapters::{Adapter, Command, Invocation};
-use wakeful_runner::process::{Attached, Launch, LogLimits};
+use wakeful_runner::process::{Attached, Launch, LogLimits, ProcessLimits};
 use wakeful_store::ops::claim::Claimed;
 use wakeful_store::ops::runs;
 
@@ -227,11 +227,16 @@ fn describe(engine: &Engine, prepared: &Prepared, number: u32, command: Command)
         argv: command.argv,
         cwd: PathBuf::from(&prepared.context.workspace.cwd),
         stdin: command.stdin,
+        keeps_stdin_open: false,
         stop_signal: command.stop_signal,
         grace_ms: u64::from(grace_s) * 1_000,
         max_duration_ms: limits.max_duration_s.map(|seconds| u64::from(seconds) * 1_000),
+        first_output_ms: None,
+        limits: ProcessLimits::default(),
         linger_ms: Launch::LINGER_MS_DEFAULT,
         log: LogLimits::default(),
+        secrets: Vec::new(),
+        secret_files: Vec::new(),
     }
 }
 

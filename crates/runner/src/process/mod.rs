@@ -18,6 +18,7 @@ pub mod shim;
 mod tree;
 
 pub use identity::Identity;
-pub use launch::{Launch, LogLimits};
-pub use record::{ExitRecord, LogSummary, ResourceUsage, StartFailure, StopRecord};
-pub use server::{Attached, FindError, Found, LaunchError, Shims, StopHandle, Swept, Update, find, sweep};
+pub use launch::{Launch, LogLimits, ProcessLimits, SecretFile};
+pub use protocol::INPUT_BYTES_MAX;
+pub use record::{ExitRecord, Limit, LogSummary, ResourceUsage, StartFailure, StopRecord};
+pub use server::{Attached, FindError, Found, LaunchError, Orders, Shims, Swept, Update, find, sweep};

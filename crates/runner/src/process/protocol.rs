@@ -1,10 +1,14 @@
 //! What server and shim say to each other: one JSON object a line, over a Unix socket.
-//! A lost connection or a dropped line never matters: what counts is on disk.
+//! A lost connection or a dropped line never matters: what counts is on disk. A line of a later build
+//! that is not understood is left alone.
 
 use serde::{Deserialize, Serialize};
 
 use super::identity::Identity;
 use super::record::{ExitRecord, StartFailure};
+
+/// More input than this waiting for the agent is refused; the one at the start does not count.
+pub const INPUT_BYTES_MAX: usize = 1024 * 1024;
 
 /// Server to shim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,8 +21,14 @@ pub enum Order {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         grace_ms: Option<u64>,
     },
-    /// Reserved: text for an agent that listens while it works.
-    Input(String),
+    /// Text for an agent that listens while it works; answered by `InputTaken` or `InputRefused`.
+    /// An id that was given before is not written again, only answered again.
+    Input { id: String, text: String },
+    /// Close the agent's input once it has taken what waits.
+    CloseInput,
+    /// The agent has said its last word: close its input, and end the tree if the main process is
+    /// still there after this long. It is not a stop.
+    Finish { within_ms: u64 },
 }
 
 /// Shim to server.
@@ -31,6 +41,10 @@ pub enum Report {
     Output { log_bytes: u64, lines: u64 },
     /// The agent could not be started; the exit record follows if it could be written.
     StartFailed(StartFailure),
+    /// The agent has been given the whole input; whether it reads it is its business.
+    InputTaken { id: String },
+    /// The input was not written, or not to its end.
+    InputRefused { id: String, reason: String },
     /// The tree outlives KILL; the shim keeps trying.
     Stuck { pids: Vec<i32> },
     /// The tree is gone and the exit record is on disk.

@@ -48,8 +48,17 @@ pub struct ExitRecord {
     pub code: Option<i32>,
     /// The signal that ended the main process.
     pub signal: Option<i32>,
-    /// Whether the time limit ended it.
+    /// Whether the limit of wall time ended it: all that a record of an earlier build knows of [`ExitRecord::limit`].
     pub timed_out: bool,
+    /// The limit that ended it. Read it through [`ExitRecord::limit_hit`].
+    #[serde(default)]
+    pub limit: Option<Limit>,
+    /// Whether it had said its last word ([`super::protocol::Order::Finish`]), did not end in time and was ended.
+    #[serde(default)]
+    pub ended_after_finish: bool,
+    /// How many processes the main process had left behind, if they did not end in time and were ended.
+    #[serde(default)]
+    pub held_open: Option<u32>,
     /// The stop that was asked for, if one was.
     pub stop: Option<StopRecord>,
     /// Why there was nothing to run.
@@ -60,6 +69,27 @@ pub struct ExitRecord {
     pub rusage: ResourceUsage,
     /// Whether the kernel's log says that it killed the main process for lack of memory.
     pub out_of_memory: bool,
+}
+
+impl ExitRecord {
+    /// The limit that ended it, in records of any build.
+    pub fn limit_hit(&self) -> Option<Limit> {
+        self.limit.or(self.timed_out.then_some(Limit::WallTime))
+    }
+}
+
+/// A limit of the launch that was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// It ran for longer than `max_duration_ms`.
+    WallTime,
+    /// It wrote nothing within `first_output_ms`.
+    FirstOutput,
+    /// The tree took more than `memory_bytes_max`.
+    Memory,
+    /// The tree wanted more than `pids_max`.
+    Pids,
 }
 
 /// A stop that someone asked for.
@@ -100,4 +130,20 @@ pub struct ResourceUsage {
     pub system_ms: u64,
     /// Of the largest single process.
     pub max_rss_kb: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_record_of_an_earlier_build_is_understood() {
+        let earlier = r#"{"code":null,"signal":9,"timed_out":true,"stop":null,"start_failed":null,
+            "started_at":"2026-11-21T10:00:00.000Z","ended_at":"2026-11-21T10:00:01.000Z",
+            "log":{"bytes":0,"lines":0,"sha256":"","truncated":false,"lost_bytes":0},
+            "rusage":{"user_ms":1,"system_ms":1,"max_rss_kb":1},"out_of_memory":false}"#;
+        let record: ExitRecord = serde_json::from_str(earlier).unwrap();
+        assert_eq!((record.limit, record.limit_hit()), (None, Some(Limit::WallTime)));
+        assert!(!record.ended_after_finish && record.held_open.is_none());
+    }
 }

@@ -102,7 +102,7 @@ async fn the_stop_signal_is_the_one_of_the_description() {
     launch.stop_signal = StopSignal::Interrupt;
     let mut attached = start(&launch).await;
     output_with(&mut attached, &launch, "ready").await;
-    attached.stop_handle().stop("because", None).unwrap();
+    attached.orders().stop("because", None).unwrap();
     let record = exit_of(&mut attached).await;
     assert_eq!(record.code, Some(7));
     assert_eq!(record.stop.unwrap().reason, "because");

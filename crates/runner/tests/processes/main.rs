@@ -12,4 +12,5 @@ mod recovery;
 mod setup;
 mod throughput;
 mod trees;
+mod words;
 mod worktrees;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use wakeful_runner::adapters::StopSignal;
 use wakeful_runner::process::log::{LogChunk, LogReader, LogRecord, LogStream, bytes_of};
-use wakeful_runner::process::{Attached, ExitRecord, Launch, LogLimits, Update};
+use wakeful_runner::process::{Attached, ExitRecord, Launch, LogLimits, ProcessLimits, Update};
 
 /// The shim by itself.
 pub const SHIM: &str = env!("CARGO_BIN_EXE_shim");
@@ -40,11 +40,16 @@ pub fn launch_of(argv: &[&str]) -> Launch {
         dir,
         argv: argv.iter().map(|argument| (*argument).to_owned()).collect(),
         stdin: String::new(),
+        keeps_stdin_open: false,
         stop_signal: StopSignal::Terminate,
         grace_ms: 10_000,
         max_duration_ms: None,
+        first_output_ms: None,
+        limits: ProcessLimits::default(),
         linger_ms: 100,
         log: LogLimits::default(),
+        secrets: Vec::new(),
+        secret_files: Vec::new(),
     }
 }
 
@@ -65,7 +70,7 @@ pub async fn exit_of(attached: &mut Attached) -> ExitRecord {
         match in_time(attached.next()).await {
             Update::Exited(record) => return *record,
             Update::Gone => panic!("the shim went without an exit record"),
-            Update::Started(_) | Update::Output { .. } | Update::StartFailed(_) | Update::Stuck { .. } => {}
+            _ => {}
         }
     }
 }

@@ -1,21 +1,19 @@
-//! A connection to a live shim: its reports come in, stop orders go out.
+//! A connection to a live shim: its reports come in, orders go out.
 //! It is not the truth about the run: a closed connection alone proves nothing.
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UnixStream;
 use tokio::process::Child;
 
 use super::super::identity::Identity;
-use super::super::protocol::{Order, Report, encode, take_line};
+use super::super::protocol::{Report, take_line};
 use super::super::record::{ExitRecord, StartFailure};
 use super::find::read_exit_record;
+use super::orders::Orders;
 
-/// Longer reasons are cut on their way to the shim; the whole one stands on the run.
-const REASON_BYTES_MAX: usize = 1024;
 /// Bytes taken from the socket at a time; reports are small.
 const READ_BYTES: usize = 4 * 1024;
 
@@ -28,6 +26,10 @@ pub enum Update {
     Output { log_bytes: u64, lines: u64 },
     /// The agent could not be started; `Exited` follows if the disk took the record.
     StartFailed(StartFailure),
+    /// The agent has been given the whole input.
+    InputTaken { id: String },
+    /// The input was not written, or not to its end.
+    InputRefused { id: String, reason: String },
     /// The tree is not empty 60 s after KILL; the shim keeps trying.
     Stuck { pids: Vec<i32> },
     /// The tree is proven empty. The last update.
@@ -39,7 +41,7 @@ pub enum Update {
 /// A live connection to the shim of one launch.
 #[derive(Debug)]
 pub struct Attached {
-    stream: Arc<UnixStream>,
+    orders: Orders,
     received: Vec<u8>,
     dir: PathBuf,
     number: u32,
@@ -47,15 +49,9 @@ pub struct Attached {
     child: Option<Child>,
 }
 
-/// Stops the tree of one launch; may be kept apart from the connection and cloned.
-#[derive(Debug, Clone)]
-pub struct StopHandle {
-    stream: Arc<UnixStream>,
-}
-
 impl Attached {
     pub(super) fn new(stream: UnixStream, dir: PathBuf, number: u32, child: Option<Child>) -> Self {
-        Self { stream: Arc::new(stream), received: Vec::new(), dir, number, child }
+        Self { orders: Orders::new(stream), received: Vec::new(), dir, number, child }
     }
 
     /// Waits for the next report. Dropping the future loses nothing.
@@ -67,13 +63,16 @@ impl Attached {
                     Err(error) => tracing::warn!(%error, dir = %self.dir.display(), "unreadable report of a shim"),
                 }
             }
-            let read = match self.stream.readable().await {
-                Ok(()) => {
-                    self.received.reserve(READ_BYTES);
-                    self.stream.try_read_buf(&mut self.received)
-                }
-                Err(error) => Err(error),
+            let stream = self.orders.stream();
+            let readable = tokio::select! {
+                readable = stream.readable() => readable,
+                writable = self.orders.writable() => match writable.and_then(|()| self.orders.proceed()) {
+                    Ok(()) => continue,
+                    Err(error) => Err(error),
+                },
             };
+            self.received.reserve(READ_BYTES);
+            let read = readable.and_then(|()| stream.try_read_buf(&mut self.received));
             match read {
                 Ok(count) if count > 0 => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -82,15 +81,29 @@ impl Attached {
         }
     }
 
-    /// Asks for the end of the tree; `grace` replaces the description's.
-    /// An error means that the shim was not told: ask [`super::find`].
-    pub fn stop(&self, reason: &str, grace: Option<Duration>) -> io::Result<()> {
-        stop(&self.stream, reason, grace)
+    /// Gives orders, also while [`Attached::next`] is being awaited elsewhere.
+    pub fn orders(&self) -> Orders {
+        self.orders.clone()
     }
 
-    /// A handle that stops the tree while [`Attached::next`] is being awaited elsewhere.
-    pub fn stop_handle(&self) -> StopHandle {
-        StopHandle { stream: Arc::clone(&self.stream) }
+    /// See [`Orders::stop`].
+    pub fn stop(&self, reason: &str, grace: Option<Duration>) -> io::Result<()> {
+        self.orders.stop(reason, grace)
+    }
+
+    /// See [`Orders::input`].
+    pub fn input(&self, id: &str, text: &str) -> io::Result<()> {
+        self.orders.input(id, text)
+    }
+
+    /// See [`Orders::close_input`].
+    pub fn close_input(&self) -> io::Result<()> {
+        self.orders.close_input()
+    }
+
+    /// See [`Orders::finish`].
+    pub fn finish(&self, within: Duration) -> io::Result<()> {
+        self.orders.finish(within)
     }
 
     /// The process id of the shim, if it is a child of this process.
@@ -111,30 +124,14 @@ impl Attached {
     }
 }
 
-impl StopHandle {
-    /// See [`Attached::stop`].
-    pub fn stop(&self, reason: &str, grace: Option<Duration>) -> io::Result<()> {
-        stop(&self.stream, reason, grace)
-    }
-}
-
-fn stop(stream: &UnixStream, reason: &str, grace: Option<Duration>) -> io::Result<()> {
-    let grace_ms = grace.map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
-    // Cut so that it always fits the socket's buffer: half an order would garble all that follow.
-    let reason = reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].to_owned();
-    let line = encode(&Order::Stop { reason, grace_ms })?;
-    // Not through tokio's readiness, which knows nothing yet on a fresh connection. The socket is
-    // non-blocking and takes a line of this size whole or not at all, unless the shim has stopped reading.
-    let sent = rustix::net::send(stream, &line, rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL)?;
-    if sent == line.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
-}
-
 impl From<Report> for Update {
     fn from(report: Report) -> Self {
         match report {
             Report::Started(identity) => Update::Started(identity),
             Report::Output { log_bytes, lines } => Update::Output { log_bytes, lines },
             Report::StartFailed(failure) => Update::StartFailed(failure),
+            Report::InputTaken { id } => Update::InputTaken { id },
+            Report::InputRefused { id, reason } => Update::InputRefused { id, reason },
             Report::Stuck { pids } => Update::Stuck { pids },
             Report::Exited(record) => Update::Exited(record),
         }

@@ -7,9 +7,11 @@
 mod attach;
 mod find;
 mod launch;
+mod orders;
 mod sweep;
 
-pub use attach::{Attached, StopHandle, Update};
+pub use attach::{Attached, Update};
 pub use find::{Death, FindError, Found, find};
 pub use launch::{LaunchError, Shims};
+pub use orders::Orders;
 pub use sweep::{SweepError, Swept, sweep};

@@ -2,47 +2,25 @@
 //! When it cannot be started, says why in words that a person can act on.
 
 use std::ffi::OsStr;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{ChildStderr, ChildStdout, Command, Stdio};
 
 use rustix::io::ioctl_fionbio;
 use rustix::process::Pid;
 
 use super::super::launch::Launch;
 use super::super::record::StartFailure;
+use super::input::Input;
 
 /// The agent's main process and our ends of its pipes.
 pub struct Agent {
     pub pid: Pid,
-    pub stdin: Option<Feed>,
+    pub stdin: Input,
     pub stdout: Option<ChildStdout>,
     pub stderr: Option<ChildStderr>,
-}
-
-/// What is still to be written to the agent's standard input.
-pub struct Feed {
-    pub pipe: ChildStdin,
-    text: Vec<u8>,
-    written: usize,
-}
-
-impl Feed {
-    /// Writes what the agent takes now; false when there is nothing left to do and the pipe may be closed.
-    pub fn proceed(&mut self) -> bool {
-        while self.written < self.text.len() {
-            match self.pipe.write(&self.text[self.written..]) {
-                Ok(count) => self.written += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
-                // The agent does not want to know: its right.
-                Err(_) => return false,
-            }
-        }
-        false
-    }
 }
 
 /// Starts the agent of a launch.
@@ -52,16 +30,17 @@ pub fn start(launch: &mut Launch) -> Result<Agent, StartFailure> {
     command.arg0(&launch.argv[0]).args(&launch.argv[1..]).current_dir(&launch.cwd);
     command.env_clear().envs(launch.env.iter().map(|(name, value)| (name, value)));
     command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.stdin(if launch.stdin.is_empty() { Stdio::null() } else { Stdio::piped() });
+    let has_input = launch.keeps_stdin_open || !launch.stdin.is_empty();
+    command.stdin(if has_input { Stdio::piped() } else { Stdio::null() });
     let mut child = command.spawn().map_err(|error| explain(launch, &error))?;
     let text = std::mem::take(&mut launch.stdin).into_bytes();
-    let stdin = child.stdin.take().map(|pipe| Feed { pipe, text, written: 0 });
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     // Only our own ends: the agent's are other descriptions and stay blocking. It cannot fail on a pipe.
     let failed = |error: rustix::io::Errno| explain(launch, &error.into());
-    stdin.as_ref().map_or(Ok(()), |feed| ioctl_fionbio(&feed.pipe, true)).map_err(failed)?;
+    stdin.as_ref().map_or(Ok(()), |pipe| ioctl_fionbio(pipe, true)).map_err(failed)?;
     stdout.as_ref().map_or(Ok(()), |pipe| ioctl_fionbio(pipe, true)).map_err(failed)?;
     stderr.as_ref().map_or(Ok(()), |pipe| ioctl_fionbio(pipe, true)).map_err(failed)?;
+    let stdin = Input::new(stdin, text, launch.keeps_stdin_open);
     Ok(Agent { pid: Pid::from_child(&child), stdin, stdout, stderr })
 }
 

@@ -9,8 +9,10 @@ use super::super::protocol::{Order, Report, encode, take_line};
 
 /// More than this waiting for one reader, and it is cut off.
 const WAITING_BYTES_MAX: usize = 256 * 1024;
-/// A longer order is no order.
-const ORDER_BYTES_MAX: usize = 1024 * 1024;
+/// A longer order is no order. The longest input may be six times as long once it is escaped.
+const ORDER_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Read in one turn at most; the rest in the next.
+const TURN_BYTES_MAX: usize = 1024 * 1024;
 
 /// One server.
 pub struct Connection {
@@ -67,27 +69,30 @@ impl Connection {
 
     /// Takes the orders that have arrived.
     pub fn receive(&mut self) -> Vec<Order> {
-        let mut bytes = [0; 4096];
-        loop {
+        let mut bytes = [0; 16 * 1024];
+        let mut in_turn = 0;
+        while in_turn < TURN_BYTES_MAX {
             match self.stream.read(&mut bytes) {
-                Ok(0) => self.is_open = false,
-                Ok(count) => {
+                Ok(count) if count > 0 => {
                     self.received.extend_from_slice(&bytes[..count]);
-                    if self.received.len() < ORDER_BYTES_MAX {
-                        continue;
-                    }
-                    self.is_open = false;
+                    in_turn += count;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => self.is_open = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Ok(_) | Err(_) => {
+                    self.is_open = false;
+                    break;
+                }
             }
-            break;
         }
         let mut orders = Vec::new();
         while let Some(line) = take_line(&mut self.received) {
             // An order of a later version that we do not understand is left alone.
             orders.extend(serde_json::from_slice::<Order>(&line));
+        }
+        self.is_open &= self.received.len() < ORDER_BYTES_MAX;
+        if self.received.is_empty() {
+            self.received.shrink_to(TURN_BYTES_MAX / 16);
         }
         orders
     }

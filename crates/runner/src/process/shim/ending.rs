@@ -1,4 +1,4 @@
-//! When and how a launch ends: time limit, stop, linger, grace, KILL. Pure: it is told what happened
+//! When and how a launch ends: limits, stop, last word, linger, grace, KILL. Pure: it is told what happened
 //! and at what time, and says what to do. It does not know when the tree is empty; the caller does.
 
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use wakeful_domain::time::Timestamp;
 
 use super::super::launch::Launch;
-use super::super::record::StopRecord;
+use super::super::record::{Limit, StopRecord};
 
 /// KILL is repeated for what appeared meanwhile, at first quickly.
 const KILL_AGAIN_FIRST: Duration = Duration::from_millis(10);
@@ -48,22 +48,47 @@ enum Phase {
 pub struct Ending {
     phase: Phase,
     time_limit_at: Option<Instant>,
+    /// Until there was output.
+    first_output_at: Option<Instant>,
+    /// Since the agent said its last word.
+    finish_at: Option<Instant>,
     grace: Duration,
     linger: Duration,
-    pub timed_out: bool,
+    pub limit: Option<Limit>,
+    pub ended_after_finish: bool,
+    /// Whether what the main process had left behind had to be ended.
+    pub was_held_open: bool,
     pub stop: Option<StopRecord>,
 }
 
 impl Ending {
     pub fn new(launch: &Launch, now: Instant) -> Ending {
+        let after = |limit_ms: u64| later(now, Duration::from_millis(limit_ms));
         Ending {
             phase: Phase::Running,
-            time_limit_at: launch.max_duration_ms.and_then(|limit| now.checked_add(Duration::from_millis(limit))),
+            time_limit_at: launch.max_duration_ms.map(after),
+            first_output_at: launch.first_output_ms.map(after),
+            finish_at: None,
             grace: Duration::from_millis(launch.grace_ms),
             linger: Duration::from_millis(launch.linger_ms),
-            timed_out: false,
+            limit: None,
+            ended_after_finish: false,
+            was_held_open: false,
             stop: None,
         }
+    }
+
+    /// The agent has written something.
+    pub fn output_came(&mut self) {
+        self.first_output_at = None;
+    }
+
+    /// The agent has said its last word and may take this long to end. What it has said stands:
+    /// from now on no other limit of time applies. Of two orders the earlier end counts.
+    pub fn order_finish(&mut self, within: Duration, now: Instant) {
+        let at = later(now, within);
+        self.finish_at = Some(self.finish_at.map_or(at, |earlier| earlier.min(at)));
+        (self.time_limit_at, self.first_output_at) = (None, None);
     }
 
     /// The main process has ended and others live on.
@@ -99,21 +124,25 @@ impl Ending {
 
     /// What the time calls for.
     pub fn due(&mut self, now: Instant) -> Action {
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         match self.phase {
-            Phase::Running if self.time_limit_at.is_some_and(|at| at <= now) => {
-                self.timed_out = true;
-                self.phase = Phase::Stopping { kill_at: later(now, self.grace) };
-                Action::AskToStop
+            Phase::Running if is_due(self.finish_at) => {
+                self.ended_after_finish = true;
+                self.ask_to_stop(now)
+            }
+            Phase::Running if is_due(self.time_limit_at) => {
+                self.limit = Some(Limit::WallTime);
+                self.ask_to_stop(now)
+            }
+            Phase::Running if is_due(self.first_output_at) => {
+                self.limit = Some(Limit::FirstOutput);
+                self.ask_to_stop(now)
             }
             Phase::Lingering { until } if until <= now => {
-                self.phase = Phase::Stopping { kill_at: later(now, self.grace) };
-                Action::AskToStop
+                self.was_held_open = true;
+                self.ask_to_stop(now)
             }
-            Phase::Stopping { kill_at } if kill_at <= now => {
-                let wait = KILL_AGAIN_FIRST;
-                self.phase = Phase::Killing { again_at: later(now, wait), wait, report_at: later(now, STUCK_AFTER) };
-                Action::Kill
-            }
+            Phase::Stopping { kill_at } if kill_at <= now => self.kill(now),
             Phase::Killing { again_at, wait, report_at } if again_at <= now => {
                 let is_stuck = report_at <= now;
                 let wait = (wait * 2).min(KILL_AGAIN_MAX);
@@ -128,11 +157,22 @@ impl Ending {
     /// When to ask again.
     pub fn due_at(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Running => self.time_limit_at,
+            Phase::Running => [self.time_limit_at, self.first_output_at, self.finish_at].into_iter().flatten().min(),
             Phase::Lingering { until } => Some(until),
             Phase::Stopping { kill_at } => Some(kill_at),
             Phase::Killing { again_at, .. } => Some(again_at),
         }
+    }
+
+    fn ask_to_stop(&mut self, now: Instant) -> Action {
+        self.phase = Phase::Stopping { kill_at: later(now, self.grace) };
+        Action::AskToStop
+    }
+
+    fn kill(&mut self, now: Instant) -> Action {
+        let wait = KILL_AGAIN_FIRST;
+        self.phase = Phase::Killing { again_at: later(now, wait), wait, report_at: later(now, STUCK_AFTER) };
+        Action::Kill
     }
 
     /// Whether KILL has been sent, so that a death by it is our doing.
@@ -154,9 +194,19 @@ mod tests {
 
     fn ending(max_duration_ms: Option<u64>) -> (Ending, Instant) {
         let now = clock::monotonic();
-        let (grace, linger) = (Duration::from_millis(100), Duration::from_millis(10));
-        let time_limit_at = max_duration_ms.map(|limit| now + Duration::from_millis(limit));
-        (Ending { phase: Phase::Running, time_limit_at, grace, linger, timed_out: false, stop: None }, now)
+        let ending = Ending {
+            phase: Phase::Running,
+            time_limit_at: max_duration_ms.map(|limit| now + Duration::from_millis(limit)),
+            first_output_at: None,
+            finish_at: None,
+            grace: Duration::from_millis(100),
+            linger: Duration::from_millis(10),
+            limit: None,
+            ended_after_finish: false,
+            was_held_open: false,
+            stop: None,
+        };
+        (ending, now)
     }
 
     fn ms(count: u64) -> Duration {
@@ -168,7 +218,7 @@ mod tests {
         let (mut ending, now) = ending(Some(50));
         assert_eq!(ending.due(now + ms(49)), Action::Wait);
         assert_eq!(ending.due(now + ms(50)), Action::AskToStop);
-        assert!(ending.timed_out);
+        assert_eq!(ending.limit, Some(Limit::WallTime));
         assert_eq!(ending.due(now + ms(149)), Action::Wait);
         assert_eq!(ending.due(now + ms(150)), Action::Kill);
         assert_eq!(ending.due(now + ms(159)), Action::Wait);
@@ -182,7 +232,7 @@ mod tests {
         ending.main_ended(now);
         assert_eq!(ending.due(now + ms(9)), Action::Wait);
         assert_eq!(ending.due(now + ms(10)), Action::AskToStop);
-        assert!(!ending.timed_out && ending.stop.is_none());
+        assert!(ending.was_held_open && ending.limit.is_none() && ending.stop.is_none());
         assert_eq!(ending.due_at(), Some(now + ms(110)));
     }
 
@@ -196,5 +246,28 @@ mod tests {
         assert_eq!(ending.order_stop("third".into(), Some(ms(0)), at, now), Action::Wait);
         assert_eq!(ending.due(now), Action::Kill);
         assert_eq!(ending.stop.unwrap().reason, "first");
+    }
+
+    #[test]
+    fn the_first_output_is_waited_for_only_until_it_comes() {
+        let (mut silent, now) = ending(None);
+        silent.first_output_at = Some(now + ms(5));
+        assert_eq!((silent.due_at(), silent.due(now + ms(4))), (Some(now + ms(5)), Action::Wait));
+        assert_eq!((silent.due(now + ms(5)), silent.limit), (Action::AskToStop, Some(Limit::FirstOutput)));
+        let (mut talking, now) = ending(None);
+        talking.first_output_at = Some(now + ms(5));
+        talking.output_came();
+        assert_eq!((talking.due_at(), talking.due(now + ms(50))), (None, Action::Wait));
+    }
+
+    #[test]
+    fn after_the_last_word_only_its_own_deadline_counts() {
+        let (mut ending, now) = ending(Some(5));
+        ending.order_finish(ms(20), now);
+        ending.order_finish(ms(50), now);
+        assert_eq!(ending.due(now + ms(19)), Action::Wait);
+        assert_eq!(ending.due(now + ms(20)), Action::AskToStop);
+        assert!(ending.ended_after_finish && ending.limit.is_none() && ending.stop.is_none());
+        assert_eq!(ending.due(now + ms(120)), Action::Kill);
     }
 }

@@ -10,8 +10,10 @@ mod agent;
 mod connection;
 mod ending;
 mod files;
+mod input;
 mod kernel_log;
 mod output;
+mod secret_files;
 mod servers;
 mod system;
 mod watch;
@@ -33,8 +35,9 @@ use super::identity::{Identity, boot_id};
 use super::launch::Launch;
 use super::log::write::LogWriter;
 use super::protocol::{Report, take_line};
-use super::record::{AgentRecord, ExitRecord, ShimRecord, StartFailure};
+use super::record::{AgentRecord, ExitRecord, Limit, LogSummary, ShimRecord, StartFailure};
 use connection::Connection;
+use secret_files::SecretFiles;
 use servers::Servers;
 use system::SignalDescriptor;
 use watch::{Ended, Watch};
@@ -91,7 +94,7 @@ fn run(mut launch: Launch, stream: UnixStream, received: Vec<u8>) -> io::Result<
     let mut servers = Servers::listen(launch.number, first)?;
     let started_at = clock::now();
     let ended = match begin(&mut launch) {
-        Ok((mut log, signals, agent)) => {
+        Ok(Begun { mut log, signals, agent, secret_files }) => {
             let pid = agent.pid.as_raw_pid();
             // It cannot be gone before we have waited for it.
             let unknown = Identity { pid, start_time: 0, boot_id: boot_id.clone() };
@@ -100,6 +103,7 @@ fn run(mut launch: Launch, stream: UnixStream, received: Vec<u8>) -> io::Result<
             drop(files::name_agent(&mut shim_file, &AgentRecord { agent: identity.clone() }));
             servers.send(&Report::Started(identity.clone()));
             let ended = Watch::new(&launch, identity, agent, &mut servers, &mut log, &signals).run()?;
+            drop(secret_files);
             exit_record(started_at, pid, ended, &mut log)
         }
         Err(failure) => {
@@ -121,14 +125,25 @@ fn take(launch: &Launch) -> io::Result<Option<(File, String)>> {
     Ok(files::take_launch(launch.number, &record)?.map(|file| (file, boot_id)))
 }
 
+/// What a running launch consists of.
+struct Begun {
+    log: LogWriter,
+    signals: SignalDescriptor,
+    agent: agent::Agent,
+    secret_files: SecretFiles,
+}
+
 /// Everything that must stand before the first output, then the agent.
-fn begin(launch: &mut Launch) -> Result<(LogWriter, SignalDescriptor, agent::Agent), StartFailure> {
+fn begin(launch: &mut Launch) -> Result<Begun, StartFailure> {
     let log = LogWriter::open(Path::new("."), launch.log).map_err(|error| spawn_failed("open the log", &error))?;
     let signals = SignalDescriptor::open().map_err(|error| spawn_failed("take signals", &error))?;
+    let secret_files = secret_files::open(std::mem::take(&mut launch.secret_files))
+        .map_err(|error| spawn_failed("keep a secret as a file in memory", &error))?;
+    launch.env.extend(secret_files.variables.iter().cloned());
     let agent = agent::start(launch)?;
     // The token of the run is in there; we have no use for it any more.
     launch.env = Vec::new();
-    Ok((log, signals, agent))
+    Ok(Begun { log, signals, agent, secret_files })
 }
 
 fn spawn_failed(what: &str, error: &io::Error) -> StartFailure {
@@ -141,14 +156,13 @@ fn exit_record(started_at: Timestamp, pid: i32, ended: Ended, log: &mut LogWrite
     ExitRecord {
         code: ended.status.and_then(WaitStatus::exit_status),
         signal,
-        timed_out: ended.ending.timed_out,
+        timed_out: ended.ending.limit == Some(Limit::WallTime),
+        limit: ended.ending.limit,
+        ended_after_finish: ended.ending.ended_after_finish,
+        held_open: ended.held_open,
         stop: ended.ending.stop,
-        start_failed: None,
-        started_at,
-        ended_at: clock::now(),
-        log: log.finish(),
-        rusage: system::children_usage(),
         out_of_memory: is_foreign_kill && kernel_log::says_out_of_memory(pid, boot_us_of(started_at)),
+        ..blank_record(started_at, log.finish())
     }
 }
 
@@ -163,12 +177,20 @@ fn boot_us_of(at: Timestamp) -> u64 {
 
 fn start_failed_record(started_at: Timestamp, failure: StartFailure, launch: &Launch) -> ExitRecord {
     let log = LogWriter::open(Path::new("."), launch.log).map(|mut log| log.finish()).unwrap_or_default();
+    ExitRecord { start_failed: Some(failure), ..blank_record(started_at, log) }
+}
+
+/// Of a launch that ends now, for reasons that are added.
+fn blank_record(started_at: Timestamp, log: LogSummary) -> ExitRecord {
     ExitRecord {
         code: None,
         signal: None,
         timed_out: false,
+        limit: None,
+        ended_after_finish: false,
+        held_open: None,
         stop: None,
-        start_failed: Some(failure),
+        start_failed: None,
         started_at,
         ended_at: clock::now(),
         log,

@@ -18,8 +18,9 @@ use super::super::log::LogStream;
 use super::super::log::write::LogWriter;
 use super::super::protocol::{Order, Report};
 use super::super::tree;
-use super::agent::{Agent, Feed};
+use super::agent::Agent;
 use super::ending::{Action, Ending};
+use super::input::Input;
 use super::output::{Output, READ_BYTES};
 use super::servers::Servers;
 use super::system::SignalDescriptor;
@@ -37,11 +38,13 @@ pub struct Watch<'a> {
     /// Until it was waited for: from then on its number may mean another process.
     leader: Option<Pid>,
     main: Pid,
-    stdin: Option<Feed>,
+    input: Input,
     outputs: [Output; 2],
     ending: Ending,
     ended: Option<WaitStatus>,
     killed_by_us: bool,
+    /// The most processes that were seen at once in a tree that had to be ended.
+    members_max: usize,
     stuck: Option<Report>,
     hinted_at: Option<Instant>,
     hint_is_owed: bool,
@@ -53,6 +56,8 @@ pub struct Ended {
     pub ending: Ending,
     /// Whether KILL was sent before the main process ended.
     pub killed_by_us: bool,
+    /// How many processes had been left behind and had to be ended.
+    pub held_open: Option<u32>,
 }
 
 /// What can be served without waiting.
@@ -60,7 +65,7 @@ pub struct Ended {
 struct Ready {
     signals: bool,
     newcomers: bool,
-    stdin: bool,
+    input: bool,
     outputs: [bool; 2],
     connections: Vec<bool>,
 }
@@ -84,11 +89,12 @@ impl<'a> Watch<'a> {
             signals,
             leader: Some(agent.pid),
             main: agent.pid,
-            stdin: agent.stdin,
+            input: agent.stdin,
             outputs: [stdout, stderr],
             ending: Ending::new(launch, clock::monotonic()),
             ended: None,
             killed_by_us: false,
+            members_max: 0,
             stuck: None,
             hinted_at: None,
             hint_is_owed: false,
@@ -103,8 +109,9 @@ impl<'a> Watch<'a> {
         self.serve_servers(&all);
         loop {
             let ready = self.wait_for_something()?;
-            if ready.stdin && !self.stdin.as_mut().is_some_and(Feed::proceed) {
-                self.stdin = None;
+            if ready.input {
+                let answers = self.input.hung_up_or_ready();
+                self.answer(&answers);
             }
             self.take_output(ready.outputs, &mut buffer);
             if ready.newcomers {
@@ -123,7 +130,11 @@ impl<'a> Watch<'a> {
         }
         self.log.flush();
         self.hint_now();
-        Ok(Ended { status: self.ended, ending: self.ending, killed_by_us: self.killed_by_us })
+        let answers = self.input.close("the agent has ended");
+        self.answer(&answers);
+        let left = u32::try_from(self.members_max).unwrap_or(u32::MAX);
+        let held_open = self.ending.was_held_open.then_some(left);
+        Ok(Ended { status: self.ended, ending: self.ending, killed_by_us: self.killed_by_us, held_open })
     }
 
     fn wait_for_something(&mut self) -> io::Result<Ready> {
@@ -140,8 +151,10 @@ impl<'a> Watch<'a> {
         let connections = waited.len();
         let pipes = self.outputs.iter().map(|output| output.pipe.as_ref().map(AsFd::as_fd));
         waited.extend(pipes.flatten().map(|pipe| PollFd::from_borrowed_fd(pipe, PollFlags::IN)));
-        if let Some(feed) = &self.stdin {
-            waited.push(PollFd::new(&feed.pipe, PollFlags::OUT));
+        if let Some(pipe) = self.input.pipe() {
+            // With nothing to write we only hear that the agent has closed its end.
+            let flags = if self.input.is_waiting() { PollFlags::OUT } else { PollFlags::empty() };
+            waited.push(PollFd::new(pipe, flags));
         }
         match poll(&mut waited, timeout.as_ref()) {
             Ok(0) | Err(Errno::INTR) => return Ok(Ready::default()),
@@ -155,14 +168,16 @@ impl<'a> Watch<'a> {
             newcomers: next(),
             connections: (2..connections).map(|_| next()).collect(),
             outputs: [self.outputs[0].pipe.is_some() && next(), self.outputs[1].pipe.is_some() && next()],
-            stdin: self.stdin.is_some() && next(),
+            input: self.input.pipe().is_some() && next(),
         })
     }
 
     fn take_output(&mut self, ready: [bool; 2], buffer: &mut [u8]) {
         let before = self.log.position();
         for (output, _) in self.outputs.iter_mut().zip(ready).filter(|(_, is_ready)| *is_ready) {
-            output.read(self.log, buffer);
+            if output.read(self.log, buffer) > 0 {
+                self.ending.output_came();
+            }
         }
         let now = clock::monotonic();
         for output in &mut self.outputs {
@@ -203,8 +218,24 @@ impl<'a> Watch<'a> {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Stop { reason, grace_ms } => self.stop(reason, grace_ms.map(Duration::from_millis)),
-            Order::Input(_) => {}
+            Order::Input { id, text } => {
+                let answers = self.input.add(id, text);
+                self.answer(&answers);
+            }
+            Order::CloseInput => {
+                let answers = self.input.close_when_written();
+                self.answer(&answers);
+            }
+            Order::Finish { within_ms } => {
+                let answers = self.input.close("the agent has said its last word");
+                self.answer(&answers);
+                self.ending.order_finish(Duration::from_millis(within_ms), clock::monotonic());
+            }
         }
+    }
+
+    fn answer(&mut self, answers: &[Report]) {
+        answers.iter().for_each(|answer| self.servers.send(answer));
     }
 
     fn stop(&mut self, reason: String, grace: Option<Duration>) {
@@ -254,16 +285,17 @@ impl<'a> Watch<'a> {
             StopSignal::Interrupt => Signal::INT,
         };
         // What cannot be signalled now is tried again: by KILL, then by KILL again.
-        match action {
-            Action::Wait => {}
-            Action::AskToStop => drop(tree::signal_all(self.leader, stop_signal)),
-            Action::Kill => drop(tree::signal_all(self.leader, Signal::KILL)),
-            Action::KillAndReport => {
-                let members = tree::signal_all(self.leader, Signal::KILL).unwrap_or_default();
-                let report = Report::Stuck { pids: members.iter().map(|member| member.pid).collect() };
-                self.servers.send(&report);
-                self.stuck = Some(report);
-            }
+        let signal = match action {
+            Action::Wait => return,
+            Action::AskToStop => stop_signal,
+            Action::Kill | Action::KillAndReport => Signal::KILL,
+        };
+        let members = tree::signal_all(self.leader, signal).unwrap_or_default();
+        self.members_max = self.members_max.max(members.len());
+        if action == Action::KillAndReport {
+            let report = Report::Stuck { pids: members.iter().map(|member| member.pid).collect() };
+            self.servers.send(&report);
+            self.stuck = Some(report);
         }
     }
 }
