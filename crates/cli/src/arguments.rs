@@ -82,6 +82,9 @@ pub enum Command {
     Escalation(EscalationVerb),
     /// Ask for a person's attention
     Escalate(EscalateArguments),
+    /// Set, list or remove secrets: values that agents are given and nobody is shown
+    #[command(subcommand)]
+    Secret(SecretVerb),
     /// Start nothing new; live runs go on
     Drain {
         /// End the drain
@@ -117,6 +120,15 @@ pub struct UpArguments {
     /// Start nothing while less memory than this is available; 0 for no such limit [default: a twentieth, 512 at most]
     #[arg(long, value_name = "MIB")]
     pub min_free_memory_mb: Option<u64>,
+    /// File with the master key that secrets are sealed under [default: WAKEFUL_MASTER_KEY, or master.key of the data directory]
+    #[arg(long, value_name = "FILE", conflicts_with = "master_key_command")]
+    pub master_key_file: Option<PathBuf>,
+    /// Command that prints the master key, for a shell
+    #[arg(long, value_name = "COMMAND")]
+    pub master_key_command: Option<String>,
+    /// Let http agents be at this private address or network, as 10.0.0.0/8; `all` for any; may be repeated
+    #[arg(long, value_name = "NETWORK")]
+    pub http_allow: Vec<String>,
     /// Start nothing, so that you can look first; everything else works
     #[arg(long)]
     pub safe_mode: bool,
@@ -357,6 +369,16 @@ pub enum RunVerb {
         #[arg(long)]
         reason: Option<String>,
     },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum SecretVerb {
+    /// Set a secret to what comes over standard input; a line end at its end is left out
+    Set { name: String },
+    /// List the names of secrets
+    Ls,
+    /// Remove a secret
+    Rm { name: String },
 }
 
 #[derive(Debug, Clone, Subcommand)]

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use wakeful_engine::secrets::MasterKey;
 use wakeful_engine::{TokenKind, mint};
 use wakeful_runner::process::identity::{Identity, boot_id};
+use zeroize::Zeroizing;
 
 use crate::environment;
 use crate::failure::{Failure, REFUSED};
@@ -146,6 +148,28 @@ impl DataDir {
         write_private(&path, format!("{token}\n").as_bytes())
             .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
         Ok(token)
+    }
+
+    /// The file of the master key, if it is kept here.
+    pub fn master_key_file(&self) -> PathBuf {
+        self.path.join("master.key")
+    }
+
+    /// The master key that is kept here; made at the first start.
+    pub fn master_key(&self) -> Result<MasterKey, Failure> {
+        let path = self.master_key_file();
+        match fs::read_to_string(&path) {
+            Ok(text) => MasterKey::read(&text).map_err(|error| Failure::usage(format!("{}: {error}", path.display()))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let key = MasterKey::generate()
+                    .map_err(|error| Failure::failed(format!("no randomness for a master key: {error}")))?;
+                let text = Zeroizing::new(format!("{}\n", *key.to_text()));
+                write_private(&path, text.as_bytes())
+                    .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
+                Ok(key)
+            }
+            Err(error) => Err(Failure::failed(format!("cannot read {}: {error}", path.display()))),
+        }
     }
 
     /// Notes where the server listens, for the other commands.

@@ -28,6 +28,11 @@ pub fn token() -> Option<String> {
     env::var("WAKEFUL_TOKEN").ok().filter(|token| !token.is_empty())
 }
 
+/// The master key itself.
+pub fn master_key() -> Option<String> {
+    env::var("WAKEFUL_MASTER_KEY").ok().filter(|key| !key.is_empty())
+}
+
 /// `WAKEFUL_COMPANY`, set within runs.
 pub fn company() -> Option<String> {
     env::var("WAKEFUL_COMPANY").ok().filter(|company| !company.is_empty())

@@ -64,6 +64,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Events(events) => commands::events::run(&session()?, &events).await,
         Command::Escalation(verb) => commands::escalation::run(&session()?, &verb).await,
         Command::Escalate(escalate) => commands::escalation::escalate(&session()?, &escalate).await,
+        Command::Secret(verb) => commands::secret::run(&session()?, &verb).await,
         Command::Drain { off } => commands::escalation::drain(&session()?, off).await,
         Command::Inbox(inbox) => commands::inside::inbox(&session()?, &inbox).await,
         Command::Checkpoint { note } => commands::inside::checkpoint(&session()?, note.as_deref()).await,

@@ -12,9 +12,12 @@ use tracing_subscriber::EnvFilter;
 use wakeful_api::Api;
 use wakeful_domain::company::{Company, CompanyState, MAX_CONCURRENT_RUNS_DEFAULT, MAX_RUNS_PER_ROOT_HOUR_DEFAULT};
 use wakeful_engine::pressure::meminfo;
+use wakeful_engine::secrets::{MasterKey, Vault};
 use wakeful_engine::{Engine, EngineConfig, clock, hash_of};
+use wakeful_runner::http::Guard;
 use wakeful_store::ops::companies;
 use wakeful_store::{Db, Location};
+use zeroize::Zeroizing;
 
 use crate::arguments::{Global, UpArguments};
 use crate::data_dir::DataDir;
@@ -23,8 +26,8 @@ use crate::failure::{FAILED, Failure, REFUSED, USAGE};
 
 /// How long a stop waits for requests in flight.
 const DRAIN: Duration = Duration::from_secs(30);
-/// How long a stop waits for the tasks that follow runs to let go.
-const LET_GO: Duration = Duration::from_secs(5);
+/// How long a stop waits for the tasks that follow runs to let go. Only a service that is being called takes long.
+const LET_GO: Duration = Duration::from_secs(30);
 /// Memory that the default takes for one live run.
 const MEMORY_PER_RUN: u64 = 512 * 1024 * 1024;
 
@@ -129,8 +132,44 @@ fn config(dir: &DataDir, arguments: &UpArguments) -> Result<EngineConfig, Failur
         live_runs_max: arguments.max_live_runs.unwrap_or_else(live_runs_max_default),
         is_root: rustix::process::geteuid().is_root(),
         bytes_free_min: arguments.min_free_memory_mb.map_or_else(bytes_free_min_default, |mb| mb * 1024 * 1024),
+        guard: Guard::new(&arguments.http_allow).map_err(|error| Failure::usage(format!("--http-allow: {error}")))?,
+        vault: Vault::new(master_key(dir, arguments)?),
         is_in_safe_mode: arguments.safe_mode,
     })
+}
+
+/// From a command, a file, the environment, or the data directory, whichever is named first.
+fn master_key(dir: &DataDir, arguments: &UpArguments) -> Result<MasterKey, Failure> {
+    let read = |text: &str, whence: &str| {
+        MasterKey::read(text).map_err(|error| Failure::usage(format!("the master key of {whence}: {error}")))
+    };
+    if let Some(command) = &arguments.master_key_command {
+        return read(&printed_by(command)?, "--master-key-command");
+    }
+    if let Some(path) = &arguments.master_key_file {
+        let text = std::fs::read_to_string(path).map(Zeroizing::new);
+        let text = text.map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?;
+        return read(&text, &format!("--master-key-file {}", path.display()));
+    }
+    match environment::master_key().map(Zeroizing::new) {
+        Some(text) => read(&text, "WAKEFUL_MASTER_KEY"),
+        None => dir.master_key(),
+    }
+}
+
+fn printed_by(command: &str) -> Result<Zeroizing<String>, Failure> {
+    let output = std::process::Command::new("/bin/sh")
+        .args(["-c", command])
+        .stdin(std::process::Stdio::null())
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .map_err(|error| Failure::usage(format!("--master-key-command cannot be started: {error}")))?;
+    if !output.status.success() {
+        return Err(Failure::usage(format!("--master-key-command failed: {}", output.status)));
+    }
+    String::from_utf8(output.stdout)
+        .map(Zeroizing::new)
+        .map_err(|_| Failure::usage("--master-key-command printed no text"))
 }
 
 /// One live run per 512 MiB of memory, at least 4, at most 64: agents mostly wait for the network.

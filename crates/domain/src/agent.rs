@@ -112,7 +112,44 @@ pub struct Limits {
     pub max_duration_s: Option<u32>,
     /// Seconds between the stop signal and the kill; the adapter's default if absent.
     pub grace_s: Option<u32>,
+    /// Seconds within which the agent must write its first byte; 120 for agents that report as they work,
+    /// none for a `process`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_output_s: Option<u32>,
+    /// Seconds of silence after which the agent is nudged; after twice as many a person is told, after
+    /// four times as many the run is stopped. 1800 by default, 0 for never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale_after_s: Option<u32>,
+    /// MiB of memory that the whole process tree may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_memory_mb: Option<u32>,
+    /// Processes and threads that the whole tree may have at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_processes: Option<u32>,
+    /// MiB of output that are kept from the beginning; 64 by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_log_mb: Option<u32>,
 }
+
+impl Limits {
+    /// What is wrong with the limits, if anything: the field and the remedy.
+    pub fn problem(&self) -> Option<(&'static str, &'static str)> {
+        let is_zero = |limit: Option<u32>| limit == Some(0);
+        if is_zero(self.max_memory_mb) || is_zero(self.max_processes) || is_zero(self.first_output_s) {
+            return Some((
+                "limits",
+                "max_memory_mb, max_processes and first_output_s must be at least 1; leave one out for no limit",
+            ));
+        }
+        match self.max_log_mb {
+            Some(mb) if !(1..=LOG_MB_MAX).contains(&mb) => Some(("limits.max_log_mb", "must lie between 1 and 4096")),
+            _ => None,
+        }
+    }
+}
+
+/// Longer logs are not kept, whatever an agent asks for.
+const LOG_MB_MAX: u32 = 4096;
 
 /// Whom Wakeful wakes.
 #[derive(Debug, Clone, PartialEq)]

@@ -19,6 +19,8 @@ pub enum EscalationKind {
     PermanentFailure,
     /// Processes of a run outlive KILL.
     Stuck,
+    /// A live run has been silent for too long.
+    Silent,
     /// A person or an agent asked for attention.
     Request,
 }

@@ -37,6 +37,12 @@ const CLASSES: &[(&str, FailureClass)] = &[
     ("max_turns", FailureClass::Permanent),
     ("not_a_repository", FailureClass::Permanent),
     ("git_not_found", FailureClass::Permanent),
+    ("secret_missing", FailureClass::Permanent),
+    ("secret_unreadable", FailureClass::Permanent),
+    ("address_refused", FailureClass::Permanent),
+    ("http_refused", FailureClass::Permanent),
+    ("http_redirected", FailureClass::Permanent),
+    ("too_many_processes", FailureClass::Once),
 ];
 
 /// What a person can do about a code, in one clause.
@@ -60,7 +66,21 @@ const REMEDIES: &[(&str, &str)] = &[
         "name a git repository in the task's project or in adapter.cwd, or take `worktree` off the task's workspace",
     ),
     ("git_not_found", "install git where the server's PATH finds it"),
-    ("out_of_memory", "give the machine more memory or run fewer agents at once"),
+    ("secret_missing", "set the secret with `wakeful secret set NAME`, then retry"),
+    ("secret_unreadable", "start the server with the master key that the secret was sealed under, or set it again"),
+    ("address_refused", "let the address in with `wakeful up --http-allow`, or give the service a public one"),
+    ("http_refused", "correct adapter.url, or see what the service says"),
+    ("http_redirected", "name the address that the service redirects to in adapter.url"),
+    (
+        "no_first_output",
+        "see whether the agent's command waits for a terminal or a network; raise limits.first_output_s if it is slow",
+    ),
+    ("stalled", "see the end of its log; raise limits.stale_after_s if it works that long in silence"),
+    ("too_many_processes", "raise limits.max_processes, or see what the agent starts"),
+    (
+        "out_of_memory",
+        "raise limits.max_memory_mb if it has one, give the machine more memory or run fewer agents at once",
+    ),
 ];
 
 /// The class of a failure code.

@@ -15,11 +15,13 @@
 //! - [`worktree`]: a git worktree of a lane's own, and when it may go.
 //! - [`outcome`]: how an execution ended, as its adapter judges it.
 //! - [`failure`]: every failure code and its class.
+//! - [`silence`]: what is done about a live run from which nothing is heard.
 //! - [`settle`]: the end of a run, decided.
 //! - [`retry`]: when a failed wakeup is tried again.
 //! - [`waiting`]: why a pending wakeup waits.
 //! - [`escalation`]: what a person has to know or decide.
 //! - [`hex`]: checksums and hashes as text.
+//! - [`hmac`], [`signature`]: codes that only the holder of a key can make, and signed requests.
 //! - [`invariant`]: what is always true, by name.
 
 pub mod active_hours;
@@ -31,6 +33,7 @@ pub mod escalation;
 pub mod failure;
 pub mod goal;
 pub mod hex;
+pub mod hmac;
 pub mod id;
 pub mod invariant;
 pub mod lane;
@@ -41,6 +44,8 @@ pub mod run;
 pub mod secret;
 pub mod session;
 pub mod settle;
+pub mod signature;
+pub mod silence;
 pub mod task;
 pub mod time;
 pub mod usage;

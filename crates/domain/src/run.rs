@@ -114,6 +114,26 @@ pub struct StopRequest {
     /// Whether the wakeups go back to waiting (a pause) or end with the run (a cancel).
     #[serde(default)]
     pub puts_back: bool,
+    /// Whether the run is stopped because it was silent for too long: then it failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stalled: bool,
+}
+
+impl StopRequest {
+    /// A stop that ends the wakeups with the run.
+    pub fn cancel(reason: impl Into<String>, at: Timestamp) -> StopRequest {
+        StopRequest { reason: reason.into(), at, puts_back: false, stalled: false }
+    }
+
+    /// A stop after which the wakeups wait again.
+    pub fn pause(reason: impl Into<String>, at: Timestamp) -> StopRequest {
+        StopRequest { puts_back: true, ..StopRequest::cancel(reason, at) }
+    }
+
+    /// A stop of a run that was silent for too long.
+    pub fn stall(reason: impl Into<String>, at: Timestamp) -> StopRequest {
+        StopRequest { stalled: true, ..StopRequest::cancel(reason, at) }
+    }
 }
 
 /// Bytes and lines of a run's log.

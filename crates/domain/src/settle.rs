@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn a_cancel_ends_the_wakeups_and_a_pause_puts_them_back() {
         let cancelled = Outcome::ended(End::Cancelled, "cancelled", "by the operator");
-        let stop = |puts_back| StopRequest { reason: "x".into(), at: NOW, puts_back };
+        let stop = |puts_back| StopRequest { puts_back, ..StopRequest::cancel("x", NOW) };
         assert_eq!(fate(&cancelled, Some(&stop(false)), claimed(1)), Fate::Cancelled);
         assert_eq!(fate(&cancelled, Some(&stop(true)), claimed(1)), Fate::Pending { due_at: NOW, counted: false });
     }

@@ -18,17 +18,23 @@ use wakeful_domain::id::{AgentId, CompanyId, Id, IdSource, Kind, RunId, WakeupId
 use wakeful_domain::run::{Run, RunFence, StopRequest};
 use wakeful_domain::waiting::{Host, Waiting, why_waiting};
 use wakeful_domain::wakeup::{Wakeup, WakeupStatus};
+use wakeful_runner::adapters::reported;
+use wakeful_runner::http::Guard;
 use wakeful_runner::process::Shims;
+use wakeful_runner::scrub::Scrubber;
 use wakeful_runner::workspace::Git;
 use wakeful_store::ops::origin::Origin;
 use wakeful_store::ops::wake::{Accepted, Wake};
 use wakeful_store::ops::{agents, companies, finish, inbox, runs, standing, wake, wakeups};
 use wakeful_store::{Db, Operation, Refusal};
+use zeroize::Zeroizing;
 
+use crate::live::LiveRun;
 use crate::locks::DirectoryLocks;
 use crate::meters::{Meter, Meters};
 use crate::nudge::Nudge;
 use crate::pressure::Pressure;
+use crate::secrets::{Vault, scrub_outcome};
 use crate::{beat, clock, run, worktrees};
 
 /// What an engine needs to know of its surroundings.
@@ -46,6 +52,10 @@ pub struct EngineConfig {
     pub is_root: bool,
     /// Nothing is started while the host has less memory available than this; 0 for no such limit.
     pub bytes_free_min: u64,
+    /// Which addresses services may be called at.
+    pub guard: Guard,
+    /// Seals and opens secrets.
+    pub vault: Vault,
     /// Whether nothing is started, so that a person can look first.
     pub is_in_safe_mode: bool,
 }
@@ -73,15 +83,6 @@ pub(crate) struct Inner {
     stopping: CancellationToken,
     is_draining: AtomicBool,
     has_recovered: AtomicBool,
-}
-
-/// The lines to the task that follows a live run.
-#[derive(Debug)]
-pub(crate) struct LiveRun {
-    /// The reason of a stop, once there is one.
-    pub stop: watch::Sender<Option<String>>,
-    /// Bytes of the log so far.
-    pub log: watch::Sender<u64>,
 }
 
 /// Follows the growth of a live run's log.
@@ -316,7 +317,7 @@ impl Engine {
 
     /// Asks a live run to stop: durably first, then in fact.
     pub async fn stop_run(&self, id: RunId, reason: &str) -> Result<Run, Refusal> {
-        let stop = StopRequest { reason: reason.to_owned(), at: clock::now(), puts_back: false };
+        let stop = StopRequest::cancel(reason, clock::now());
         self.write_and_stop("run.request_stop", reason, (id, stop), |tx, (id, stop)| {
             Box::pin(async move { Ok((runs::request_stop(tx, *id, stop).await?, vec![*id])) })
         })
@@ -336,6 +337,7 @@ impl Engine {
             reason: reason.clone().unwrap_or_else(|| told.into()),
             at: clock::now(),
             puts_back: event == AgentEvent::Pause,
+            stalled: false,
         });
         let arguments = (clock::now(), id, event, reason, stop);
         self.write_and_stop("agent.state", told, arguments, |tx, (now, id, event, reason, stop)| {
@@ -354,7 +356,7 @@ impl Engine {
     /// Terminates and hides an agent.
     pub async fn delete_agent(&self, id: AgentId) -> Result<Agent, Refusal> {
         let told = "the agent was deleted";
-        let stop = StopRequest { reason: told.into(), at: clock::now(), puts_back: false };
+        let stop = StopRequest::cancel(told, clock::now());
         self.write_and_stop("agent.delete", told, (id, stop), |tx, (id, stop)| {
             Box::pin(async move {
                 let agent = agents::delete(tx, stop.at, *id).await?;
@@ -377,6 +379,7 @@ impl Engine {
             reason: reason.clone().unwrap_or_else(|| told.into()),
             at: clock::now(),
             puts_back: state == CompanyState::Paused,
+            stalled: false,
         });
         let arguments = (clock::now(), id, state, reason, stop);
         self.write_and_stop("company.state", told, arguments, |tx, (now, id, state, reason, stop)| {
@@ -398,15 +401,42 @@ impl Engine {
 
     /// Ends a run with this outcome, once.
     pub(crate) async fn finish(&self, request: finish::FinishRequest) -> Result<Run, Refusal> {
+        let mut request = request;
+        scrub_outcome(&self.scrubber(request.run), &mut request.outcome);
         let run = self.write("run.finish", request, |tx, request| Box::pin(finish::finish(tx, request))).await?;
         self.inner.meters.count(Meter::RunsFinished);
+        if let Some(live) = self.live().get(&run.id) {
+            live.over.cancel();
+        }
         Ok(run)
+    }
+
+    /// The key that requests to an agent's service are signed with, unless its settings name another.
+    pub fn signing_key(&self, agent: AgentId) -> Zeroizing<[u8; 32]> {
+        self.inner.config.vault.key().derive(&format!("signing {agent}"))
+    }
+
+    /// Takes the secrets of a run out of what it brings.
+    pub fn scrubber(&self, run: RunId) -> Scrubber {
+        self.live().get(&run).map(|live| live.scrubber.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn set_scrubber(&self, run: RunId, scrubber: Scrubber) {
+        if let Some(live) = self.live().get_mut(&run) {
+            live.scrubber = scrubber;
+        }
     }
 
     /// Keeps what a run reports about its own end until its process is gone, as if it had written it to its
     /// result file.
     pub async fn keep_report(&self, run: &Run, report: &serde_json::Value) -> std::io::Result<()> {
         run::keep_report(&self.run_dir(run.id), report)
+    }
+
+    /// Ends the run of a service with what it reports. It is over when this returns.
+    pub async fn finish_service(&self, run: &Run, report: &serde_json::Value) -> Result<Run, Refusal> {
+        let outcome = reported(&report.to_string()).map_err(|problem| Refusal::invalid("body", problem))?;
+        self.finish(run::finish_request(self, run, outcome)).await
     }
 
     /// Where a change comes from that is made now.

@@ -10,11 +10,13 @@ pub mod clock;
 pub mod context;
 mod engine;
 mod explain;
+mod live;
 mod locks;
 mod meters;
 mod nudge;
 pub mod pressure;
 mod run;
+pub mod secrets;
 mod token;
 mod worktrees;
 

@@ -243,7 +243,7 @@ pub fn started(now: Timestamp, run: RunId, fence: i64) -> Started {
         now,
         run,
         fence,
-        process: ProcessIdentity { pid: 7, start_time: 1, boot_id: "boot".into() },
+        process: Some(ProcessIdentity { pid: 7, start_time: 1, boot_id: "boot".into() }),
         session_before: None,
         session_choice: SessionChoice { choice: Start::Fresh, reason: "as planned".into() },
         workspace: Workspace {

@@ -82,7 +82,7 @@ fn stop_run(world: &mut World, node: usize) -> Result<(), Broken> {
     let all: Vec<RunId> = world.mirror.runs.keys().copied().collect();
     let among = if world.chance.u32(0..5) > 0 { live } else { all };
     let Some(run) = world.one_of(&among) else { return Ok(()) };
-    let stop = StopRequest { reason: "by a person".into(), at: world.clock(node), puts_back: false };
+    let stop = StopRequest::cancel("by a person", world.clock(node));
     let told = format!("somebody stops {}", world.name(run));
     let arguments = (run, stop.clone());
     let answer = world.write(&told, Deed::Stop { run, stop }, &arguments, |tx, (run, stop)| {
@@ -101,7 +101,7 @@ pub fn agent_state(world: &mut World, node: usize, agent: AgentId, event: AgentE
     let is_deleted = is_terminated && world.chance.bool();
     let stops = is_terminated || event == AgentEvent::Pause && world.chance.bool();
     let puts_back = event == AgentEvent::Pause;
-    let stop = stops.then(|| StopRequest { reason: "the agent is to rest".into(), at: now, puts_back });
+    let stop = stops.then(|| StopRequest { puts_back, ..StopRequest::cancel("the agent is to rest", now) });
     let told = format!("somebody wants {}: {event:?}{}", world.name(agent), if stops { ", runs too" } else { "" });
     let deed = Deed::AgentState { now, agent, event, stop: stop.clone(), is_deleted };
     let arguments = (now, agent, event, stop, is_deleted);
@@ -133,7 +133,7 @@ pub fn company_state(
 ) -> Result<(), Broken> {
     let now = world.clock(node);
     let stops = state == CompanyState::Paused && world.chance.bool();
-    let stop = stops.then(|| StopRequest { reason: "the company is to rest".into(), at: now, puts_back: true });
+    let stop = stops.then(|| StopRequest::pause("the company is to rest", now));
     let told = format!("somebody wants {} {state:?}{}", world.name(company), if stops { ", runs too" } else { "" });
     let deed = Deed::CompanyState { company, state, stop: stop.clone() };
     let arguments = (now, company, state, stop);

@@ -11,6 +11,7 @@ mod me;
 mod projects;
 mod run_calls;
 mod runs;
+mod secrets;
 mod task_calls;
 mod tasks;
 mod wake;
@@ -35,6 +36,7 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(tasks::routes())
         .merge(task_calls::routes())
         .merge(escalations::routes())
+        .merge(secrets::routes())
         .merge(wake::routes())
         .merge(wakeups::routes())
         .merge(runs::routes())

@@ -128,6 +128,8 @@ async fn put_checkpoint(
         let detail = format!("the checkpoint is larger than {CHECKPOINT_BYTES_MAX} bytes (256 KiB)");
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail));
     }
+    let mut body = body;
+    api.engine.scrubber(id).json(&mut body.value);
     let run = speaking(&api, &principal, id, "a checkpoint", &body.value).await?;
     api.engine
         .write(
@@ -162,12 +164,19 @@ async fn progress(
     PathId(id): PathId<kind::Run>,
     body: Body<ProgressRequest>,
 ) -> Result<Json<RunView>, Problem> {
-    let report = body.value;
+    let mut report = body.value;
     if report.message.as_ref().is_some_and(|message| message.len() > MESSAGE_BYTES_MAX) {
         return Err(Problem::invalid("message", format!("is longer than {MESSAGE_BYTES_MAX} bytes; put it into data")));
     }
     if let Some(problem) = report.usage.as_ref().and_then(Usage::problem) {
         return Err(Problem::invalid("usage", problem));
+    }
+    let scrubber = api.engine.scrubber(id);
+    if let Some(message) = &mut report.message {
+        scrubber.scrub(message);
+    }
+    if let Some(data) = &mut report.data {
+        scrubber.json(data);
     }
     let run = speaking(&api, &principal, id, "a progress report", &json!({ "message": report.message })).await?;
     let progress = runs::Progress {
@@ -200,11 +209,16 @@ async fn finish(
     if let Some(fields) = brought.as_object_mut() {
         fields.remove("fence");
     }
+    api.engine.scrubber(id).json(&mut brought);
     check_report(&brought.to_string()).map_err(|problem| Problem::invalid("body", problem))?;
     let run = speaking(&api, &principal, id, "a result", &brought).await?;
     if report.fence != run.fence {
         keep_late(&api, &run, "a result with an old fence", &brought).await?;
         return Err(fenced(&run));
+    }
+    if run.adapter == "http" {
+        let run = api.engine.finish_service(&run, &brought).await?;
+        return view(&api, run).await;
     }
     api.engine.keep_report(&run, &brought).await.map_err(|error| {
         let detail = format!("the report could not be kept: {error}");

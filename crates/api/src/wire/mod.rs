@@ -6,6 +6,7 @@ mod companies;
 mod escalations;
 mod projects;
 mod runs;
+mod secrets;
 mod tasks;
 mod wakeups;
 
@@ -18,6 +19,7 @@ pub use companies::*;
 pub use escalations::*;
 pub use projects::*;
 pub use runs::*;
+pub use secrets::*;
 pub use tasks::*;
 pub use wakeups::*;
 

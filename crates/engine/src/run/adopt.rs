@@ -14,13 +14,16 @@ use wakeful_store::Refusal;
 use wakeful_store::ops::claim::{Claimed, place};
 use wakeful_store::ops::{agents, companies, runs, wakeups};
 
+use super::files::kept_claim;
 use super::follow::{Followed, follow, found_again};
 use super::reading::LogFollower;
-use super::start::{Prepared, adapter_of, keep_claim, kept_claim, launch_and_follow};
-use super::{Lines, conclude, spawn_adopted};
+use super::start::{Prepared, adapter_of, keep_claim, launch_and_follow};
+use super::{conclude, http, spawn_adopted};
 use crate::context::RunContext;
 use crate::engine::Engine;
+use crate::live::Lines;
 use crate::meters::Meter;
+use crate::secrets;
 use crate::token::{TokenKind, hash_of, mint};
 
 /// Gives every live run of the store a task that follows it.
@@ -51,6 +54,10 @@ fn last_launch(dir: &Path) -> u32 {
 /// Finds out what became of a run, and follows it to its end.
 pub(super) async fn adopt(engine: &Engine, run: Run, mut lines: Lines) {
     let dir = engine.run_dir(run.id);
+    recall_secrets(engine, &run);
+    if run.adapter == "http" {
+        return http::adopt(engine, run, lines).await;
+    }
     let number = last_launch(&dir);
     let found = found_again(engine, &run, number).await;
     let never_started = "the server stopped before the agent was started; it starts in the next run";
@@ -87,7 +94,17 @@ pub(super) async fn adopt(engine: &Engine, run: Run, mut lines: Lines) {
 const READS_MAX: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(1);
 
-async fn known(dir: &Path) -> Result<(RunContext, Adapter), String> {
+/// What the run was given must be kept out of what it brings, by this server too.
+fn recall_secrets(engine: &Engine, run: &Run) {
+    match secrets::kept(engine, run.id) {
+        Ok(scrubber) => engine.set_scrubber(run.id, scrubber),
+        Err(error) => {
+            tracing::error!(run.id = %run.id, "the secrets of run {} are not known any more: {error}", run.id)
+        }
+    }
+}
+
+pub(super) async fn known(dir: &Path) -> Result<(RunContext, Adapter), String> {
     let mut tries = 0;
     loop {
         tries += 1;
@@ -169,7 +186,7 @@ async fn renewed_token(engine: &Engine, run: &Run) -> Result<String, String> {
     Ok(token)
 }
 
-async fn claimed_again(engine: &Engine, run: RunId) -> Result<Claimed, Refusal> {
+pub(super) async fn claimed_again(engine: &Engine, run: RunId) -> Result<Claimed, Refusal> {
     engine
         .db()
         .read("run.claimed_again", run, |tx, run| {

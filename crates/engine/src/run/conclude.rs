@@ -1,32 +1,25 @@
 //! The end of an execution: the adapter's judgement, what the shim saw, and the one transaction
 //! that ends the run. A store that does not answer is asked again: the result must not be lost.
 
-use std::fs;
-use std::io::Read;
-use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
 use wakeful_domain::outcome::{End, Outcome};
 use wakeful_domain::run::{LogSummary, Run};
 use wakeful_runner::adapters::{Conclusion, Exit};
-use wakeful_runner::process::ExitRecord;
 use wakeful_runner::process::log::close_after_death;
+use wakeful_runner::process::{ExitRecord, Limit};
 use wakeful_store::Refusal;
 use wakeful_store::ops::finish::FinishRequest;
 use wakeful_store::ops::run_events::NewRunEvent;
 
+use super::files::{result_file, scrub_result_file};
 use super::follow::{Followed, note};
 use super::reading::LogFollower;
-use super::start::RESULT_FILE;
 use crate::clock;
 use crate::engine::Engine;
 
 /// Between tries to write the end of a run.
 const PAUSE: Duration = Duration::from_secs(1);
-/// More of a result file is not read.
-const RESULT_BYTES_MAX: u64 = 1024 * 1024;
-
 /// Judges a launch whose tree is gone, and ends the run unless it is to be started once more.
 pub(super) async fn conclude(engine: &Engine, run: &Run, record: ExitRecord, mut log: LogFollower) -> Followed {
     log.read_to_end(engine, run).await;
@@ -34,6 +27,7 @@ pub(super) async fn conclude(engine: &Engine, run: &Run, record: ExitRecord, mut
         Conclusion::Done(outcome) => *outcome,
         Conclusion::SessionUnknown { error } => return Followed::SessionUnknown { error },
     };
+    note_leftovers(engine, run, &record).await;
     end(engine, run, outcome, Some(&record)).await;
     Followed::Ended
 }
@@ -55,11 +49,10 @@ fn judge(engine: &Engine, run: &Run, record: &ExitRecord, log: &mut LogFollower)
         let told = "the run was stopped from outside, not by a request; its wakeups wait for the next run";
         return done(with_what_is_known(log.reader.so_far(), Outcome::ended(End::Lost, "drained", told)));
     }
-    if record.timed_out {
-        let told = "the run took longer than limits.max_duration_s allows and was stopped";
-        return done(with_what_is_known(log.reader.so_far(), Outcome::ended(End::TimedOut, "timed_out", told)));
+    if let Some(limit) = record.limit_hit() {
+        return done(with_what_is_known(log.reader.so_far(), beyond(limit)));
     }
-    let result_file = result_file(&engine.run_dir(run.id));
+    let result_file = taken_result_file(engine, run);
     let exit = Exit { code: record.code, signal: record.signal, result_file, at: record.ended_at };
     let conclusion = log.reader.conclude(&exit);
     match conclusion {
@@ -72,16 +65,50 @@ fn judge(engine: &Engine, run: &Run, record: &ExitRecord, log: &mut LogFollower)
     }
 }
 
-/// What the agent left as its result file. Anything but a plain file is none: opening a pipe would wait for ever.
-fn result_file(dir: &Path) -> Option<String> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = fs::File::from(rustix::fs::open(dir.join(RESULT_FILE), flags, Mode::empty()).ok()?);
-    if !file.metadata().ok()?.is_file() {
-        return None;
+/// How a run ends that reached a limit.
+fn beyond(limit: Limit) -> Outcome {
+    match limit {
+        Limit::WallTime => Outcome::ended(
+            End::TimedOut,
+            "timed_out",
+            "the run took longer than limits.max_duration_s allows and was stopped",
+        ),
+        Limit::FirstOutput => Outcome::failed(
+            "no_first_output",
+            "the agent wrote nothing within limits.first_output_s after its start and was stopped",
+        ),
+        Limit::Memory => {
+            Outcome::failed("out_of_memory", "the run took more memory than limits.max_memory_mb allows and was ended")
+        }
+        Limit::Pids => Outcome::failed(
+            "too_many_processes",
+            "the run wanted more processes than limits.max_processes allows and was ended",
+        ),
     }
-    let mut bytes = Vec::new();
-    file.take(RESULT_BYTES_MAX).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// What the agent left as its result file, which then holds no secret any more.
+fn taken_result_file(engine: &Engine, run: &Run) -> Option<String> {
+    let dir = engine.run_dir(run.id);
+    let left = result_file(&dir)?;
+    if let Err(error) = scrub_result_file(&dir, &left, &engine.scrubber(run.id)) {
+        tracing::warn!(run.id = %run.id, "secrets may stand in the result file of run {}: {error}", run.id);
+    }
+    Some(left)
+}
+
+/// Notes what the run left to be ended, which changes nothing about its outcome.
+async fn note_leftovers(engine: &Engine, run: &Run, record: &ExitRecord) {
+    let told = match record.held_open {
+        Some(1) => "a process that the agent left behind did not end by itself and was ended".to_owned(),
+        Some(count) => format!("{count} processes that the agent left behind did not end by themselves and were ended"),
+        None if record.ended_after_finish => {
+            "the agent had said its last word, went on living, and was ended; its result stands".to_owned()
+        }
+        None => return,
+    };
+    let data = serde_json::json!({ "held_open": record.held_open, "ended_after_finish": record.ended_after_finish });
+    note(engine, run, NewRunEvent::warn("left_behind", told, data)).await;
 }
 
 /// Ends a run whose shim died; its tree has been ended already.
@@ -107,6 +134,12 @@ pub(super) async fn lost(engine: &Engine, run: &Run, mut log: LogFollower) {
     finish(engine, run, request).await;
 }
 
+/// Ends a run without a process; `log` is what was kept of it.
+pub(super) async fn end_with_log(engine: &Engine, run: &Run, outcome: Outcome, log: Option<LogSummary>) {
+    let request = FinishRequest { log, ..request(engine, run, outcome) };
+    finish(engine, run, request).await;
+}
+
 /// Ends a run with this outcome.
 pub(super) async fn end(engine: &Engine, run: &Run, outcome: Outcome, record: Option<&ExitRecord>) {
     let mut request = request(engine, run, outcome);
@@ -118,7 +151,7 @@ pub(super) async fn end(engine: &Engine, run: &Run, outcome: Outcome, record: Op
     finish(engine, run, request).await;
 }
 
-fn summary_of(log: &wakeful_runner::process::LogSummary) -> LogSummary {
+pub(super) fn summary_of(log: &wakeful_runner::process::LogSummary) -> LogSummary {
     LogSummary {
         bytes: i64::try_from(log.bytes).unwrap_or(i64::MAX),
         lines: i64::try_from(log.lines).unwrap_or(i64::MAX),
@@ -127,7 +160,8 @@ fn summary_of(log: &wakeful_runner::process::LogSummary) -> LogSummary {
     }
 }
 
-fn request(engine: &Engine, run: &Run, outcome: Outcome) -> FinishRequest {
+/// The request that ends a run now.
+pub(crate) fn request(engine: &Engine, run: &Run, outcome: Outcome) -> FinishRequest {
     FinishRequest {
         now: clock::now(),
         draw: engine.draw(),

@@ -14,11 +14,12 @@ use wakeful_store::ops::escalations::{self, Raise};
 use wakeful_store::ops::run_events::NewRunEvent;
 use wakeful_store::ops::runs;
 
+use super::conclude;
 use super::reading::LogFollower;
-use super::{Lines, conclude};
 use crate::clock;
 use crate::context::RunContext;
 use crate::engine::Engine;
+use crate::live::Lines;
 
 /// Between two looks at a shim that lives but does not answer.
 const SILENT_PAUSE: Duration = Duration::from_secs(5);
@@ -97,7 +98,7 @@ async fn listen(
         };
         match update {
             Update::Started(identity) => {
-                note_started(engine, run, context, &identity).await;
+                note_started(engine, run, context, Some(&identity)).await;
                 // Not before: starting one takes the processor from the agent that is being started.
                 engine.inner.shims.prepare();
             }
@@ -143,7 +144,7 @@ async fn escalate_stuck(engine: &Engine, run: &Run, detail: String) {
     report(run, "an escalation", raised.map(|_| ()));
 }
 
-async fn reached(at: Option<Instant>) {
+pub(super) async fn reached(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
@@ -184,16 +185,17 @@ pub(super) async fn found_again(engine: &Engine, run: &Run, number: u32) -> Foun
     }
 }
 
-async fn note_started(engine: &Engine, run: &Run, context: &RunContext, identity: &Identity) {
+/// Notes that the agent works; `identity` is its process, if it is one.
+pub(super) async fn note_started(engine: &Engine, run: &Run, context: &RunContext, identity: Option<&Identity>) {
     let started = runs::Started {
         now: clock::now(),
         run: run.id,
         fence: run.fence,
-        process: ProcessIdentity {
+        process: identity.map(|identity| ProcessIdentity {
             pid: identity.pid,
             start_time: identity.start_time,
             boot_id: identity.boot_id.clone(),
-        },
+        }),
         session_before: context.session.as_ref().map(|session| session.display_id.clone()),
         session_choice: context.session_choice.clone(),
         workspace: context.workspace.clone(),

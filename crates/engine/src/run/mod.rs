@@ -3,24 +3,26 @@
 
 mod adopt;
 mod conclude;
+mod files;
 mod follow;
+mod http;
 mod place;
 mod reading;
 mod start;
+
+use std::time::Duration;
 
 use tokio::sync::watch;
 use wakeful_domain::run::Run;
 use wakeful_store::ops::claim::Claimed;
 
-use crate::engine::{Engine, LiveRun};
+use crate::engine::Engine;
+use crate::live::{Lines, LiveRun};
 
 pub(crate) use adopt::recover;
-pub(crate) use start::keep_report;
-
-/// What a run's task listens to.
-struct Lines {
-    stop: watch::Receiver<Option<String>>,
-}
+pub(crate) use conclude::request as finish_request;
+pub(crate) use files::{keep_report, write_private};
+pub(crate) use start::Refused;
 
 /// Starts a claimed run and follows it to its end.
 pub(crate) fn spawn_claimed(engine: &Engine, claimed: Claimed, token: String) {
@@ -40,20 +42,30 @@ where
     F: FnOnce(Engine, Lines) -> T,
     T: Future<Output = ()> + Send + 'static,
 {
-    let stop = watch::Sender::new(run.stop.as_ref().map(|stop| stop.reason.clone()));
-    let lines = Lines { stop: stop.subscribe() };
+    let (live, lines) = LiveRun::begin(run);
+    let in_flight = lines.in_flight.subscribe();
     let id = run.id;
-    engine.live().insert(id, LiveRun { stop, log: watch::Sender::new(0) });
+    engine.live().insert(id, live);
     let work = task(engine.clone(), lines);
     let engine = engine.clone();
     engine.clone().spawn(async move {
         tokio::select! {
             () = work => {}
             // The run goes on with its shim; the next server finds it again.
-            () = engine.stopping() => {}
+            () = let_go(&engine, in_flight) => {}
         }
         engine.live().remove(&id);
         // The place it had on this host is free.
         engine.inner.nudge.changed();
     });
+}
+
+/// How long a stop waits for a service's answer, which nobody could take later.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Resolves when the server stops and nothing is in flight that would be lost with it.
+async fn let_go(engine: &Engine, mut in_flight: watch::Receiver<bool>) {
+    engine.stopping().await;
+    // It does not matter whether the answer came, its task went, or the patience is over.
+    tokio::time::timeout(ANSWER_PATIENCE, in_flight.wait_for(|is_in_flight| !is_in_flight)).await.ok();
 }

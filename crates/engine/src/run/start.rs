@@ -1,9 +1,6 @@
 //! From a claim to a running process: workspace, session, context, command, launch. Whatever
 //! cannot work is an honest end of the run, not a panic and not a hang.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
@@ -15,18 +12,18 @@ use wakeful_runner::process::{Attached, Launch, LogLimits, ProcessLimits};
 use wakeful_store::ops::claim::Claimed;
 use wakeful_store::ops::runs;
 
+use super::files::{CONTEXT_FILE, RESULT_FILE, private_dir, write_claim};
 use super::follow::{Followed, follow};
 use super::place::workspace;
-use super::{Lines, conclude};
+use super::{conclude, http};
 use crate::clock;
 use crate::context::{Chosen, RunContext, prompt, variables};
 use crate::engine::Engine;
+use crate::live::Lines;
 use crate::meters::Meter;
+use crate::secrets::{self, Resolved};
 
-/// The files of a run beside its log.
-pub(super) const CONTEXT_FILE: &str = "context.json";
-pub(super) const RESULT_FILE: &str = "result.json";
-const ADAPTER_FILE: &str = "adapter.json";
+const MIB: u64 = 1024 * 1024;
 
 /// Variables that would make an agent believe it runs inside another one.
 const NESTING_VARIABLES: &[&str] = &["CLAUDECODE", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SESSION_ID"];
@@ -42,7 +39,7 @@ pub(super) struct Prepared {
 }
 
 /// Starts a claimed run and follows it to its end.
-pub(super) async fn start(engine: &Engine, claimed: Claimed, token: String, lines: Lines) {
+pub(super) async fn start(engine: &Engine, claimed: Claimed, token: String, mut lines: Lines) {
     let run = claimed.run.clone();
     // A clone may take minutes; a stop does not wait for it.
     let prepared = tokio::select! {
@@ -53,11 +50,14 @@ pub(super) async fn start(engine: &Engine, claimed: Claimed, token: String, line
         Ok(prepared) => prepared,
         Err(outcome) => return conclude::end(engine, &run, *outcome, None).await,
     };
-    launch_and_follow(engine, prepared, 1, lines).await;
+    match prepared.adapter {
+        Adapter::Http => http::serve(engine, &prepared, &mut lines).await,
+        _ => launch_and_follow(engine, prepared, 1, lines).await,
+    }
 }
 
 /// Resolves with the reason once a stop is asked for.
-async fn asked_to_stop(lines: &Lines) -> String {
+pub(super) async fn asked_to_stop(lines: &Lines) -> String {
     let mut stop = lines.stop.clone();
     let asked = match stop.wait_for(Option::is_some).await {
         Ok(reason) => reason.clone(),
@@ -98,7 +98,7 @@ pub(super) async fn launch_and_follow(engine: &Engine, mut prepared: Prepared, m
 }
 
 /// How a run ends that cannot be started.
-pub(super) type Refused = Box<Outcome>;
+pub(crate) type Refused = Box<Outcome>;
 
 pub(super) fn refused(code: &str, error: impl Into<String>) -> Refused {
     Box::new(Outcome::failed(code, error))
@@ -148,54 +148,23 @@ async fn handover(engine: &Engine, claimed: &Claimed, decision: &Decision) -> Op
     Some(Handover::new(known, &decision.reason, last, claimed.checkpoint.as_ref()))
 }
 
-/// What a later server needs in order to go on with this run. Nothing in it is secret.
+/// Keeps what a later server needs in order to go on with this run.
 pub(super) fn keep_claim(prepared: &Prepared) -> Result<(), Refused> {
     write_claim(prepared)
         .map_err(|error| refused("spawn_failed", format!("cannot write to {}: {error}", prepared.dir.display())))
-}
-
-fn write_claim(prepared: &Prepared) -> io::Result<()> {
-    private_dir(&prepared.dir)?;
-    let context = serde_json::to_vec(&prepared.context)?;
-    write_private(&prepared.dir.join(CONTEXT_FILE), &context)?;
-    let mut adapter = prepared.context.adapter.clone();
-    if let Some(settings) = adapter.as_object_mut() {
-        // Variables may hold keys, and reading the output needs none of them.
-        settings.remove("env");
-    }
-    write_private(&prepared.dir.join(ADAPTER_FILE), &serde_json::to_vec(&adapter)?)
-}
-
-/// The context and adapter configuration that a run was started with.
-pub(super) fn kept_claim(dir: &Path) -> io::Result<RunContext> {
-    let mut context: RunContext = serde_json::from_slice(&fs::read(dir.join(CONTEXT_FILE))?)?;
-    context.adapter = serde_json::from_slice(&fs::read(dir.join(ADAPTER_FILE))?)?;
-    Ok(context)
-}
-
-/// Writes a reported end where the run's result file is expected.
-pub(crate) fn keep_report(dir: &Path, report: &Json) -> io::Result<()> {
-    write_private(&dir.join(RESULT_FILE), report.to_string().as_bytes())
-}
-
-fn private_dir(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-/// Writes a file for us alone: complete, or not at all, whatever stands in its place.
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension("tmp");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    io::Write::write_all(&mut file, bytes)?;
-    fs::rename(&temporary, path)
 }
 
 async fn launched(engine: &Engine, prepared: &Prepared, number: u32) -> Result<Attached, Refused> {
     let told = prompt(&prepared.claimed.agent, &prepared.context);
     let context_json =
         serde_json::to_string(&prepared.context).map_err(|error| refused("spawn_failed", error.to_string()))?;
+    let Resolved { config, mut values, files } =
+        secrets::resolve(engine, prepared.run.company, &prepared.context.adapter).await?;
+    values.push(prepared.token.clone());
+    secrets::keep(engine, prepared.run.id, &values)
+        .map_err(|error| refused("spawn_failed", format!("the run's secrets cannot be kept: {error}")))?;
     let invocation = Invocation {
-        config: &prepared.context.adapter,
+        config: &config,
         prompt: &told,
         context_json: &context_json,
         session: prepared.context.session.as_ref(),
@@ -203,7 +172,7 @@ async fn launched(engine: &Engine, prepared: &Prepared, number: u32) -> Result<A
         is_root: engine.config().is_root,
     };
     let command = prepared.adapter.command(&invocation).map_err(|error| refused("bad_config", error.to_string()))?;
-    let description = describe(engine, prepared, number, command);
+    let description = Launch { secrets: values, secret_files: files, ..describe(engine, prepared, number, command) };
     engine
         .inner
         .shims
@@ -231,12 +200,29 @@ fn describe(engine: &Engine, prepared: &Prepared, number: u32, command: Command)
         stop_signal: command.stop_signal,
         grace_ms: u64::from(grace_s) * 1_000,
         max_duration_ms: limits.max_duration_s.map(|seconds| u64::from(seconds) * 1_000),
-        first_output_ms: None,
-        limits: ProcessLimits::default(),
+        first_output_ms: limits
+            .first_output_s
+            .or(first_output_s_default(prepared.adapter))
+            .map(|s| u64::from(s) * 1_000),
+        limits: ProcessLimits {
+            memory_bytes_max: limits.max_memory_mb.map(|mb| u64::from(mb) * MIB),
+            pids_max: limits.max_processes.map(u64::from),
+        },
         linger_ms: Launch::LINGER_MS_DEFAULT,
-        log: LogLimits::default(),
+        log: limits.max_log_mb.map_or_else(LogLimits::default, |mb| LogLimits {
+            text_bytes_max: u64::from(mb) * MIB,
+            ..LogLimits::default()
+        }),
         secrets: Vec::new(),
         secret_files: Vec::new(),
+    }
+}
+
+/// An agent that reports as it works says at once that it is there; a command may be silent for as long as it likes.
+fn first_output_s_default(adapter: Adapter) -> Option<u32> {
+    match adapter {
+        Adapter::Process | Adapter::Http => None,
+        _ => Some(120),
     }
 }
 

@@ -6,6 +6,7 @@ mod claude;
 mod codex;
 mod ending;
 mod excerpt;
+pub mod http;
 mod process;
 mod report;
 mod reset_time;
@@ -111,10 +112,16 @@ pub fn check_report(text: &str) -> Result<(), String> {
     report::Report::read(text).map(|_| ())
 }
 
+/// The outcome that a report stands for, where it alone is the judgement.
+pub fn reported(text: &str) -> Result<Outcome, String> {
+    report::Report::read(text).map(|report| report.judge(Outcome::succeeded()))
+}
+
 /// An adapter that this binary knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Adapter {
     Process,
+    Http,
     Claude,
     Codex,
 }
@@ -130,8 +137,12 @@ pub struct ConfigError {
 
 impl Adapter {
     /// Every adapter, by the name that `adapter.type` uses.
-    pub const ALL: &'static [(&'static str, Adapter)] =
-        &[("process", Adapter::Process), ("claude", Adapter::Claude), ("codex", Adapter::Codex)];
+    pub const ALL: &'static [(&'static str, Adapter)] = &[
+        ("process", Adapter::Process),
+        ("http", Adapter::Http),
+        ("claude", Adapter::Claude),
+        ("codex", Adapter::Codex),
+    ];
 
     /// The adapter that a configuration names, once the whole configuration has been checked.
     pub fn of(config: &Value) -> Result<Adapter, ConfigError> {
@@ -155,6 +166,7 @@ impl Adapter {
     fn check(self, config: &Value) -> Result<(), ConfigError> {
         match self {
             Adapter::Process => process::check(config),
+            Adapter::Http => http::check(config),
             Adapter::Claude => claude::check(config),
             Adapter::Codex => codex::check(config),
         }
@@ -175,6 +187,7 @@ impl Adapter {
     pub fn command(self, invocation: &Invocation<'_>) -> Result<Command, ConfigError> {
         match self {
             Adapter::Process => process::command(invocation),
+            Adapter::Http => Err(ConfigError { field: "adapter.type".into(), message: "`http` has no command".into() }),
             Adapter::Claude => claude::command(invocation),
             Adapter::Codex => codex::command(invocation),
         }
@@ -184,7 +197,8 @@ impl Adapter {
     /// directory.
     pub fn reader(self, config: &Value, session: Option<&SessionState>, cwd: &Path) -> Box<dyn Reader> {
         match self {
-            Adapter::Process => Box::new(process::ProcessReader::new(config)),
+            // Nothing comes from a service but its answer.
+            Adapter::Process | Adapter::Http => Box::new(process::ProcessReader::new(config)),
             Adapter::Claude => Box::new(claude::ClaudeReader::new(session, cwd)),
             Adapter::Codex => Box::new(codex::CodexReader::new(config, session, cwd)),
         }
@@ -194,7 +208,7 @@ impl Adapter {
     /// reports one.
     pub fn keeps_sessions(self) -> bool {
         match self {
-            Adapter::Process | Adapter::Claude | Adapter::Codex => true,
+            Adapter::Process | Adapter::Http | Adapter::Claude | Adapter::Codex => true,
         }
     }
 
@@ -202,7 +216,7 @@ impl Adapter {
     /// Asked before every start: a session that cannot is left out of the [`Invocation`].
     pub fn resumable(self, session: &SessionState, cwd: &Path) -> Result<(), String> {
         match self {
-            Adapter::Process => Ok(()),
+            Adapter::Process | Adapter::Http => Ok(()),
             Adapter::Claude | Adapter::Codex => session::resumable(session, cwd),
         }
     }

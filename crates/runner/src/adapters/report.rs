@@ -19,6 +19,10 @@ const SESSION_BYTES_MAX: usize = 16 * 1024;
 /// Codes are words to group failures by.
 const ERROR_CODE_CHARS_MAX: usize = 64;
 
+/// The names of all that a report may say.
+pub(super) const KEYS: &[&str] =
+    &["outcome", "summary", "session", "usage", "cost_micros", "result", "error_code", "error", "retry_at"];
+
 /// What a command may say about its run.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -2,6 +2,7 @@
 //! Checked when an agent is saved and again when it is started, so that nothing is ever ignored.
 
 use serde_json::{Map, Value};
+use wakeful_domain::secret::SecretRef;
 
 use super::ConfigError;
 
@@ -16,6 +17,10 @@ pub(super) enum Kind {
     Command,
     /// Names and values of environment variables.
     Environment,
+    /// Names and values of HTTP headers.
+    Headers,
+    /// A reference to a secret.
+    Secret,
     /// A whole number from 1.
     Count,
     /// One of these texts.
@@ -83,6 +88,13 @@ fn check_value(kind: Kind, name: &str, value: &Value) -> Result<(), ConfigError>
         (Kind::Command, _) => Err(refused("must be a text or a list of texts".into())),
         (Kind::Environment, Value::Object(variables)) => check_environment(variables),
         (Kind::Environment, _) => Err(refused("must be an object of names and texts".into())),
+        (Kind::Headers, Value::Object(headers)) => check_headers(headers),
+        (Kind::Headers, _) => Err(refused("must be an object of names and texts".into())),
+        (Kind::Secret, value) => match SecretRef::read(value) {
+            Some(Ok(SecretRef { file: false, .. })) => Ok(()),
+            Some(Err(problem)) => Err(refused(problem)),
+            Some(Ok(_)) | None => Err(refused("must be {\"secret\": NAME}".into())),
+        },
         (Kind::Count, value) if value.as_u64().is_some_and(|count| (1..=u64::from(u32::MAX)).contains(&count)) => {
             Ok(())
         }
@@ -103,12 +115,37 @@ fn check_environment(variables: &Map<String, Value>) -> Result<(), ConfigError> 
         }
         match value {
             Value::String(text) if is_passable(text) => {}
-            Value::Object(reference) if reference.contains_key("secret") => {
-                return refused(
-                    "secrets are not available yet: give a text, or set the variable for the server".into(),
-                );
-            }
-            _ => return refused("must be a text".into()),
+            _ => match SecretRef::read(value) {
+                Some(Ok(_)) => {}
+                Some(Err(problem)) => return refused(problem),
+                None => return refused("must be a text, or {\"secret\": NAME}".into()),
+            },
+        }
+    }
+    Ok(())
+}
+
+fn check_headers(headers: &Map<String, Value>) -> Result<(), ConfigError> {
+    let is_name = |name: &str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    };
+    let is_sendable = |text: &str| text.bytes().all(|byte| byte == b'\t' || (0x20..0x7f).contains(&byte));
+    for (name, value) in headers {
+        let refused = |message: String| Err(ConfigError { field: format!("adapter.headers.{name}"), message });
+        if !is_name(name) {
+            return refused("is no name of a header".into());
+        }
+        if ["content-length", "host", "transfer-encoding", "connection"].contains(&name.to_lowercase().as_str())
+            || name.to_lowercase().starts_with("webhook-")
+        {
+            return refused("is set by Wakeful itself: leave it out".into());
+        }
+        match (value, SecretRef::read(value)) {
+            (Value::String(text), _) if is_sendable(text) => {}
+            (_, Some(Ok(SecretRef { file: false, .. }))) => {}
+            (_, Some(Ok(_))) => return refused("cannot name a file: leave `file` out".into()),
+            (_, Some(Err(problem))) => return refused(problem),
+            (_, None) => return refused("must be a text of visible ASCII, or {\"secret\": NAME}".into()),
         }
     }
     Ok(())
@@ -163,6 +200,8 @@ mod tests {
         ("env", Kind::Environment),
         ("max_turns", Kind::Count),
         ("stdin", Kind::OneOf(&["context", "none"])),
+        ("headers", Kind::Headers),
+        ("signing_secret", Kind::Secret),
     ];
 
     #[test]
@@ -178,7 +217,7 @@ mod tests {
         check(
             json!({"temperature": 1}),
             "adapter.temperature: is not a setting of the claude adapter; its settings are \
-             command, model, extra_args, env, max_turns, stdin",
+             command, model, extra_args, env, max_turns, stdin, headers, signing_secret",
         );
         check(json!({"model": 3}), "adapter.model: must be a text that is not empty");
         check(json!({"model": ""}), "adapter.model: must be a text that is not empty");
@@ -190,12 +229,29 @@ mod tests {
         check(json!({"max_turns": 1.5}), "adapter.max_turns: must be a whole number from 1");
         check(json!({"stdin": "all"}), "adapter.stdin: must be one of context, none");
         check(json!({"env": []}), "adapter.env: must be an object of names and texts");
-        check(json!({"env": {"A": 1}}), "adapter.env.A: must be a text");
+        check(json!({"env": {"A": 1}}), r#"adapter.env.A: must be a text, or {"secret": NAME}"#);
         check(json!({"env": {"A=B": ""}}), "adapter.env.A=B: is no name of an environment variable");
+        check(json!({"env": {"KEY": {"secret": "key"}, "OTHER": {"secret": "key", "file": true}}}), "");
         check(
-            json!({"env": {"KEY": {"secret": "key"}}}),
-            "adapter.env.KEY: secrets are not available yet: give a text, or set the variable for the server",
+            json!({"env": {"KEY": {"secret": "a b"}}}),
+            "adapter.env.KEY: the name of a secret must have 1 to 64 letters (a to z), digits, `-`, `_` or `.`, \
+             and not begin with `.`",
         );
+        check(
+            json!({"headers": {"authorization": {"secret": "key"}, "x-a": "b"}, "signing_secret": {"secret": "s"}}),
+            "",
+        );
+        check(json!({"headers": {"x y": "b"}}), "adapter.headers.x y: is no name of a header");
+        check(json!({"headers": {"Host": "b"}}), "adapter.headers.Host: is set by Wakeful itself: leave it out");
+        check(
+            json!({"headers": {"a": "b\r\nc: d"}}),
+            r#"adapter.headers.a: must be a text of visible ASCII, or {"secret": NAME}"#,
+        );
+        check(
+            json!({"headers": {"a": {"secret": "k", "file": true}}}),
+            "adapter.headers.a: cannot name a file: leave `file` out",
+        );
+        check(json!({"signing_secret": "s"}), r#"adapter.signing_secret: must be {"secret": NAME}"#);
         check(
             json!({"env": {"WAKEFUL_RUN": "r"}}),
             "adapter.env.WAKEFUL_RUN: is given by every run: choose a name that does not begin with WAKEFUL_",

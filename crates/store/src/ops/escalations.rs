@@ -172,6 +172,11 @@ pub(crate) async fn resolve_key(
     Ok(())
 }
 
+/// The key of a run from which nothing is heard.
+pub fn silent_key(run: RunId) -> String {
+    format!("silent:{run}")
+}
+
 /// The key of a run whose processes outlive KILL.
 pub fn stuck_key(run: RunId) -> String {
     format!("stuck:{run}")

@@ -79,6 +79,12 @@ pub async fn finish(tx: &mut Tx, request: &FinishRequest) -> Result<Run, Refusal
 /// A stop request beats whatever the agent said at last; what it used is counted all the same.
 fn overruled(run: &Run, outcome: &Outcome) -> Outcome {
     match &run.stop {
+        Some(stop) if stop.stalled => Outcome {
+            end: End::Failed,
+            error_code: Some("stalled".into()),
+            error: Some(stop.reason.clone()),
+            ..outcome.clone()
+        },
         Some(stop) if outcome.end != End::Cancelled => Outcome {
             end: End::Cancelled,
             error_code: Some(if stop.puts_back { "paused" } else { "cancelled" }.into()),
@@ -325,7 +331,9 @@ async fn call_off(
 
 /// Notes how the run ended on its lane's streak of failures, and tells the operator what no retry mends.
 async fn guard(tx: &mut Tx, run: &Run, agent: &Agent, ending: &Ending<'_>, ids: &mut IdSource) -> Result<(), Refusal> {
-    escalations::resolve_key(tx, ending.now, run.company, &escalations::stuck_key(run.id), "ended").await?;
+    for key in [escalations::stuck_key(run.id), escalations::silent_key(run.id)] {
+        escalations::resolve_key(tx, ending.now, run.company, &key, "ended").await?;
+    }
     if ending.outcome.end == End::Succeeded {
         guards::note_success(tx, run).await?;
         let of_agent = format!("permanent_failure:{}:", agent.id);

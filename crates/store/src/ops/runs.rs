@@ -168,7 +168,8 @@ pub struct Started {
     pub now: Timestamp,
     pub run: RunId,
     pub fence: i64,
-    pub process: ProcessIdentity,
+    /// `None` for a service, which is no process of ours.
+    pub process: Option<ProcessIdentity>,
     pub session_before: Option<String>,
     pub session_choice: SessionChoice,
     pub workspace: Workspace,
@@ -194,7 +195,7 @@ pub async fn started(tx: &mut Tx, start: &Started) -> Result<Run, Refusal> {
     let parameters = [
         start.run.into(),
         start.fence.into(),
-        json(&start.process),
+        json_option(start.process.as_ref()),
         (&start.session_before).into(),
         json(&start.session_choice),
         json(&start.workspace),
@@ -203,7 +204,7 @@ pub async fn started(tx: &mut Tx, start: &Started) -> Result<Run, Refusal> {
     tx.execute(STARTED, &parameters).await?;
     let data = object!({
         "agent": run.agent,
-        "pid": start.process.pid,
+        "pid": start.process.as_ref().map(|process| process.pid),
         "session": start.session_choice,
         "workspace": start.workspace,
     });
@@ -211,7 +212,11 @@ pub async fn started(tx: &mut Tx, start: &Started) -> Result<Run, Refusal> {
         events::append(tx, run.company, start.now, "run.running", &run.id.to_string(), &data).await?;
     }
     let SessionChoice { choice, reason } = &start.session_choice;
-    let told = format!("process {} started, session {}: {reason}", start.process.pid, choice.as_str());
+    let what = match &start.process {
+        Some(process) => format!("process {} started", process.pid),
+        None => "the service is called".to_owned(),
+    };
+    let told = format!("{what}, session {}: {reason}", choice.as_str());
     run_events::append(tx, run.id, start.now, &NewRunEvent::plain("running", told, data)).await?;
     Ok(run)
 }
@@ -256,7 +261,8 @@ const OBSERVED: &str = "
       log_lines = $4,
       read_seq = $5,
       last_output_at = $6,
-      last_event_at = case when $7 > 0 then $6 else last_event_at end
+      last_event_at = case when $7 > 0 then $6 else last_event_at end,
+      silence_tier = case when silence_tier < 3 then 0 else silence_tier end
     where id = $1
       and fence = $2
       and status in ('starting', 'running')";
@@ -306,6 +312,7 @@ pub struct Progress {
 const PROGRESS: &str = "
     update runs
     set last_event_at = $3,
+      silence_tier = case when silence_tier < 3 then 0 else silence_tier end,
       input_tokens = $4,
       output_tokens = $5,
       cache_read_tokens = $6,
@@ -334,6 +341,42 @@ pub async fn progress(tx: &mut Tx, progress: &Progress) -> Result<Run, Refusal> 
     let details = progress.data.clone().unwrap_or_else(|| object!({}));
     run_events::append(tx, run.id, progress.now, &NewRunEvent::plain("progress", message, details)).await?;
     get(tx, run.id).await
+}
+
+const SILENCE_TIER: &str = "select silence_tier from runs where id = $1";
+
+/// How far the silence of a run has been acted upon.
+pub async fn silence_tier(tx: &mut Tx, run: RunId) -> Result<i64, Refusal> {
+    Ok(tx.query_one(SILENCE_TIER, &[run.into()]).await?.get()?)
+}
+
+/// Something is done about the silence of a run.
+#[derive(Debug, Clone)]
+pub struct Silence {
+    pub now: Timestamp,
+    pub run: RunId,
+    pub fence: i64,
+    /// See [`wakeful_domain::silence::Step::tier`].
+    pub tier: i64,
+    pub event: NewRunEvent,
+}
+
+const SET_SILENCE_TIER: &str = "
+    update runs
+    set silence_tier = $3
+    where id = $1
+      and fence = $2
+      and silence_tier < $3";
+
+/// Notes it, once per tier; tells whether it was the first time.
+pub async fn note_silence(tx: &mut Tx, silence: &Silence) -> Result<bool, Refusal> {
+    let run = get_live(tx, silence.run, silence.fence).await?;
+    let parameters = [run.id.into(), silence.fence.into(), silence.tier.into()];
+    let is_first = tx.execute(SET_SILENCE_TIER, &parameters).await? > 0;
+    if is_first {
+        run_events::append(tx, run.id, silence.now, &silence.event).await?;
+    }
+    Ok(is_first)
 }
 
 const REQUEST_STOP: &str = "

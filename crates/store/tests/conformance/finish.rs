@@ -44,7 +44,7 @@ fn every_write_of_a_run_proves_its_fence() {
             now: world.now(),
             run: run.id,
             fence,
-            process: ProcessIdentity { pid: 1, start_time: 2, boot_id: "b".into() },
+            process: Some(ProcessIdentity { pid: 1, start_time: 2, boot_id: "b".into() }),
             session_before: None,
             session_choice: SessionChoice { choice: Start::Fresh, reason: "none".into() },
             workspace: Workspace { cwd: "/".into(), source: "adapter".into(), reason: "set".into(), worktree: None },

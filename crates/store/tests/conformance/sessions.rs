@@ -28,7 +28,7 @@ impl World {
             now: self.now(),
             run: claimed.run.id,
             fence: claimed.run.fence,
-            process: ProcessIdentity { pid: 1, start_time: 2, boot_id: "b".into() },
+            process: Some(ProcessIdentity { pid: 1, start_time: 2, boot_id: "b".into() }),
             session_before: None,
             session_choice: SessionChoice { choice: start, reason: "for the test".into() },
             workspace: Workspace { cwd: cwd.into(), source: "adapter".into(), reason: "set".into(), worktree: None },

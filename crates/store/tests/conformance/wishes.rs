@@ -127,7 +127,7 @@ impl World {
     }
 
     pub async fn stop(&self, run: &Run, puts_back: bool) -> Result<Run, Refusal> {
-        let stop = StopRequest { reason: "enough".into(), at: self.now(), puts_back };
+        let stop = StopRequest { puts_back, ..StopRequest::cancel("enough", self.now()) };
         let arguments = (run.id, stop);
         self.db.write("stop", arguments, |tx, (run, stop)| Box::pin(runs::request_stop(tx, *run, stop))).await
     }

@@ -3,6 +3,7 @@
 //!
 //! [`read`] and [`Lines`] are for the server, `write` for the shim; `split` cuts output into records.
 
+mod exchange;
 mod lines;
 pub mod read;
 mod resume;
@@ -13,6 +14,7 @@ pub(super) mod write;
 use serde::{Deserialize, Serialize};
 use wakeful_domain::time::Timestamp;
 
+pub use exchange::keep_exchange;
 pub use lines::{LINE_BYTES_MAX, Lines};
 pub use read::{LogChunk, LogReader, bytes_of, read_log, tail_log};
 pub use write::close_after_death;

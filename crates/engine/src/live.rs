@@ -1,0 +1,56 @@
+//! A live run as the rest of the engine sees it, and what its task listens to.
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use wakeful_domain::run::Run;
+use wakeful_runner::scrub::Scrubber;
+
+/// More texts than this waiting for one agent are refused; they wait in its inbox.
+const INPUTS_MAX: usize = 64;
+
+/// Text for an agent while it works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Input {
+    /// The wakeup that it is the text of, or another name.
+    pub id: String,
+    pub text: String,
+}
+
+/// The lines to the task that follows a live run.
+#[derive(Debug)]
+pub(crate) struct LiveRun {
+    /// The reason of a stop, once there is one.
+    pub stop: watch::Sender<Option<String>>,
+    /// Bytes of the log so far.
+    pub log: watch::Sender<u64>,
+    pub input: mpsc::Sender<Input>,
+    /// Cancelled once the run has ended, whoever ended it.
+    pub over: CancellationToken,
+    /// Takes out of what the run brings what it was given.
+    pub scrubber: Scrubber,
+    /// Whether a tool call of the agent runs: its silence is work.
+    pub is_in_tool: bool,
+}
+
+/// What a run's task listens to.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    pub stop: watch::Receiver<Option<String>>,
+    pub input: mpsc::Receiver<Input>,
+    pub over: CancellationToken,
+    /// Whether something is in flight that a stop of the server would lose.
+    pub in_flight: watch::Sender<bool>,
+}
+
+impl LiveRun {
+    /// Both ends.
+    pub fn begin(run: &Run) -> (LiveRun, Lines) {
+        let stop = watch::Sender::new(run.stop.as_ref().map(|stop| stop.reason.clone()));
+        let (input, inputs) = mpsc::channel(INPUTS_MAX);
+        let over = CancellationToken::new();
+        let lines =
+            Lines { stop: stop.subscribe(), input: inputs, over: over.clone(), in_flight: watch::Sender::new(false) };
+        let log = watch::Sender::new(0);
+        (LiveRun { stop, log, input, over, scrubber: Scrubber::default(), is_in_tool: false }, lines)
+    }
+}

@@ -1,0 +1,75 @@
+//! What a run was given, kept for as long as it lives: in memory, and sealed in its directory, so
+//! that a server that finds it again keeps it out of what the run brings, too.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+use wakeful_domain::id::RunId;
+use wakeful_domain::outcome::{Outcome, SessionChange};
+use wakeful_runner::scrub::Scrubber;
+use wakeful_store::ops::secrets::Sealed;
+
+use crate::engine::Engine;
+use crate::run::write_private;
+
+/// The sealed values, in the directory of the run.
+const FILE: &str = "secrets.json";
+
+/// [`Sealed`], as it is written.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SealedText {
+    text: String,
+    key_id: String,
+}
+
+impl From<Sealed> for SealedText {
+    fn from(Sealed { text, key_id }: Sealed) -> Self {
+        SealedText { text, key_id }
+    }
+}
+
+impl From<SealedText> for Sealed {
+    fn from(SealedText { text, key_id }: SealedText) -> Self {
+        Sealed { text, key_id }
+    }
+}
+
+fn place_of(run: RunId) -> String {
+    format!("run {run}")
+}
+
+/// Keeps what a run is given. The directory of the run is there.
+pub(crate) fn keep(engine: &Engine, run: RunId, values: &[String]) -> io::Result<()> {
+    engine.set_scrubber(run, Scrubber::new(values));
+    let sealed =
+        engine.config().vault.seal(&place_of(run), &serde_json::to_string(values)?).map_err(io::Error::other)?;
+    write_private(&engine.run_dir(run).join(FILE), &serde_json::to_vec(&SealedText::from(sealed))?)
+}
+
+/// What keeps out of a run's words what an earlier server gave it.
+pub(crate) fn kept(engine: &Engine, run: RunId) -> io::Result<Scrubber> {
+    let bytes = match std::fs::read(engine.run_dir(run).join(FILE)) {
+        Ok(bytes) => bytes,
+        // It was never started.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Scrubber::default()),
+        Err(error) => return Err(error),
+    };
+    let sealed: SealedText = serde_json::from_slice(&bytes)?;
+    let opened = engine.config().vault.open(&place_of(run), &sealed.into()).map_err(io::Error::other)?;
+    let values: Vec<String> = serde_json::from_str(&opened)?;
+    Ok(Scrubber::new(&values))
+}
+
+/// Takes out of an outcome what the run was given.
+pub(crate) fn scrub_outcome(scrubber: &Scrubber, outcome: &mut Outcome) {
+    for text in [&mut outcome.error, &mut outcome.summary, &mut outcome.model].into_iter().flatten() {
+        scrubber.scrub(text);
+    }
+    if let Some(result) = &mut outcome.result {
+        scrubber.json(result);
+    }
+    if let SessionChange::Set(session) = &mut outcome.session {
+        scrubber.json(&mut session.params);
+        scrubber.scrub(&mut session.display_id);
+    }
+}

@@ -1,0 +1,8 @@
+//! Requests to agents that are services: the address is checked after it was resolved and on every
+//! redirect, the request is signed, the answer is bounded.
+
+mod call;
+mod guard;
+
+pub use call::{ANSWER_BYTES_MAX, Answer, Call, CallError, call};
+pub use guard::{Guard, GuardError};
