@@ -117,7 +117,7 @@ async fn failures_of_the_model_server_are_named_for_what_they_are() {
 #[tokio::test]
 async fn an_exit_without_a_result_is_no_success() {
     let server = Server::start().await;
-    let adapter = json!({ "type": "claude", "command": ["/bin/sh", "-c", "cat > /dev/null; exit 0"] });
+    let adapter = json!({ "type": "claude", "command": ["/bin/sh", "-c", "head -n 1 > /dev/null; exit 0"] });
     let agent = server.agent(&json!({ "name": "silent", "adapter": adapter })).await;
     let run = server.run_of(&agent, json!({})).await;
     assert_eq!((&run["status"], &run["error_code"]), (&json!("failed"), &json!("no_result")), "{run:#}");

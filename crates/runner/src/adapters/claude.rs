@@ -16,6 +16,7 @@ use wakeful_domain::usage::Usage;
 use self::classify::{Failure, Judged};
 use super::excerpt::{LastLines, cut, cut_bytes};
 use super::settings::{self, Keys, Kind};
+use super::tools::RunningTools;
 use super::{
     Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, StopSignal, Stream, ending, reset_time, session,
 };
@@ -31,6 +32,7 @@ const KEYS: Keys = &[
     ("max_turns", Kind::Count),
     ("permission_mode", Kind::OneOf(PERMISSION_MODES)),
     ("allowed_tools", Kind::Texts),
+    ("steering", Kind::Flag),
 ];
 const PERMISSION_MODES: &[&str] = &["acceptEdits", "auto", "bypassPermissions", "default", "dontAsk", "plan"];
 /// What an agent may do as root unless its settings say otherwise: the CLI refuses
@@ -59,6 +61,10 @@ pub(super) fn command(invocation: &Invocation<'_>) -> Result<Command, ConfigErro
     let mut argv = settings::program(config, "claude");
     let mut add = |arguments: &[&str]| argv.extend(arguments.iter().map(|argument| (*argument).to_owned()));
     add(&["--print", "--output-format", "stream-json", "--verbose"]);
+    if takes_messages(config) {
+        // Each message is repeated once the agent has taken it.
+        add(&["--input-format", "stream-json", "--replay-user-messages"]);
+    }
     if let Some(id) = session_id {
         add(&["--resume", id]);
     }
@@ -81,18 +87,34 @@ pub(super) fn command(invocation: &Invocation<'_>) -> Result<Command, ConfigErro
     // An update in the middle of a run would change the CLI under all other runs.
     let mut env = vec![("DISABLE_AUTOUPDATER".to_owned(), "1".to_owned())];
     env.extend(settings::environment(config));
-    let stdin = match settings::text(config, "prompt") {
+    let prompt = match settings::text(config, "prompt") {
         Some(standing) if session_id.is_none() => format!("{standing}\n\n{}", invocation.prompt),
         _ => invocation.prompt.to_owned(),
     };
+    let keeps_stdin_open = takes_messages(config);
     Ok(Command {
         argv,
         env,
         env_remove: ENV_REMOVED.iter().map(|name| (*name).to_owned()).collect(),
-        stdin,
+        stdin: if keeps_stdin_open { message(&prompt) } else { prompt },
+        keeps_stdin_open,
         stop_signal: StopSignal::Terminate,
         grace_s_default: GRACE_S,
     })
+}
+
+/// What the agent reads as a message at its next turn.
+pub(super) fn steer(config: &Value, text: &str) -> Option<String> {
+    takes_messages(config).then(|| message(text))
+}
+
+fn takes_messages(config: &Value) -> bool {
+    settings::flag(config, "steering", true)
+}
+
+fn message(text: &str) -> String {
+    let content = json!([{"type": "text", "text": text}]);
+    format!("{}\n", json!({"type": "user", "message": {"role": "user", "content": content}}))
 }
 
 /// Reads the event stream.
@@ -114,6 +136,10 @@ pub(super) struct ClaudeReader {
     counted: Usage,
     messages_counted: VecDeque<String>,
     result: Option<Value>,
+    /// The result stands: nothing has begun since.
+    has_ended: bool,
+    inputs_taken: u64,
+    tools: RunningTools,
     stderr: LastLines,
 }
 
@@ -132,6 +158,9 @@ impl ClaudeReader {
             counted: Usage::default(),
             messages_counted: VecDeque::new(),
             result: None,
+            has_ended: false,
+            inputs_taken: 0,
+            tools: RunningTools::default(),
             stderr: LastLines::default(),
         }
     }
@@ -140,10 +169,13 @@ impl ClaudeReader {
         match event["type"].as_str() {
             Some("system") => self.system(&event),
             Some("assistant") => self.assistant(&event),
+            Some("user") => self.user(&event),
             Some("rate_limit_event") => self.rate_limit(event["rate_limit_info"].take()),
             Some("result") => {
                 self.take_session_id(&event);
                 self.result = Some(event);
+                self.has_ended = true;
+                self.tools.all_ended();
                 Vec::new()
             }
             _ => Vec::new(),
@@ -159,9 +191,15 @@ impl ClaudeReader {
     fn system(&mut self, event: &Value) -> Vec<Signal> {
         match event["subtype"].as_str() {
             Some("init") => {
+                // One at the beginning, and one before each further turn.
+                let is_known = self.session_id.is_some() && self.session_id.as_deref() == event["session_id"].as_str();
+                self.has_ended = false;
                 self.take_session_id(event);
                 self.model = event["model"].as_str().map(str::to_owned);
                 self.key_source = event["apiKeySource"].as_str().map(str::to_owned);
+                if is_known {
+                    return Vec::new();
+                }
                 let data = json!({"session_id": self.session_id, "model": self.model});
                 vec![signal("session", self.session_id.as_deref().unwrap_or_default(), data)]
             }
@@ -179,7 +217,27 @@ impl ClaudeReader {
         }
     }
 
+    /// What tools returned, and the messages that the agent has taken.
+    fn user(&mut self, event: &Value) -> Vec<Signal> {
+        let content = &event["message"]["content"];
+        for block in content.as_array().into_iter().flatten().filter(|block| block["type"] == "tool_result") {
+            self.tools.ended(&block["tool_use_id"]);
+        }
+        if event["isReplay"] != true {
+            return Vec::new();
+        }
+        self.has_ended = false;
+        self.inputs_taken += 1;
+        let blocks = content.as_array().into_iter().flatten();
+        let text = content.as_str().or_else(|| blocks.filter_map(|block| block["text"].as_str()).next());
+        match self.inputs_taken {
+            1 => Vec::new(),
+            _ => vec![signal("steered", text.unwrap_or_default(), Value::Null)],
+        }
+    }
+
     fn assistant(&mut self, event: &Value) -> Vec<Signal> {
+        self.has_ended = false;
         self.take_session_id(event);
         self.api_error = event["error"].as_str().map(str::to_owned);
         let message = &event["message"];
@@ -195,7 +253,10 @@ impl ClaudeReader {
                     self.text = cut_bytes(text, SUMMARY_BYTES_MAX);
                     signals.push(signal("message", text, Value::Null));
                 }
-                (Some("tool_use"), _) => signals.push(tool(block)),
+                (Some("tool_use"), _) => {
+                    self.tools.began(&block["id"]);
+                    signals.push(tool(block));
+                }
                 _ => {}
             }
         }
@@ -323,6 +384,18 @@ impl Reader for ClaudeReader {
 
     fn so_far(&self) -> Outcome {
         Outcome { summary: (!self.text.is_empty()).then(|| self.text.clone()), ..self.base() }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    fn is_in_tool(&self) -> bool {
+        self.tools.is_any()
+    }
+
+    fn inputs_taken(&self) -> u64 {
+        self.inputs_taken
     }
 }
 

@@ -16,6 +16,7 @@ use wakeful_domain::usage::Usage;
 use self::classify::Failure;
 use super::excerpt::{LastLines, cut, cut_bytes};
 use super::settings::{self, Keys, Kind};
+use super::tools::RunningTools;
 use super::{
     Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, StopSignal, Stream, ending, reset_time, session,
 };
@@ -83,6 +84,7 @@ pub(super) fn command(invocation: &Invocation<'_>) -> Result<Command, ConfigErro
         env: settings::environment(config),
         env_remove: ENV_REMOVED.iter().map(|name| (*name).to_owned()).collect(),
         stdin,
+        keeps_stdin_open: false,
         // On SIGTERM it dies at once and leaves the process groups of its tools behind.
         stop_signal: StopSignal::Interrupt,
         grace_s_default: GRACE_S,
@@ -108,6 +110,7 @@ pub(super) struct CodexReader {
     thread_usage: Option<Usage>,
     text: String,
     turn: Option<Turn>,
+    tools: RunningTools,
     last_error: Option<String>,
     stderr: LastLines,
 }
@@ -126,6 +129,7 @@ impl CodexReader {
             thread_usage: None,
             text: String::new(),
             turn: None,
+            tools: RunningTools::default(),
             last_error: None,
             stderr: LastLines::default(),
         }
@@ -139,10 +143,17 @@ impl CodexReader {
                 vec![signal("session", id, json!({"session_id": id}))]
             }
             Some("item.started") => match event["item"]["type"].as_str() {
-                Some("command_execution" | "mcp_tool_call") => vec![tool(&event["item"])],
+                Some("command_execution" | "mcp_tool_call" | "web_search") => {
+                    self.tools.began(&event["item"]["id"]);
+                    // What is searched for is only known at the end.
+                    if event["item"]["type"] == "web_search" { Vec::new() } else { vec![tool(&event["item"])] }
+                }
                 _ => Vec::new(),
             },
-            Some("item.completed") => self.item(&event["item"]),
+            Some("item.completed") => {
+                self.tools.ended(&event["item"]["id"]);
+                self.item(&event["item"])
+            }
             Some("error") => {
                 let message = event["message"].as_str().unwrap_or("codex reported an error");
                 self.last_error = Some(cut(message, ERROR_CHARS_MAX));
@@ -151,12 +162,14 @@ impl CodexReader {
             Some("turn.completed") => {
                 self.thread_usage = Some(usage_of_turn(&event["usage"]));
                 self.turn = Some(Turn::Completed);
+                self.tools.all_ended();
                 Vec::new()
             }
             Some("turn.failed") => {
                 let error = event["error"]["message"].as_str().or(self.last_error.as_deref());
                 let error = cut(error.unwrap_or("codex reported a failed turn"), ERROR_CHARS_MAX);
                 self.turn = Some(Turn::Failed { error });
+                self.tools.all_ended();
                 Vec::new()
             }
             _ => Vec::new(),
@@ -291,6 +304,14 @@ impl Reader for CodexReader {
 
     fn so_far(&self) -> Outcome {
         self.base()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.turn.is_some()
+    }
+
+    fn is_in_tool(&self) -> bool {
+        self.tools.is_any()
     }
 }
 

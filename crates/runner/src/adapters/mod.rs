@@ -12,6 +12,7 @@ mod report;
 mod reset_time;
 mod session;
 mod settings;
+mod tools;
 
 use std::path::Path;
 
@@ -45,8 +46,11 @@ pub struct Command {
     pub env: Vec<(String, String)>,
     /// Variables of the server's environment that the agent must not see.
     pub env_remove: Vec<String>,
-    /// Written to its standard input, which is then closed.
+    /// Written to its standard input.
     pub stdin: String,
+    /// Whether its standard input stays open after that, for what [`Adapter::steer`] gives. It is to be closed
+    /// once [`Reader::has_ended`] says so; until then such an agent does not exit by itself.
+    pub keeps_stdin_open: bool,
     /// The signal that asks it to stop.
     pub stop_signal: StopSignal,
     /// How long it may take to stop before it is killed, in seconds, unless the agent's limits say.
@@ -105,6 +109,20 @@ pub trait Reader: Send {
     fn conclude(&mut self, exit: &Exit) -> Conclusion;
     /// What is known so far, for runs that were stopped: session, usage, cost, model.
     fn so_far(&self) -> Outcome;
+    /// Whether the agent has said that it is done: no further turn is expected, and the process should exit. An
+    /// agent that takes another message after that is not done any more.
+    fn has_ended(&self) -> bool {
+        false
+    }
+    /// Whether a tool call runs now: its silence is work.
+    fn is_in_tool(&self) -> bool {
+        false
+    }
+    /// How many of the texts written to its standard input the agent has confirmed, the prompt included. Each one
+    /// after the prompt comes as a signal `steered` too, in the order of writing.
+    fn inputs_taken(&self) -> u64 {
+        0
+    }
 }
 
 /// What is wrong with a report on a run, if anything.
@@ -190,6 +208,15 @@ impl Adapter {
             Adapter::Http => Err(ConfigError { field: "adapter.type".into(), message: "`http` has no command".into() }),
             Adapter::Claude => claude::command(invocation),
             Adapter::Codex => codex::command(invocation),
+        }
+    }
+
+    /// What to write to the standard input of a live agent so that it gets `text` at its next turn; `None` if this
+    /// adapter, or this configuration of it, takes nothing while it works.
+    pub fn steer(self, config: &Value, text: &str) -> Option<String> {
+        match self {
+            Adapter::Claude => claude::steer(config, text),
+            Adapter::Process | Adapter::Codex => None,
         }
     }
 

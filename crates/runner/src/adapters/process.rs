@@ -57,6 +57,7 @@ pub(super) fn command(invocation: &Invocation<'_>) -> Result<Command, ConfigErro
         env,
         env_remove: Vec::new(),
         stdin,
+        keeps_stdin_open: false,
         stop_signal: StopSignal::Terminate,
         grace_s_default: GRACE_S,
     })

@@ -23,6 +23,8 @@ pub(super) enum Kind {
     Secret,
     /// A whole number from 1.
     Count,
+    /// Yes or no.
+    Flag,
     /// One of these texts.
     OneOf(&'static [&'static str]),
 }
@@ -47,6 +49,11 @@ pub(super) fn check(adapter: &str, keys: Keys, config: &Value) -> Result<(), Con
 /// The text of a setting.
 pub(super) fn text<'a>(config: &'a Value, name: &str) -> Option<&'a str> {
     config.get(name).and_then(Value::as_str)
+}
+
+/// Whether a setting says yes; `default` if it is missing.
+pub(super) fn flag(config: &Value, name: &str, default: bool) -> bool {
+    config.get(name).and_then(Value::as_bool).unwrap_or(default)
 }
 
 /// The texts of a setting; none if it is missing.
@@ -99,6 +106,8 @@ fn check_value(kind: Kind, name: &str, value: &Value) -> Result<(), ConfigError>
             Ok(())
         }
         (Kind::Count, _) => Err(refused("must be a whole number from 1".into())),
+        (Kind::Flag, Value::Bool(_)) => Ok(()),
+        (Kind::Flag, _) => Err(refused("must be true or false".into())),
         (Kind::OneOf(texts), value) if value.as_str().is_some_and(|text| texts.contains(&text)) => Ok(()),
         (Kind::OneOf(texts), _) => Err(refused(format!("must be one of {}", texts.join(", ")))),
     }

@@ -49,7 +49,9 @@ fn arguments() {
         let found = command(&invocation(&config, session, is_root)).unwrap();
         assert_eq!(found.argv.join(" "), expected);
     };
-    let print = "--print --output-format stream-json --verbose";
+    let text = "--print --output-format stream-json --verbose";
+    let print = &format!("{text} --input-format stream-json --replay-user-messages");
+    check(json!({"steering": false}), None, false, &format!("claude {text} --permission-mode bypassPermissions"));
     check(json!({}), None, false, &format!("claude {print} --permission-mode bypassPermissions"));
     check(
         json!({"model": "opus", "max_turns": 5, "extra_args": ["--effort", "high"]}),
@@ -75,8 +77,18 @@ fn arguments() {
 fn the_standing_prompt_opens_a_session() {
     let session = resumed();
     let config = json!({"prompt": "You keep house."});
-    assert_eq!(command(&invocation(&config, None, false)).unwrap().stdin, "You keep house.\n\ndo it");
-    assert_eq!(command(&invocation(&config, Some(&session), false)).unwrap().stdin, "do it");
+    let stdin = |config: &Value, session| command(&invocation(config, session, false)).unwrap().stdin;
+    let message = |text: &str| {
+        format!(
+            "{}\n",
+            json!({"type": "user", "message": {"role": "user", "content": [{"type": "text", "text": text}]}})
+        )
+    };
+    assert_eq!(stdin(&config, None), message("You keep house.\n\ndo it"));
+    assert_eq!(stdin(&config, Some(&session)), message("do it"));
+    assert_eq!(stdin(&json!({"steering": false, "prompt": "p"}), None), "p\n\ndo it");
+    assert_eq!(steer(&config, "a\nb"), Some(message("a\nb")));
+    assert_eq!(steer(&json!({"steering": false}), "a"), None);
     let refusal = command(&invocation(&json!({"modle": "x"}), None, false)).unwrap_err().to_string();
     assert_eq!(refusal, "adapter.modle: is not a setting of the claude adapter; did you mean `model`?");
 }
@@ -234,4 +246,39 @@ fn words_are_told_apart() {
     check("API Error: Overloaded", "overloaded");
     check("I could not find the file", "agent_error");
     check("", "agent_error");
+}
+
+#[test]
+fn a_message_taken_during_a_turn_is_confirmed_and_a_turn_after_the_result_opens_the_run_again() {
+    let mut reader = ClaudeReader::new(None, Path::new(CWD));
+    let mut seen = Vec::new();
+    for line in fixture("steered").lines() {
+        let signals = reader.line(Stream::Stdout, line);
+        seen.extend(signals.into_iter().filter(|signal| signal.kind == "steered").map(|signal| signal.message));
+        let event: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(reader.has_ended(), event["type"] == "result", "{line}");
+        assert!(!(reader.has_ended() && reader.is_in_tool()), "{line}");
+    }
+    assert_eq!(seen, ["steer one", "steer two", "after the result"]);
+    assert_eq!(reader.inputs_taken(), 4);
+    let found = done(reader.conclude(&exit(0)));
+    assert_eq!(found.end, End::Succeeded);
+    assert_eq!(
+        found.usage,
+        Some(Usage { input_tokens: 3_000, output_tokens: 150, cache_read_tokens: 600, cache_write_tokens: 90 }),
+        "later results count on from earlier ones"
+    );
+}
+
+#[test]
+fn a_tool_runs_until_its_result() {
+    let mut reader = ClaudeReader::new(None, Path::new(CWD));
+    let mut course = Vec::new();
+    for line in fixture("steered").lines() {
+        reader.line(Stream::Stdout, line);
+        if course.last() != Some(&reader.is_in_tool()) {
+            course.push(reader.is_in_tool());
+        }
+    }
+    assert_eq!(course, [false, true, false]);
 }
