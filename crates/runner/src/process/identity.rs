@@ -26,6 +26,11 @@ pub struct Stat {
     pub parent: i32,
     pub group: i32,
     pub start_time: u64,
+    /// At least one.
+    pub threads: u64,
+    /// Spent in it, by itself and in the kernel, in clock ticks.
+    pub cpu_ticks: u64,
+    pub resident_pages: u64,
 }
 
 /// The id of the present boot.
@@ -49,8 +54,13 @@ fn parse_stat(pid: i32, bytes: &[u8]) -> Option<Stat> {
     let state = *fields.next()?.as_bytes().first()?;
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
-    let start_time = fields.nth(16)?.parse().ok()?;
-    Some(Stat { pid, state, parent, group, start_time })
+    // Now at field 6; negative numbers stand only where we do not look.
+    let mut number = |skipped: usize| fields.nth(skipped)?.parse::<u64>().ok();
+    let cpu_ticks = number(8)? + number(0)?;
+    let threads = number(4)?;
+    let start_time = number(1)?;
+    let resident_pages = number(1)?;
+    Some(Stat { pid, state, parent, group, start_time, threads, cpu_ticks, resident_pages })
 }
 
 /// Every process that `/proc` lists at the moment.
@@ -106,8 +116,10 @@ mod tests {
 
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
-        let line = b"42 (a) b (c) S 7 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2\n";
-        let expected = Stat { pid: 42, state: b'S', parent: 7, group: 42, start_time: 98_765 };
+        let line = b"42 (a) b (c) S 7 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 3 0 98765 1 2\n";
+        let (threads, cpu_ticks, resident_pages) = (3, 11, 2);
+        let expected =
+            Stat { pid: 42, state: b'S', parent: 7, group: 42, start_time: 98_765, threads, cpu_ticks, resident_pages };
         assert_eq!(parse_stat(42, line), Some(expected));
     }
 
@@ -117,5 +129,17 @@ mod tests {
         let own = Identity::of(i32::try_from(std::process::id()).unwrap(), &boot).unwrap();
         assert!(own.is_alive(&boot));
         assert!(!own.is_alive("another boot"));
+    }
+
+    #[test]
+    fn a_pid_that_means_another_process_by_now_is_not_signalled() {
+        let mut stranger = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let now = stat(i32::try_from(stranger.id()).unwrap()).unwrap();
+        let earlier = Stat { start_time: now.start_time - 1, ..now };
+        earlier.signal(Signal::KILL).unwrap();
+        assert!(earlier.open().unwrap().is_none());
+        assert!(stranger.try_wait().unwrap().is_none());
+        now.signal(Signal::KILL).unwrap();
+        stranger.wait().unwrap();
     }
 }

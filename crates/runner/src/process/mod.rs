@@ -7,6 +7,7 @@
 //! Invariants: an agent starts only after its shim's identity is durable; an exit record exists only
 //! when the tree was proven empty; nothing that we did not start is ever signalled.
 
+mod cgroup;
 mod clock;
 pub mod identity;
 pub mod launch;
@@ -21,4 +22,6 @@ pub use identity::Identity;
 pub use launch::{Launch, LogLimits, ProcessLimits, SecretFile};
 pub use protocol::INPUT_BYTES_MAX;
 pub use record::{ExitRecord, Limit, LogSummary, ResourceUsage, StartFailure, StopRecord};
-pub use server::{Attached, FindError, Found, LaunchError, Orders, Shims, Swept, Update, find, sweep};
+pub use server::{
+    Attached, FindError, Found, LaunchError, Orders, Shims, Swept, TreeProcess, Update, find, process_tree, sweep,
+};

@@ -7,6 +7,7 @@
 mod clones;
 mod ends;
 mod git;
+mod limits;
 mod output;
 mod recovery;
 mod setup;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wakeful_runner::process::Launch;
+use wakeful_runner::process::{Launch, process_tree};
 
 use super::setup::*;
 
@@ -27,6 +27,10 @@ async fn what_is_left_behind_may_linger_and_then_is_ended() {
     check("sh -c 'kill -STOP $$' & echo done").await;
     // Stopped and in a session of its own.
     check("setsid sh -c 'kill -STOP $$; echo woken' & echo done").await;
+    // With an empty environment, in a session of its own.
+    check("env -i setsid sleep 1000 & echo done").await;
+    // One that nobody has waited for, below one that has not ended.
+    check("sh -c 'true & exec sleep 1000' & echo done").await;
     // Hundreds.
     check("for i in $(seq 200); do sleep 100 & done; echo done").await;
 }
@@ -69,4 +73,29 @@ async fn a_tree_that_keeps_forking_is_ended() {
     attached.stop("operator", Some(Duration::from_millis(100))).unwrap();
     exit_of(&mut attached).await;
     assert!(processes_of(&launch).is_empty());
+}
+
+#[tokio::test]
+async fn the_tree_of_a_live_run_can_be_looked_at() {
+    let long = "x".repeat(500);
+    let script = format!("setsid sleep 1001 & sh -c 'kill -STOP $$' {long} & echo up; wait");
+    let launch = sh(&script);
+    assert!(process_tree(&launch.dir, 1).unwrap().is_empty());
+    let mut attached = start(&launch).await;
+    output_with(&mut attached, &launch, "up").await;
+    let is_whole = |found: &[wakeful_runner::process::TreeProcess]| {
+        let is_there =
+            |command: &str, state| found.iter().any(|one| one.command.starts_with(command) && one.state == state);
+        found.len() == 3 && is_there("sleep 1001", 'S') && is_there("sh -c kill -STOP $$ xxx", 'T')
+    };
+    until("the tree is whole", || is_whole(&process_tree(&launch.dir, 1).unwrap())).await;
+    let found = process_tree(&launch.dir, 1).unwrap();
+    assert_eq!(found[0].parent.unsigned_abs(), attached.shim_pid().unwrap());
+    assert!(found[0].command.starts_with("/bin/sh -c setsid sleep 1001 & sh"));
+    assert!(found[1..].iter().all(|process| process.parent == found[0].pid));
+    assert!(found.iter().all(|process| process.rss_bytes > 0 && process.command.len() <= 200));
+    attached.stop("operator", Some(Duration::ZERO)).unwrap();
+    let ended_at = exit_of(&mut attached).await.ended_at;
+    assert!(found.iter().all(|process| ended_at.since(process.started_at) < Duration::from_secs(60)), "{found:?}");
+    assert!(process_tree(&launch.dir, 1).unwrap().is_empty());
 }

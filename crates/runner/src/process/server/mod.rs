@@ -8,10 +8,12 @@ mod attach;
 mod find;
 mod launch;
 mod orders;
+mod processes;
 mod sweep;
 
 pub use attach::{Attached, Update};
 pub use find::{Death, FindError, Found, find};
 pub use launch::{LaunchError, Shims};
 pub use orders::Orders;
+pub use processes::{TreeProcess, process_tree};
 pub use sweep::{SweepError, Swept, sweep};

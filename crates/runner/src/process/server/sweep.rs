@@ -1,5 +1,6 @@
 //! Ends what a dead shim left behind. A process belongs to a run if `WAKEFUL_RUN=<id>` is in the
-//! environment it was started with; each is signalled through a handle that means only it.
+//! environment it was started with, or if it is in a control group that carries the run's name; each is
+//! signalled through a handle that means only it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 
+use super::super::cgroup;
 use super::super::identity::{Stat, every_pid, stat};
 
 /// Rounds of find and kill; a tree that forks faster than it is killed ends within a few.
@@ -43,19 +45,19 @@ pub async fn sweep(run: &str) -> Result<Swept, SweepError> {
 
 fn sweep_blocking(run: &str) -> Result<Swept, SweepError> {
     let unreadable = |source| SweepError::Unreadable { run: run.to_owned(), source };
-    let mark = format!("WAKEFUL_RUN={run}");
     let mut swept = BTreeSet::new();
     let mut left = Vec::new();
     for _ in 0..ROUNDS_MAX {
-        left = members(&mark).map_err(unreadable)?;
+        left = members(run).map_err(unreadable)?;
         if left.is_empty() {
+            cgroup::remove_of(run).map_err(unreadable)?;
             return Ok(Swept { pids: swept.into_iter().collect() });
         }
         // First signal all, then wait: what is dead cannot start others.
         let mut dying = Vec::new();
         for member in &left {
             // One that refuses is still there in the next round, and in the end is reported.
-            if let Ok(Some(handle)) = kill(member, &mark) {
+            if let Ok(Some(handle)) = kill(member, run) {
                 swept.insert(member.pid);
                 dying.push(handle);
             }
@@ -66,21 +68,24 @@ fn sweep_blocking(run: &str) -> Result<Swept, SweepError> {
 }
 
 /// The live processes of the run, ourselves never.
-fn members(mark: &str) -> io::Result<Vec<Stat>> {
+fn members(run: &str) -> io::Result<Vec<Stat>> {
     let own = i32::try_from(std::process::id()).unwrap_or(0);
-    let marked = every_pid()?.filter(|pid| *pid != own && has_mark(*pid, mark));
+    let marked = every_pid()?.filter(|pid| *pid != own && belongs_to(*pid, run));
     Ok(marked.filter_map(stat).filter(Stat::is_running).collect())
 }
 
-/// Whether the process was started with the mark in its environment; zombies and other users' have none to show.
-fn has_mark(pid: i32, mark: &str) -> bool {
-    fs::read(format!("/proc/{pid}/environ"))
-        .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes()))
+/// Whether the process was started with the run in its environment, or is in its group. The former is not shown by
+/// zombies, by other users' and by those that cleared it.
+fn belongs_to(pid: i32, run: &str) -> bool {
+    let mark = format!("WAKEFUL_RUN={run}");
+    let is_marked = fs::read(format!("/proc/{pid}/environ"))
+        .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes()));
+    is_marked || cgroup::is_member(pid, run)
 }
 
-fn kill(member: &Stat, mark: &str) -> io::Result<Option<OwnedFd>> {
+fn kill(member: &Stat, run: &str) -> io::Result<Option<OwnedFd>> {
     let Some(handle) = member.open()? else { return Ok(None) };
-    if !has_mark(member.pid, mark) {
+    if !belongs_to(member.pid, run) {
         return Ok(None);
     }
     match pidfd_send_signal(&handle, Signal::KILL) {

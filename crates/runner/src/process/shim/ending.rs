@@ -91,6 +91,18 @@ impl Ending {
         (self.time_limit_at, self.first_output_at) = (None, None);
     }
 
+    /// The tree has taken more than it may: nothing of it is waited for.
+    pub fn exceed(&mut self, limit: Limit, now: Instant) -> Action {
+        match self.phase {
+            Phase::Running | Phase::Lingering { .. } => {
+                self.limit = Some(limit);
+                self.kill(now)
+            }
+            Phase::Stopping { .. } => self.kill(now),
+            Phase::Killing { .. } => Action::Wait,
+        }
+    }
+
     /// The main process has ended and others live on.
     pub fn main_ended(&mut self, now: Instant) {
         if self.phase == Phase::Running {
@@ -269,5 +281,13 @@ mod tests {
         assert_eq!(ending.due(now + ms(20)), Action::AskToStop);
         assert!(ending.ended_after_finish && ending.limit.is_none() && ending.stop.is_none());
         assert_eq!(ending.due(now + ms(120)), Action::Kill);
+    }
+
+    #[test]
+    fn what_takes_too_much_is_killed_at_once() {
+        let (mut ending, now) = ending(None);
+        assert_eq!((ending.exceed(Limit::Pids, now), ending.limit), (Action::Kill, Some(Limit::Pids)));
+        assert_eq!((ending.exceed(Limit::Memory, now), ending.limit), (Action::Wait, Some(Limit::Pids)));
+        assert_eq!(ending.due(now + ms(10)), Action::Kill);
     }
 }

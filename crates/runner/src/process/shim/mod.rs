@@ -10,6 +10,7 @@ mod agent;
 mod connection;
 mod ending;
 mod files;
+mod guard;
 mod input;
 mod kernel_log;
 mod output;
@@ -37,6 +38,7 @@ use super::log::write::LogWriter;
 use super::protocol::{Report, take_line};
 use super::record::{AgentRecord, ExitRecord, Limit, LogSummary, ShimRecord, StartFailure};
 use connection::Connection;
+use guard::Guard;
 use secret_files::SecretFiles;
 use servers::Servers;
 use system::SignalDescriptor;
@@ -94,7 +96,7 @@ fn run(mut launch: Launch, stream: UnixStream, received: Vec<u8>) -> io::Result<
     let mut servers = Servers::listen(launch.number, first)?;
     let started_at = clock::now();
     let ended = match begin(&mut launch) {
-        Ok(Begun { mut log, signals, agent, secret_files }) => {
+        Ok(Begun { mut log, signals, agent, secret_files, guard }) => {
             let pid = agent.pid.as_raw_pid();
             // It cannot be gone before we have waited for it.
             let unknown = Identity { pid, start_time: 0, boot_id: boot_id.clone() };
@@ -102,7 +104,7 @@ fn run(mut launch: Launch, stream: UnixStream, received: Vec<u8>) -> io::Result<
             // It only helps to explain a death; the sweep does without.
             drop(files::name_agent(&mut shim_file, &AgentRecord { agent: identity.clone() }));
             servers.send(&Report::Started(identity.clone()));
-            let ended = Watch::new(&launch, identity, agent, &mut servers, &mut log, &signals).run()?;
+            let ended = Watch::new(&launch, identity, agent, guard, &mut servers, &mut log, &signals).run()?;
             drop(secret_files);
             exit_record(started_at, pid, ended, &mut log)
         }
@@ -131,6 +133,7 @@ struct Begun {
     signals: SignalDescriptor,
     agent: agent::Agent,
     secret_files: SecretFiles,
+    guard: Guard,
 }
 
 /// Everything that must stand before the first output, then the agent.
@@ -140,10 +143,11 @@ fn begin(launch: &mut Launch) -> Result<Begun, StartFailure> {
     let secret_files = secret_files::open(std::mem::take(&mut launch.secret_files))
         .map_err(|error| spawn_failed("keep a secret as a file in memory", &error))?;
     launch.env.extend(secret_files.variables.iter().cloned());
-    let agent = agent::start(launch)?;
+    let mut guard = Guard::create(launch);
+    let agent = guard.around(clock::monotonic(), || agent::start(launch))?;
     // The token of the run is in there; we have no use for it any more.
     launch.env = Vec::new();
-    Ok(Begun { log, signals, agent, secret_files })
+    Ok(Begun { log, signals, agent, secret_files, guard })
 }
 
 fn spawn_failed(what: &str, error: &io::Error) -> StartFailure {

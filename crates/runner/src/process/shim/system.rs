@@ -1,4 +1,4 @@
-//! The two system calls that neither std nor rustix offers.
+//! The system calls that neither std nor rustix offers.
 //!
 //! Signals are caught by a handler and turned into bytes of a pipe, not blocked and read from a
 //! signalfd: a blocked signal would stay blocked in the agent, a handler ends with `exec`.
@@ -95,6 +95,18 @@ fn forget_inherited_signals() {
 impl AsFd for SignalDescriptor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.reader.as_fd()
+    }
+}
+
+/// Runs before everybody else, if we may: a tree of thousands that all want to run must not keep us from ending it.
+/// What is started by us would not inherit it. For the little that is left to do once a tree is killed.
+#[expect(unsafe_code, reason = "neither std nor rustix sets policies of scheduling")]
+pub fn hurry() {
+    // SAFETY: the pointer is to a whole sched_param that lives through the call; all zeroes is a valid one.
+    unsafe {
+        let mut parameters: libc::sched_param = MaybeUninit::zeroed().assume_init();
+        parameters.sched_priority = 1;
+        libc::sched_setscheduler(0, libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, &raw const parameters);
     }
 }
 

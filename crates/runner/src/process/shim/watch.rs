@@ -20,10 +20,11 @@ use super::super::protocol::{Order, Report};
 use super::super::tree;
 use super::agent::Agent;
 use super::ending::{Action, Ending};
+use super::guard::Guard;
 use super::input::Input;
 use super::output::{Output, READ_BYTES};
 use super::servers::Servers;
-use super::system::SignalDescriptor;
+use super::system::{self, SignalDescriptor};
 
 /// Hints are at least this far apart.
 const HINT_INTERVAL: Duration = Duration::from_millis(20);
@@ -41,6 +42,7 @@ pub struct Watch<'a> {
     input: Input,
     outputs: [Output; 2],
     ending: Ending,
+    guard: Guard,
     ended: Option<WaitStatus>,
     killed_by_us: bool,
     /// The most processes that were seen at once in a tree that had to be ended.
@@ -75,6 +77,7 @@ impl<'a> Watch<'a> {
         launch: &'a Launch,
         identity: Identity,
         agent: Agent,
+        guard: Guard,
         servers: &'a mut Servers,
         log: &'a mut LogWriter,
         signals: &'a SignalDescriptor,
@@ -92,6 +95,7 @@ impl<'a> Watch<'a> {
             input: agent.stdin,
             outputs: [stdout, stderr],
             ending: Ending::new(launch, clock::monotonic()),
+            guard,
             ended: None,
             killed_by_us: false,
             members_max: 0,
@@ -122,9 +126,16 @@ impl<'a> Watch<'a> {
             if ready.signals && self.take_signals()? {
                 break;
             }
-            let action = self.ending.due(clock::monotonic());
+            let now = clock::monotonic();
+            if let Some(limit) = self.guard.due(now) {
+                let action = self.ending.exceed(limit, now);
+                self.act(action);
+            }
+            let action = self.ending.due(now);
             self.act(action);
         }
+        self.ending.limit = self.ending.limit.or_else(|| self.guard.last_look());
+        self.guard.remove();
         for output in &mut self.outputs {
             output.drain(self.log, &mut buffer);
         }
@@ -140,7 +151,7 @@ impl<'a> Watch<'a> {
     fn wait_for_something(&mut self) -> io::Result<Ready> {
         let hint_at = self.hinted_at.filter(|_| self.hint_is_owed).map(|at| at + HINT_INTERVAL);
         let [out_at, err_at] = [self.outputs[0].release_at, self.outputs[1].release_at];
-        let due_at = [self.ending.due_at(), hint_at, out_at, err_at].into_iter().flatten().min();
+        let due_at = [self.ending.due_at(), self.guard.look_at, hint_at, out_at, err_at].into_iter().flatten().min();
         let timeout = due_at.map(|at| timespec(at.saturating_duration_since(clock::monotonic())));
         let mut waited =
             vec![PollFd::new(self.signals, PollFlags::IN), PollFd::new(&self.servers.listener, PollFlags::IN)];
@@ -290,6 +301,10 @@ impl<'a> Watch<'a> {
             Action::AskToStop => stop_signal,
             Action::Kill | Action::KillAndReport => Signal::KILL,
         };
+        if signal == Signal::KILL {
+            system::hurry();
+            self.guard.kill();
+        }
         let members = tree::signal_all(self.leader, signal).unwrap_or_default();
         self.members_max = self.members_max.max(members.len());
         if action == Action::KillAndReport {
