@@ -10,6 +10,7 @@ mod git;
 mod limits;
 mod output;
 mod recovery;
+mod secrets;
 mod setup;
 mod throughput;
 mod trees;

@@ -7,6 +7,7 @@ mod exchange;
 mod lines;
 pub mod read;
 mod resume;
+pub(super) mod secrets;
 pub(super) mod split;
 mod tail;
 pub(super) mod write;

@@ -3,28 +3,32 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStderr, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
+use std::rc::Rc;
 
 use rustix::io::ioctl_fionbio;
 use rustix::process::Pid;
 
 use super::super::launch::Launch;
+use super::super::log::LogStream;
+use super::super::log::secrets::Secrets;
 use super::super::record::StartFailure;
 use super::input::Input;
+use super::output::Output;
 
 /// The agent's main process and our ends of its pipes.
 pub struct Agent {
     pub pid: Pid,
     pub stdin: Input,
-    pub stdout: Option<ChildStdout>,
-    pub stderr: Option<ChildStderr>,
+    pub outputs: [Output; 2],
 }
 
 /// Starts the agent of a launch.
-pub fn start(launch: &mut Launch) -> Result<Agent, StartFailure> {
+pub fn start(launch: &mut Launch, secrets: Option<Rc<Secrets>>) -> Result<Agent, StartFailure> {
     let program = resolve(launch)?;
     let mut command = Command::new(program);
     command.arg0(&launch.argv[0]).args(&launch.argv[1..]).current_dir(&launch.cwd);
@@ -41,7 +45,9 @@ pub fn start(launch: &mut Launch) -> Result<Agent, StartFailure> {
     stdout.as_ref().map_or(Ok(()), |pipe| ioctl_fionbio(pipe, true)).map_err(failed)?;
     stderr.as_ref().map_or(Ok(()), |pipe| ioctl_fionbio(pipe, true)).map_err(failed)?;
     let stdin = Input::new(stdin, text, launch.keeps_stdin_open);
-    Ok(Agent { pid: Pid::from_child(&child), stdin, stdout, stderr })
+    let stdout = Output::new(LogStream::Stdout, stdout.map(OwnedFd::from), secrets.clone());
+    let stderr = Output::new(LogStream::Stderr, stderr.map(OwnedFd::from), secrets);
+    Ok(Agent { pid: Pid::from_child(&child), stdin, outputs: [stdout, stderr] })
 }
 
 /// The file to execute, found as a shell would find it in the agent's own directory and `PATH`.

@@ -25,6 +25,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -34,6 +35,7 @@ use wakeful_domain::time::Timestamp;
 use super::clock;
 use super::identity::{Identity, boot_id};
 use super::launch::Launch;
+use super::log::secrets::Secrets;
 use super::log::write::LogWriter;
 use super::protocol::{Report, take_line};
 use super::record::{AgentRecord, ExitRecord, Limit, LogSummary, ShimRecord, StartFailure};
@@ -140,11 +142,14 @@ struct Begun {
 fn begin(launch: &mut Launch) -> Result<Begun, StartFailure> {
     let log = LogWriter::open(Path::new("."), launch.log).map_err(|error| spawn_failed("open the log", &error))?;
     let signals = SignalDescriptor::open().map_err(|error| spawn_failed("take signals", &error))?;
+    let secrets = Secrets::new(&std::mem::take(&mut launch.secrets))
+        .map_err(|error| spawn_failed("look for this many secrets", &io::Error::other(error)))?
+        .map(Rc::new);
     let secret_files = secret_files::open(std::mem::take(&mut launch.secret_files))
         .map_err(|error| spawn_failed("keep a secret as a file in memory", &error))?;
     launch.env.extend(secret_files.variables.iter().cloned());
     let mut guard = Guard::create(launch);
-    let agent = guard.around(clock::monotonic(), || agent::start(launch))?;
+    let agent = guard.around(clock::monotonic(), || agent::start(launch, secrets))?;
     // The token of the run is in there; we have no use for it any more.
     launch.env = Vec::new();
     Ok(Begun { log, signals, agent, secret_files, guard })

@@ -1,12 +1,14 @@
-//! One of the agent's two output pipes on its way into the log. Reads never block; one read is one
+//! One of the agent's two output pipes on its way into the log, without the secrets. Reads never block; one read is one
 //! pipe's worth, so that both streams and everything else get their turn.
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::super::clock;
 use super::super::log::LogStream;
+use super::super::log::secrets::{Scrub, Secrets};
 use super::super::log::split::Splitter;
 use super::super::log::write::LogWriter;
 
@@ -23,14 +25,17 @@ pub struct Output {
     stream: LogStream,
     /// `None` once it has ended.
     pub pipe: Option<OwnedFd>,
+    secrets: Option<Rc<Secrets>>,
+    scrub: Scrub,
     splitter: Splitter,
     /// When to log what is held of an unfinished line.
     pub release_at: Option<Instant>,
 }
 
 impl Output {
-    pub fn new(stream: LogStream, pipe: Option<OwnedFd>) -> Output {
-        Output { stream, pipe, splitter: Splitter::default(), release_at: None }
+    pub fn new(stream: LogStream, pipe: Option<OwnedFd>, secrets: Option<Rc<Secrets>>) -> Output {
+        let (scrub, splitter) = (Scrub::default(), Splitter::default());
+        Output { stream, pipe, secrets, scrub, splitter, release_at: None }
     }
 
     /// Moves what is there into the log; gives the number of bytes, none if there is nothing (more).
@@ -45,7 +50,12 @@ impl Output {
         match read {
             Ok(count) if count > 0 => {
                 let at = clock::now();
-                self.splitter.push(&buffer[..count], |piece| log.append(self.stream, piece, at));
+                let Output { stream, scrub, splitter, .. } = self;
+                let mut split = |bytes: &[u8]| splitter.push(bytes, |piece| log.append(*stream, piece, at));
+                match &self.secrets {
+                    Some(secrets) => scrub.push(secrets, &buffer[..count], split),
+                    None => split(&buffer[..count]),
+                }
                 if self.splitter.is_holding() {
                     self.release_at.get_or_insert_with(|| clock::monotonic() + HELD_MAX);
                 } else {
@@ -61,7 +71,8 @@ impl Output {
         }
     }
 
-    /// Moves an unfinished line into the log, if it has waited long enough for its end.
+    /// Moves an unfinished line into the log, if it has waited long enough for its end; but nothing that may yet
+    /// turn out to be a secret.
     pub fn release(&mut self, log: &mut LogWriter, now: Instant) {
         if self.release_at.is_some_and(|at| at <= now) {
             self.release_at = None;
@@ -88,7 +99,9 @@ impl Output {
         self.release_at = None;
         if self.pipe.take().is_some() {
             let at = clock::now();
-            self.splitter.finish(|piece| log.append(self.stream, piece, at));
+            let Output { stream, scrub, splitter, .. } = self;
+            scrub.finish(|bytes| splitter.push(bytes, |piece| log.append(*stream, piece, at)));
+            splitter.finish(|piece| log.append(*stream, piece, at));
         }
     }
 }

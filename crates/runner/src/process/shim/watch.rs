@@ -2,7 +2,7 @@
 //! servers and deadlines, and never for anything else.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,7 +14,6 @@ use crate::adapters::StopSignal;
 use super::super::clock;
 use super::super::identity::Identity;
 use super::super::launch::Launch;
-use super::super::log::LogStream;
 use super::super::log::write::LogWriter;
 use super::super::protocol::{Order, Report};
 use super::super::tree;
@@ -82,8 +81,6 @@ impl<'a> Watch<'a> {
         log: &'a mut LogWriter,
         signals: &'a SignalDescriptor,
     ) -> Watch<'a> {
-        let stdout = Output::new(LogStream::Stdout, agent.stdout.map(OwnedFd::from));
-        let stderr = Output::new(LogStream::Stderr, agent.stderr.map(OwnedFd::from));
         Watch {
             launch,
             identity,
@@ -93,7 +90,7 @@ impl<'a> Watch<'a> {
             leader: Some(agent.pid),
             main: agent.pid,
             input: agent.stdin,
-            outputs: [stdout, stderr],
+            outputs: agent.outputs,
             ending: Ending::new(launch, clock::monotonic()),
             guard,
             ended: None,
