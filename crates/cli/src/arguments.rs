@@ -189,6 +189,8 @@ pub enum AgentVerb {
         #[arg(long)]
         now: bool,
     },
+    /// Show the key that requests to an http agent are signed with
+    SigningSecret { agent: String },
     /// Let an agent start again
     Resume { agent: String },
     /// Terminate an agent and hide it
@@ -199,7 +201,7 @@ pub enum AgentVerb {
 pub struct AgentAddArguments {
     /// Its name: letters, digits, - _ .
     pub name: String,
-    /// How it is started: process, claude or codex
+    /// How it is started: process, http, claude, codex, gemini, opencode, cursor or cli
     #[arg(long, default_value = "process", value_name = "ADAPTER")]
     pub adapter: String,
     /// What it is, as people call it
@@ -217,6 +219,12 @@ pub struct AgentAddArguments {
     /// Variable for its runs, NAME=VALUE; may be repeated
     #[arg(long = "env", value_name = "NAME=VALUE")]
     pub env: Vec<String>,
+    /// Variable that holds a secret, NAME=SECRET or the name of both; may be repeated
+    #[arg(long, value_name = "NAME=SECRET")]
+    pub secret: Vec<String>,
+    /// URL of an http agent
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
     /// More of the adapter's configuration, as a JSON object
     #[arg(long, value_name = "JSON")]
     pub config: Option<String>,
@@ -362,6 +370,12 @@ pub enum RunVerb {
         /// Only the last lines
         #[arg(long, value_name = "LINES", conflicts_with = "follow")]
         tail: Option<usize>,
+    },
+    /// Say something to the agent of a live run
+    Steer {
+        run: String,
+        #[arg(short, long, value_name = "TEXT")]
+        message: String,
     },
     /// Stop a run: its whole process tree
     Cancel {

@@ -317,8 +317,12 @@ impl Engine {
 
     /// Asks a live run to stop: durably first, then in fact.
     pub async fn stop_run(&self, id: RunId, reason: &str) -> Result<Run, Refusal> {
-        let stop = StopRequest::cancel(reason, clock::now());
-        self.write_and_stop("run.request_stop", reason, (id, stop), |tx, (id, stop)| {
+        self.request_stop(id, StopRequest::cancel(reason, clock::now())).await
+    }
+
+    pub(crate) async fn request_stop(&self, id: RunId, stop: StopRequest) -> Result<Run, Refusal> {
+        let told = stop.reason.clone();
+        self.write_and_stop("run.request_stop", &told, (id, stop), |tx, (id, stop)| {
             Box::pin(async move { Ok((runs::request_stop(tx, *id, stop).await?, vec![*id])) })
         })
         .await

@@ -14,13 +14,16 @@ mod live;
 mod locks;
 mod meters;
 mod nudge;
+mod patrol;
 pub mod pressure;
 mod run;
 pub mod secrets;
+mod steer;
 mod token;
 mod worktrees;
 
 pub use engine::{Engine, EngineConfig, LogWatch};
 pub use explain::{Explanation, Link};
 pub use meters::{Meter, Meters};
+pub use steer::Delivery;
 pub use token::{TokenKind, hash_of, mint};

@@ -28,6 +28,8 @@ pub(crate) struct LiveRun {
     pub over: CancellationToken,
     /// Takes out of what the run brings what it was given.
     pub scrubber: Scrubber,
+    /// Whether the agent takes texts while it works.
+    pub takes_messages: bool,
     /// Whether a tool call of the agent runs: its silence is work.
     pub is_in_tool: bool,
 }
@@ -51,6 +53,8 @@ impl LiveRun {
         let lines =
             Lines { stop: stop.subscribe(), input: inputs, over: over.clone(), in_flight: watch::Sender::new(false) };
         let log = watch::Sender::new(0);
-        (LiveRun { stop, log, input, over, scrubber: Scrubber::default(), is_in_tool: false }, lines)
+        let live =
+            LiveRun { stop, log, input, over, scrubber: Scrubber::default(), takes_messages: false, is_in_tool: false };
+        (live, lines)
     }
 }

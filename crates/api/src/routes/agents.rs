@@ -8,11 +8,13 @@ use serde_json::Value;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use wakeful_domain::active_hours::ActiveHours;
 use wakeful_domain::agent::{
-    Agent, AgentEvent, AgentState, Heartbeat, MAX_CONCURRENT_RUNS_DEFAULT, MAX_CONCURRENT_RUNS_MAX, name_problem,
+    Agent, AgentEvent, AgentState, Heartbeat, Limits, MAX_CONCURRENT_RUNS_DEFAULT, MAX_CONCURRENT_RUNS_MAX,
+    name_problem,
 };
 use wakeful_domain::id::{AgentId, kind};
 use wakeful_domain::retry::RetryPolicy;
 use wakeful_domain::session::SessionPolicy;
+use wakeful_domain::signature::secret_text;
 use wakeful_engine::clock;
 use wakeful_runner::adapters::Adapter;
 use wakeful_store::ops::agents::{self, AgentChange};
@@ -25,7 +27,7 @@ use crate::idempotency::request_key;
 use crate::parameters::{
     IdempotencyKey, Parameters, PathCompany, PathId, check_text, check_zone, id_in, id_in_option, limit, within,
 };
-use crate::wire::{AgentPatch, AgentView, NewAgent, Page, SessionView, StateChange, Whole};
+use crate::wire::{AgentPatch, AgentView, NewAgent, Page, SessionView, SigningSecretView, StateChange, Whole};
 use crate::{Api, Problem};
 
 pub fn routes() -> OpenApiRouter<Api> {
@@ -37,6 +39,7 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(terminate))
         .routes(routes!(approve))
         .routes(routes!(list_sessions, reset_sessions))
+        .routes(routes!(signing_secret))
 }
 
 /// The agent, if the caller may see it.
@@ -110,7 +113,7 @@ async fn create(
         heartbeat: new.heartbeat.unwrap_or_default(),
         max_concurrent_runs: cap,
         retry,
-        limits: new.limits.unwrap_or_default(),
+        limits: new.limits.map(checked_limits).transpose()?.unwrap_or_default(),
         session,
         state: AgentState::Active,
         state_reason: None,
@@ -217,7 +220,7 @@ async fn change(
         heartbeat: patch.heartbeat,
         max_concurrent_runs: patch.max_concurrent_runs,
         retry: patch.retry,
-        limits: patch.limits,
+        limits: patch.limits.map(checked_limits).transpose()?,
         session: patch.session,
     };
     let changed = api
@@ -347,4 +350,24 @@ async fn reset_sessions(
         .write("session.reset", arguments, |tx, (now, id, lane)| Box::pin(sessions::reset(tx, *now, *id, *lane)))
         .await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+fn checked_limits(limits: Limits) -> Result<Limits, Problem> {
+    match limits.problem() {
+        Some((field, problem)) => Err(Problem::invalid(field, problem)),
+        None => Ok(limits),
+    }
+}
+
+/// Shows the key that requests to the agent's service are signed with, unless its settings name a secret.
+#[utoipa::path(get, path = "/agents/{id}/signing-secret", tag = "agents", params(("id" = String, Path)),
+    responses((status = 200, body = SigningSecretView), (status = 404, body = ProblemDocument)))]
+async fn signing_secret(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Agent>,
+) -> Result<Json<SigningSecretView>, Problem> {
+    principal.require(Permission::Manage)?;
+    visible(&api, &principal, id).await?;
+    Ok(Json(SigningSecretView { signing_secret: secret_text(api.engine.signing_key(id).as_slice()) }))
 }

@@ -12,6 +12,7 @@ mod projects;
 mod run_calls;
 mod runs;
 mod secrets;
+mod steer;
 mod task_calls;
 mod tasks;
 mod wake;
@@ -42,6 +43,7 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(runs::routes())
         .merge(logs::routes())
         .merge(run_calls::routes())
+        .merge(steer::routes())
         .merge(events::routes())
         .merge(why::routes())
         .merge(me::routes())

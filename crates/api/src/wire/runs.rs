@@ -140,6 +140,22 @@ pub struct CancelRequest {
     pub reason: Option<String>,
 }
 
+/// What the agent of a live run is to know or to do.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SteerRequest {
+    pub message: String,
+}
+
+/// What was said to the agent of a live run, and where it is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SteerView {
+    /// `session`: on its way into the live session, an event `steered` of the run confirms it.
+    /// `inbox`: it waits for the agent to look, and for the next run of the lane.
+    pub delivery: &'static str,
+    pub wakeup: WakeupView,
+}
+
 /// Something that happened in a run.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RunEventView {

@@ -19,6 +19,12 @@ pub async fn run(session: &Session, verb: &AgentVerb) -> Result<(), Failure> {
             let body = json!({ "reason": reason, "cancel_runs": now });
             change_state(session, agent, "pause", &body).await
         }
+        AgentVerb::SigningSecret { agent } => {
+            let path = format!("/api/v1/agents/{}/signing-secret", session.agent_id(agent).await?);
+            let shown = session.client.get(&path).await?;
+            session.output.show(&shown, || text(&shown, "/signing_secret"));
+            Ok(())
+        }
         AgentVerb::Resume { agent } => change_state(session, agent, "resume", &json!({})).await,
         AgentVerb::Rm { agent } => {
             let id = session.agent_id(agent).await?;
@@ -64,7 +70,10 @@ fn body(arguments: &AgentAddArguments) -> Result<Value, Failure> {
         let absolute = std::path::absolute(cwd)?;
         adapter.insert("cwd".into(), json!(absolute));
     }
-    if !arguments.env.is_empty() {
+    if let Some(url) = &arguments.url {
+        adapter.insert("url".into(), json!(url));
+    }
+    if !arguments.env.is_empty() || !arguments.secret.is_empty() {
         let mut variables = match adapter.remove("env") {
             Some(Value::Object(variables)) => variables,
             Some(_) | None => Map::new(),
@@ -73,6 +82,10 @@ fn body(arguments: &AgentAddArguments) -> Result<Value, Failure> {
             let (name, value) =
                 pair.split_once('=').ok_or_else(|| Failure::usage(format!("--env {pair}: write NAME=VALUE")))?;
             variables.insert(name.to_owned(), json!(value));
+        }
+        for pair in &arguments.secret {
+            let (name, secret) = pair.split_once('=').unwrap_or((pair, pair));
+            variables.insert(name.to_owned(), json!({ "secret": secret }));
         }
         adapter.insert("env".into(), Value::Object(variables));
     }

@@ -17,6 +17,15 @@ pub async fn run(session: &Session, verb: &RunVerb) -> Result<(), Failure> {
             Ok(())
         }
         RunVerb::Logs { run, follow, tail } => logs(session, &encoded(run), *follow, *tail).await,
+        RunVerb::Steer { run, message } => {
+            let path = format!("/api/v1/runs/{}/steer", encoded(run));
+            let steered = session.client.post(&path, &json!({ "message": message })).await?;
+            session.output.show(&steered, || match text(&steered, "/delivery").as_str() {
+                "session" => "on its way into the live session; the run's event `steered` confirms it".into(),
+                _ => "it waits in the run's inbox, and for the next run if the agent does not look".into(),
+            });
+            Ok(())
+        }
         RunVerb::Cancel { run, reason } => {
             let body = json!({ "reason": reason });
             let run = session.client.post(&format!("/api/v1/runs/{}/cancel", encoded(run)), &body).await?;

@@ -15,6 +15,7 @@ use wakeful_store::ops::run_events::NewRunEvent;
 use wakeful_store::ops::runs;
 
 use super::conclude;
+use super::conversation::Conversation;
 use super::reading::LogFollower;
 use crate::clock;
 use crate::context::RunContext;
@@ -45,7 +46,8 @@ pub(super) async fn follow(
     lines: &mut Lines,
 ) -> Followed {
     let mut log = LogFollower::begin(engine, run, adapter, context, number).await;
-    let ended = listen(engine, run, context, attached, number, lines, &mut log).await;
+    let talk = Conversation::begin(engine, run, adapter, context);
+    let ended = listen(engine, run, talk, attached, number, lines, &mut log).await;
     match ended {
         Heard::Ended(record) => conclude::conclude(engine, run, *record, log).await,
         Heard::Died => {
@@ -72,7 +74,7 @@ enum Heard {
 async fn listen(
     engine: &Engine,
     run: &Run,
-    context: &RunContext,
+    mut talk: Conversation<'_>,
     mut attached: Attached,
     number: u32,
     lines: &mut Lines,
@@ -95,15 +97,30 @@ async fn listen(
                 log.write(engine, run).await;
                 continue;
             }
+            Some(input) = lines.input.recv() => {
+                talk.say(&attached, input);
+                continue;
+            }
+            () = reached(talk.due_at()) => {
+                talk.heard(engine, run, log.reader.as_ref(), &attached).await;
+                continue;
+            }
         };
         match update {
             Update::Started(identity) => {
-                note_started(engine, run, context, Some(&identity)).await;
+                note_started(engine, run, talk.context, Some(&identity)).await;
                 // Not before: starting one takes the processor from the agent that is being started.
                 engine.inner.shims.prepare();
             }
-            Update::Output { .. } => log.read_on(engine, run).await,
-            Update::InputTaken { .. } | Update::InputRefused { .. } => {}
+            Update::Output { .. } => {
+                log.read_on(engine, run).await;
+                talk.heard(engine, run, log.reader.as_ref(), &attached).await;
+            }
+            Update::InputTaken { id } => {
+                talk.written(log.reader.as_ref(), &id);
+                talk.heard(engine, run, log.reader.as_ref(), &attached).await;
+            }
+            Update::InputRefused { id, reason } => talk.refused(engine, run, &id, &reason).await,
             // The exit record that follows says the same, if the disk takes it.
             Update::StartFailed(failure) => start_failure = Some(failure),
             Update::Stuck { pids } => {
@@ -116,6 +133,7 @@ async fn listen(
                 Found::Running(again) => {
                     attached = again;
                     send_stop(&attached, lines);
+                    talk.say_again(&attached);
                 }
                 Found::Ended(record) => return Heard::Ended(record),
                 Found::Died(_) | Found::NeverStarted => {

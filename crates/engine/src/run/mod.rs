@@ -3,6 +3,7 @@
 
 mod adopt;
 mod conclude;
+mod conversation;
 mod files;
 mod follow;
 mod http;
@@ -18,6 +19,7 @@ use wakeful_store::ops::claim::Claimed;
 
 use crate::engine::Engine;
 use crate::live::{Lines, LiveRun};
+use crate::patrol;
 
 pub(crate) use adopt::recover;
 pub(crate) use conclude::request as finish_request;
@@ -51,6 +53,7 @@ where
     engine.clone().spawn(async move {
         tokio::select! {
             () = work => {}
+            () = patrol::watch(&engine, id) => {}
             // The run goes on with its shim; the next server finds it again.
             () = let_go(&engine, in_flight) => {}
         }

@@ -108,7 +108,8 @@ impl LogFollower {
             for record in &chunk.records {
                 self.take(record);
             }
-            if let Some(live) = engine.live().get(&run.id) {
+            if let Some(live) = engine.live().get_mut(&run.id) {
+                live.is_in_tool = self.reader.is_in_tool();
                 live.log.send_replace(self.offset);
             }
             if self.unwritten.len() >= EVENTS_MAX {

@@ -196,7 +196,7 @@ fn describe(engine: &Engine, prepared: &Prepared, number: u32, command: Command)
         argv: command.argv,
         cwd: PathBuf::from(&prepared.context.workspace.cwd),
         stdin: command.stdin,
-        keeps_stdin_open: false,
+        keeps_stdin_open: command.keeps_stdin_open,
         stop_signal: command.stop_signal,
         grace_ms: u64::from(grace_s) * 1_000,
         max_duration_ms: limits.max_duration_s.map(|seconds| u64::from(seconds) * 1_000),

@@ -101,7 +101,7 @@ pub enum Conclusion {
 }
 
 /// Reads an agent's output line by line. Memory is bounded whatever comes.
-pub trait Reader: Send {
+pub trait Reader: Send + Sync {
     /// Takes one line (without its end). Lines of more than 1 MiB arrive cut.
     fn line(&mut self, stream: Stream, line: &str) -> Vec<Signal>;
     /// Judges the execution once its process tree is gone. Never called for runs that were
@@ -216,7 +216,7 @@ impl Adapter {
     pub fn steer(self, config: &Value, text: &str) -> Option<String> {
         match self {
             Adapter::Claude => claude::steer(config, text),
-            Adapter::Process | Adapter::Codex => None,
+            Adapter::Process | Adapter::Http | Adapter::Codex => None,
         }
     }
 

@@ -66,7 +66,7 @@ fn letting_go_lets_the_next_one_start() {
 #[test]
 fn who_comes_second_is_told_who_holds_it_and_until_when() {
     on_both(async |world| {
-        let limits = Limits { max_duration_s: Some(600), grace_s: None };
+        let limits = Limits { max_duration_s: Some(600), ..Limits::default() };
         let ann = world.agent_with("ann", |agent| agent.limits = limits).await;
         let bob = world.agent("bob").await;
         let task = world.task("t").await;

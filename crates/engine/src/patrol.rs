@@ -1,0 +1,168 @@
+//! Watches one live run for silence: sleeps until the next step is due, looks at the run's row, and
+//! nudges the agent, tells a person, or stops the run. It asks no model and polls nothing.
+
+use std::time::{Duration, Instant};
+
+use wakeful_domain::actor::Actor;
+use wakeful_domain::agent::Limits;
+use wakeful_domain::escalation::{EscalationKind, Severity};
+use wakeful_domain::id::RunId;
+use wakeful_domain::run::{Run, StopRequest};
+use wakeful_domain::silence::{STALE_AFTER_DEFAULT, Step, due, next_in};
+use wakeful_domain::time::Timestamp;
+use wakeful_store::Refusal;
+use wakeful_store::ops::escalations::{self, Raise};
+use wakeful_store::ops::run_events::NewRunEvent;
+use wakeful_store::ops::{agents, runs};
+
+use crate::clock;
+use crate::engine::Engine;
+use crate::live::Input;
+
+/// Between two looks at least, and between two tries to reach the store.
+const PAUSE: Duration = Duration::from_secs(1);
+/// While a tool call runs its end is looked for this often: nobody tells.
+const TOOL_LOOK_EVERY: Duration = Duration::from_secs(60);
+
+struct Look {
+    run: Run,
+    tier: i64,
+    limits: Limits,
+}
+
+/// When a run was heard last, on the clock that stands still while the machine sleeps.
+struct Heard {
+    at: Timestamp,
+    since: Instant,
+}
+
+/// Watches a run until it is over; the caller drops this then.
+pub(crate) async fn watch(engine: &Engine, id: RunId) {
+    let mut heard: Option<Heard> = None;
+    loop {
+        let look = match look(engine, id).await {
+            Ok(look) => look,
+            Err(refusal) => {
+                tracing::warn!(run.id = %id, "run {id} could not be looked at: {refusal}");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let stale_after = look.limits.stale_after_s.map_or(STALE_AFTER_DEFAULT, |s| Duration::from_secs(u64::from(s)));
+        if stale_after.is_zero() {
+            return std::future::pending().await;
+        }
+        let in_tool = engine.live().get(&id).is_some_and(|live| live.is_in_tool);
+        let last = listen(heard.take(), &look.run, in_tool);
+        let silent_for = clock::monotonic().saturating_duration_since(last.since);
+        heard = Some(last);
+        if let Some(step) = due(silent_for, stale_after, look.tier) {
+            act(engine, &look.run, step, silent_for).await;
+        }
+        match next_in(silent_for, stale_after, look.tier) {
+            Some(next) if in_tool => tokio::time::sleep(next.clamp(PAUSE, TOOL_LOOK_EVERY)).await,
+            Some(next) => tokio::time::sleep(next.max(PAUSE)).await,
+            // It is being stopped.
+            None => return std::future::pending().await,
+        }
+    }
+}
+
+async fn look(engine: &Engine, id: RunId) -> Result<Look, Refusal> {
+    engine
+        .db()
+        .read("run.watched", id, |tx, id| {
+            Box::pin(async move {
+                let run = runs::get(tx, *id).await?;
+                let tier = runs::silence_tier(tx, *id).await?;
+                let limits = agents::get(tx, run.agent).await?.limits;
+                Ok(Look { run, tier, limits })
+            })
+        })
+        .await
+}
+
+/// When the run was heard last, given when it was thought to have been.
+fn listen(before: Option<Heard>, run: &Run, in_tool: bool) -> Heard {
+    let now = clock::monotonic();
+    let at =
+        [run.last_output_at, run.last_event_at, run.started_at].into_iter().flatten().max().unwrap_or(run.created_at);
+    if in_tool {
+        return Heard { at, since: now };
+    }
+    match before {
+        Some(before) if before.at == at => before,
+        Some(before) => {
+            // It was heard between the last look and now, whatever the wall clock did meanwhile.
+            let ago = clock::now().since(at).min(now.saturating_duration_since(before.since));
+            Heard { at, since: now.checked_sub(ago).unwrap_or(now) }
+        }
+        None => Heard { at, since: now.checked_sub(clock::now().since(at)).unwrap_or(now) },
+    }
+}
+
+async fn act(engine: &Engine, run: &Run, step: Step, silent_for: Duration) {
+    let minutes = silent_for.as_secs_f64() / 60.0;
+    let (kind, told) = match step {
+        Step::Nudge => ("nudged", format!("nothing was heard from the agent for {minutes:.1} min; it is nudged")),
+        Step::Escalate => {
+            ("silent", format!("nothing was heard from the agent for {minutes:.1} min; a person is told"))
+        }
+        Step::Stop => ("stalled", format!("nothing was heard from the agent for {minutes:.1} min; the run is stopped")),
+    };
+    let data = serde_json::json!({ "silent_s": silent_for.as_secs(), "tier": step.tier() });
+    let silence = runs::Silence {
+        now: clock::now(),
+        run: run.id,
+        fence: run.fence,
+        tier: step.tier(),
+        event: NewRunEvent::warn(kind, told.clone(), data),
+    };
+    let noted =
+        engine.write("run.note_silence", silence, |tx, silence| Box::pin(runs::note_silence(tx, silence))).await;
+    match noted {
+        Ok(true) => {}
+        Ok(false) | Err(Refusal::Conflict { .. }) => return,
+        Err(refusal) => {
+            return tracing::error!(run.id = %run.id, "the silence of run {} could not be noted: {refusal}", run.id);
+        }
+    }
+    match step {
+        Step::Nudge => nudge(engine, run, minutes),
+        Step::Escalate => escalate(engine, run, told).await,
+        Step::Stop => {
+            if let Err(refusal) = engine.request_stop(run.id, StopRequest::stall(told, clock::now())).await {
+                tracing::error!(run.id = %run.id, "the silent run {} could not be stopped: {refusal}", run.id);
+            }
+        }
+    }
+}
+
+/// Reaches agents that take messages while they work; for the others the event has to do.
+fn nudge(engine: &Engine, run: &Run, minutes: f64) {
+    let text = format!(
+        "Nothing was heard from you for {minutes:.0} minutes. Go on, or finish with what you have; if you wait for \
+         something, say what with `wakeful escalate`. A run that stays silent is stopped."
+    );
+    engine.say(run.id, Input { id: "nudge".into(), text });
+}
+
+async fn escalate(engine: &Engine, run: &Run, detail: String) {
+    let raise = Raise {
+        id: engine.new_id(),
+        now: clock::now(),
+        company: run.company,
+        kind: EscalationKind::Silent,
+        severity: Severity::High,
+        key: escalations::silent_key(run.id),
+        subject: run.id.to_string(),
+        title: "a live run is silent".into(),
+        detail,
+        actor: Actor::system(),
+    };
+    if let Err(refusal) =
+        engine.write("run.escalate_silent", raise, |tx, raise| Box::pin(escalations::raise(tx, raise))).await
+    {
+        tracing::error!(run.id = %run.id, "nobody could be told of the silent run {}: {refusal}", run.id);
+    }
+}
