@@ -9,6 +9,9 @@ use super::identity::Identity;
 /// The log of a run, over all its launches.
 pub const LOG_FILE: &str = "log.ndjson";
 
+/// The same log after the end, compressed.
+pub const PACKED_LOG_FILE: &str = "log.ndjson.zst";
+
 /// The file that a shim creates before it starts anything; whoever creates it first decides.
 pub fn shim_file(number: u32) -> String {
     format!("shim-{number}.json")

@@ -8,6 +8,7 @@ mod clones;
 mod ends;
 mod git;
 mod limits;
+mod logs;
 mod output;
 mod recovery;
 mod secrets;

@@ -1,13 +1,17 @@
 //! The log of a run: `log.ndjson`, one record a line, appended to by the shims of its launches one
 //! after another and read by anyone. Its `seq` counts from 1 without a gap over the whole file.
+//! After the end it may be compressed; offsets are those of the plain file all the same.
 //!
-//! [`read`] and [`Lines`] are for the server, `write` for the shim; `split` cuts output into records.
+//! [`read`], [`compress`] and [`Lines`] are for the server, `write` for the shim; `split` cuts output into records.
 
+mod compress;
 mod exchange;
 mod lines;
+mod packed;
 pub mod read;
 mod resume;
 pub(super) mod secrets;
+mod source;
 pub(super) mod split;
 mod tail;
 pub(super) mod write;
@@ -15,9 +19,10 @@ pub(super) mod write;
 use serde::{Deserialize, Serialize};
 use wakeful_domain::time::Timestamp;
 
+pub use compress::{Compressed, compress};
 pub use exchange::keep_exchange;
 pub use lines::{LINE_BYTES_MAX, Lines};
-pub use read::{LogChunk, LogReader, bytes_of, read_log, tail_log};
+pub use read::{LogChunk, LogReader, bytes_of, read_log, read_log_lines, tail_log};
 pub use write::close_after_death;
 
 /// No record is longer, its line end included.

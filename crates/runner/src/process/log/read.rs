@@ -1,16 +1,16 @@
-//! Reads a log by offset, from its end, or as it grows. Only whole records are ever returned, so
-//! that reading on from `offset_next` is exact and gapless. [`LogReader`] blocks; [`read_log`] and
-//! [`tail_log`] are for async callers.
+//! Reads a log by offset, by line, from its end, or as it grows, be it plain or compressed. Only whole records are
+//! ever returned, so that reading on from `offset_next` is exact and gapless. [`LogReader`] blocks; [`read_log`],
+//! [`read_log_lines`] and [`tail_log`] are for async callers.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::super::record::{LOG_FILE, ShimRecord, exit_file, shim_file};
+use super::super::record::{ShimRecord, exit_file, shim_file};
+use super::source::Source;
 use super::{Content, LogRecord, LogStream, RECORD_BYTES_MAX};
 
 /// Bytes taken at a time when reading from the end.
@@ -22,7 +22,7 @@ const TAIL_BYTES_MAX: u64 = 8 * 1024 * 1024;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogChunk {
     pub records: Vec<LogRecord>,
-    /// Where to read on, in bytes from the beginning of the file.
+    /// Where to read on, in bytes from the beginning of the plain file.
     pub offset_next: u64,
     /// Nothing follows these records and no live launch can add any.
     pub is_complete: bool,
@@ -31,14 +31,18 @@ pub struct LogChunk {
 /// An open log. All calls block on the file.
 #[derive(Debug)]
 pub struct LogReader {
-    /// `None` until there is any output.
-    file: Option<File>,
+    source: Source,
     dir: PathBuf,
 }
 
 /// See [`LogReader::read`].
 pub async fn read_log(dir: &Path, offset: u64, bytes_max: usize) -> io::Result<LogChunk> {
     in_background(dir, move |reader| reader.read(offset, bytes_max)).await
+}
+
+/// See [`LogReader::read_lines`].
+pub async fn read_log_lines(dir: &Path, from_line: u64, bytes_max: usize) -> io::Result<LogChunk> {
+    in_background(dir, move |reader| reader.read_lines(from_line, bytes_max)).await
 }
 
 /// See [`LogReader::tail`].
@@ -72,22 +76,16 @@ pub fn bytes_of(records: &[LogRecord], stream: LogStream) -> Vec<u8> {
 impl LogReader {
     /// Opens the log of the run in `dir`; a run without output has an empty one.
     pub fn open(dir: &Path) -> io::Result<LogReader> {
-        let file = match File::open(dir.join(LOG_FILE)) {
-            Ok(file) => Some(file),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
-        Ok(LogReader { file, dir: dir.to_owned() })
+        Ok(LogReader { source: Source::open(dir)?, dir: dir.to_owned() })
     }
 
     /// The whole records from `offset` on, at most about `bytes_max` bytes of them but at least one if there is one.
     pub fn read(&self, offset: u64, bytes_max: usize) -> io::Result<LogChunk> {
         // Asked first: what a live launch adds in between is read below.
         let launches_ended = launches_ended(&self.dir)?;
-        let Some(file) = &self.file else { return Ok(LogChunk { is_complete: launches_ended, ..LogChunk::default() }) };
-        let length = file.metadata()?.len();
+        let length = self.source.length()?;
         let wanted = u64::try_from(bytes_max.max(RECORD_BYTES_MAX)).unwrap_or(u64::MAX);
-        let bytes = read_range(file, offset, wanted.min(length.saturating_sub(offset)))?;
+        let bytes = self.source.read_range(offset, wanted.min(length.saturating_sub(offset)))?;
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let records = parse(&bytes[..whole])?;
         let offset_next = offset + whole as u64;
@@ -96,16 +94,53 @@ impl LogReader {
         Ok(LogChunk { records, offset_next, is_complete })
     }
 
+    /// The whole records from the one whose `seq` is `from_line` on, as in [`LogReader::read`]; none if there are not
+    /// so many yet. Finds the place without reading what is before it.
+    pub fn read_lines(&self, from_line: u64, bytes_max: usize) -> io::Result<LogChunk> {
+        let (mut low, mut high) = (0, self.source.length()?);
+        while high - low > STEP_BYTES {
+            let middle = low + (high - low) / 2;
+            // The first record after the middle says on which side we are. It is near: none is longer than a step.
+            match self.first_record_after(middle)? {
+                Some((at, seq)) if seq <= from_line => low = at,
+                Some(_) | None => high = middle,
+            }
+        }
+        // From `low` on there is at most one step, and a record that reaches beyond it.
+        let bytes = self.source.read_range(low, 2 * STEP_BYTES)?;
+        let mut at = low;
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            // A torn record at the end may yet become whole.
+            if !line.ends_with(b"\n") || seq_of(line).is_some_and(|seq| seq >= from_line) {
+                break;
+            }
+            at += line.len() as u64;
+        }
+        self.read(at, bytes_max)
+    }
+
+    /// Where the first record after `offset` begins, and its `seq`. Damaged ones are passed over.
+    fn first_record_after(&self, offset: u64) -> io::Result<Option<(u64, u64)>> {
+        let bytes = self.source.read_range(offset, 2 * STEP_BYTES)?;
+        let mut at = offset;
+        for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+            if let Some(seq) = seq_of(line).filter(|_| index > 0) {
+                return Ok(Some((at, seq)));
+            }
+            at += line.len() as u64;
+        }
+        Ok(None)
+    }
+
     /// The last `lines` lines of all streams; a continued line counts once. Reads from the end.
     pub fn tail(&self, lines: usize) -> io::Result<LogChunk> {
         let launches_ended = launches_ended(&self.dir)?;
-        let Some(file) = &self.file else { return Ok(LogChunk { is_complete: launches_ended, ..LogChunk::default() }) };
-        let length = file.metadata()?.len();
+        let length = self.source.length()?;
         let mut start = length;
         let mut step = STEP_BYTES;
         loop {
             start = start.saturating_sub(step);
-            let bytes = read_range(file, start, length - start)?;
+            let bytes = self.source.read_range(start, length - start)?;
             let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
             // Unless at the very beginning, the first record may be cut off.
             let first =
@@ -129,24 +164,16 @@ fn start_of_last_lines(records: &[LogRecord], lines: usize) -> Option<usize> {
     ends.skip(lines.saturating_sub(open_end)).map(|index| index + 1).next()
 }
 
+/// The `seq` of an encoded record; `None` if this is not the beginning of one.
+fn seq_of(line: &[u8]) -> Option<u64> {
+    let rest = line.strip_prefix(br#"{"seq":"#)?;
+    let end = rest.iter().position(|byte| *byte == b',')?;
+    std::str::from_utf8(&rest[..end]).ok()?.parse().ok()
+}
+
 fn parse(bytes: &[u8]) -> io::Result<Vec<LogRecord>> {
     let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     lines.map(|line| serde_json::from_slice(line).map_err(io::Error::from)).collect()
-}
-
-fn read_range(file: &File, offset: u64, length: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match file.read_at(&mut bytes[filled..], offset + filled as u64) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
 }
 
 /// Whether every launch that was begun has its exit record or was abandoned.

@@ -59,8 +59,9 @@ struct Loss {
 }
 
 impl LogWriter {
-    /// Opens the log in `dir` and reads what earlier launches left, which may end in a torn record.
+    /// Opens the log in `dir` and reads what earlier launches left, which may end in a torn record or be compressed.
     pub fn open(dir: &Path, limits: LogLimits) -> io::Result<LogWriter> {
+        super::compress::restore(dir)?;
         let path = dir.join(LOG_FILE);
         let file = match OpenOptions::new().read(true).append(true).open(&path) {
             Ok(file) => Some(file),
