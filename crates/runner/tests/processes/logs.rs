@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use wakeful_runner::process::log::{
     LogReader, LogStream, RECORD_BYTES_MAX, bytes_of, close_after_death, compress, read_log, read_log_lines, tail_log,
 };
-use wakeful_runner::process::{ExitRecord, Launch, Shims};
+use wakeful_runner::process::{ExitRecord, Launch, Shims, Update};
 
 use super::setup::*;
 
@@ -180,15 +180,11 @@ async fn a_disk_that_is_full_costs_output_and_says_so_and_takes_more_when_there_
     let on_disk = Launch { dir: disk.clone(), cwd: disk.clone(), ..launch.clone() };
     let arguments = ["-c", mount, SHIM, disk.to_str().unwrap(), kept.to_str().unwrap()];
     let mut attached = in_time(Shims::new(std::path::Path::new("/bin/sh"), &arguments).launch(&on_disk)).await.unwrap();
-    let update = loop {
-        match in_time(attached.next()).await {
-            update @ (wakeful_runner::process::Update::Exited(_) | wakeful_runner::process::Update::Gone) => {
-                break update;
-            }
-            _ => {}
-        }
-    };
-    let wakeful_runner::process::Update::Exited(record) = update else { return };
+    let mut last = in_time(attached.next()).await;
+    while !matches!(last, Update::Exited(_) | Update::Gone) {
+        last = in_time(attached.next()).await;
+    }
+    let Update::Exited(record) = last else { return };
     assert_eq!(record.code, Some(4));
     assert!(record.log.truncated && record.log.lost_bytes > 0);
     until("the log is copied", || fs::read(kept.join("exit-1.json")).is_ok_and(|bytes| bytes.ends_with(b"\n"))).await;
