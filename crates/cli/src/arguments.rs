@@ -98,6 +98,12 @@ pub enum Command {
         /// JSON of at most 256 KiB; `-` reads it from standard input; absent: show what is noted
         note: Option<String>,
     },
+    /// Inside a run: say something about the run's task
+    Comment { message: String },
+    /// Inside a run: ask a person; leave a checkpoint and finish, the answer wakes you
+    Ask { question: String },
+    /// Print the skill that teaches agents to work under Wakeful
+    Skill,
     /// Inside a run: report the outcome; the run ends when the process does
     Done(DoneArguments),
     /// Check the machine, the data directory and the store

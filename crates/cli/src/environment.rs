@@ -43,6 +43,16 @@ pub fn run() -> Option<String> {
     env::var("WAKEFUL_RUN").ok().filter(|run| !run.is_empty())
 }
 
+/// `WAKEFUL_TASK`, set within runs that have one.
+pub fn task() -> Option<String> {
+    env::var("WAKEFUL_TASK").ok().filter(|task| !task.is_empty())
+}
+
+/// `WAKEFUL_AGENT_NAME`, set within runs.
+pub fn agent_name() -> Option<String> {
+    env::var("WAKEFUL_AGENT_NAME").ok().filter(|name| !name.is_empty())
+}
+
 /// Where data is kept unless something else is said: the XDG state directory.
 pub fn default_data_dir() -> Option<PathBuf> {
     let named = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);

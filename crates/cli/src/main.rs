@@ -68,6 +68,9 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Drain { off } => commands::escalation::drain(&session()?, off).await,
         Command::Inbox(inbox) => commands::inside::inbox(&session()?, &inbox).await,
         Command::Checkpoint { note } => commands::inside::checkpoint(&session()?, note.as_deref()).await,
+        Command::Comment { message } => commands::inside::comment(&session()?, &message).await,
+        Command::Ask { question } => commands::inside::ask(&session()?, &question).await,
+        Command::Skill => commands::inside::skill(&global),
         Command::Done(done) => commands::inside::done(&session()?, &done).await,
     }
 }

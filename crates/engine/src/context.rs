@@ -214,7 +214,9 @@ pub fn prompt(agent: &Agent, context: &RunContext) -> String {
     if !resumes {
         text.push_str(
             "\nThe command `wakeful` is on your PATH: `wakeful inbox` shows what came while you work, \
-             `wakeful checkpoint '<json>'` leaves a note for your next run, `wakeful done -m '<summary>'` reports the outcome.\n",
+             `wakeful checkpoint '<json>'` leaves a note for your next run, `wakeful comment '<text>'` says something about \
+             the task, `wakeful ask '<question>'` asks a person, `wakeful done -m '<summary>'` reports the outcome \
+             (`--failed '<reason>'` if there is none). `wakeful skill` says more.\n",
         );
     }
     text

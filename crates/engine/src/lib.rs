@@ -18,12 +18,12 @@ mod patrol;
 pub mod pressure;
 mod run;
 pub mod secrets;
-mod steer;
+mod steering;
 mod token;
 mod worktrees;
 
 pub use engine::{Engine, EngineConfig, LogWatch};
 pub use explain::{Explanation, Link};
 pub use meters::{Meter, Meters};
-pub use steer::Delivery;
+pub use steering::Delivery;
 pub use token::{TokenKind, hash_of, mint};

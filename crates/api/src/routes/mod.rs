@@ -6,13 +6,14 @@ mod escalations;
 mod events;
 mod goals;
 mod instance;
+mod live_run;
 mod logs;
 mod me;
 mod projects;
 mod run_calls;
 mod runs;
 mod secrets;
-mod steer;
+
 mod task_calls;
 mod tasks;
 mod wake;
@@ -43,7 +44,7 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(runs::routes())
         .merge(logs::routes())
         .merge(run_calls::routes())
-        .merge(steer::routes())
+        .merge(live_run::routes())
         .merge(events::routes())
         .merge(why::routes())
         .merge(me::routes())

@@ -8,6 +8,7 @@ use wakeful_domain::run::{LogSummary, ProcessIdentity, Run, SessionChoice, StopR
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::usage::Usage;
 use wakeful_domain::wakeup::Wakeup;
+use wakeful_runner::process::TreeProcess;
 use wakeful_store::ops::run_events::RunEvent;
 
 use super::WakeupView;
@@ -154,6 +155,27 @@ pub struct SteerView {
     /// `inbox`: it waits for the agent to look, and for the next run of the lane.
     pub delivery: &'static str,
     pub wakeup: WakeupView,
+}
+
+/// A process of a live run.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ProcessView {
+    pub pid: i32,
+    pub parent: i32,
+    /// Program and arguments, cut at 200 characters.
+    pub command: String,
+    /// `R` runs, `S` sleeps, `D` waits for a device, `T` is stopped, `Z` has ended.
+    pub state: char,
+    pub rss_bytes: u64,
+    pub cpu_ms: u64,
+    pub started_at: String,
+}
+
+impl From<TreeProcess> for ProcessView {
+    fn from(process: TreeProcess) -> Self {
+        let TreeProcess { pid, parent, command, state, rss_bytes, cpu_ms, started_at } = process;
+        ProcessView { pid, parent, command, state, rss_bytes, cpu_ms, started_at: started_at.to_string() }
+    }
 }
 
 /// Something that happened in a run.

@@ -1,14 +1,14 @@
-//! What an agent calls within its run: `inbox`, `checkpoint`, `done`.
+//! What an agent calls within its run: `inbox`, `checkpoint`, `comment`, `ask`, `done`; and the skill that tells it so.
 
 use std::io::Read;
 
 use serde_json::{Value, json};
 
-use super::Session;
-use crate::arguments::{DoneArguments, InboxArguments};
+use super::{Session, encoded};
+use crate::arguments::{DoneArguments, Global, InboxArguments};
 use crate::environment;
 use crate::failure::Failure;
-use crate::output::text;
+use crate::output::{Output, text};
 
 fn run_path(path: &str) -> Result<String, Failure> {
     let run = environment::run().ok_or_else(|| {
@@ -92,5 +92,41 @@ pub async fn done(session: &Session, arguments: &DoneArguments) -> Result<(), Fa
     }
     let run = session.client.post(&path, &body).await?;
     session.output.show(&run, || "noted; the run ends when this agent does".into());
+    Ok(())
+}
+
+/// The skill, as agents load it.
+const SKILL: &str = include_str!("../../../../docs/skills/wakeful/SKILL.md");
+
+/// Prints the skill.
+pub fn skill(global: &Global) -> Result<(), Failure> {
+    Output::new(global).show(&json!({ "name": "wakeful", "text": SKILL }), || SKILL.trim_end().to_owned());
+    Ok(())
+}
+
+/// Says something about the task of this run.
+pub async fn comment(session: &Session, message: &str) -> Result<(), Failure> {
+    run_path("")?;
+    let task = environment::task().ok_or_else(|| {
+        Failure::usage("this run has no task to comment on").hint("name one: wakeful task comment TASK -m TEXT")
+    })?;
+    let path = format!("/api/v1/tasks/{}/comments", encoded(&task));
+    let made = session.client.post(&path, &json!({ "body": message })).await?;
+    session.output.show(&made, || "said".into());
+    Ok(())
+}
+
+/// Asks a person, who is told once however often it is asked.
+pub async fn ask(session: &Session, question: &str) -> Result<(), Failure> {
+    let run = run_path("")?;
+    let name = environment::agent_name().unwrap_or_default();
+    let task = environment::task().map(|task| format!(" --task {task}")).unwrap_or_default();
+    let detail = format!("{name} asks, and goes on when it is woken: wakeful wake {name}{task} -m ANSWER");
+    let body =
+        json!({ "title": question, "detail": detail, "severity": "medium", "key": format!("ask:{run}:{question}") });
+    let raised = session.client.post(&session.of_company("/escalations"), &body).await?;
+    session.output.show(&raised, || {
+        format!("asked ({}); leave a checkpoint and finish: the answer wakes you", text(&raised, "/id"))
+    });
     Ok(())
 }

@@ -12,8 +12,15 @@ pub async fn run(session: &Session, verb: &RunVerb) -> Result<(), Failure> {
     match verb {
         RunVerb::Ls { agent, status, limit } => list(session, agent.as_deref(), status.as_deref(), *limit).await,
         RunVerb::Show { run } => {
-            let run = session.client.get(&format!("/api/v1/runs/{}", encoded(run))).await?;
-            session.output.show(&run, || say(session.output, &run));
+            let path = format!("/api/v1/runs/{}", encoded(run));
+            let run = session.client.get(&path).await?;
+            let tree = match text(&run, "/finished_at").is_empty() && !session.output.is_json {
+                true => session.client.get(&format!("{path}/processes")).await?,
+                false => Value::Null,
+            };
+            session.output.show(&run, || {
+                [say(session.output, &run)].into_iter().chain(processes(&tree)).collect::<Vec<_>>().join("\n")
+            });
             Ok(())
         }
         RunVerb::Logs { run, follow, tail } => logs(session, &encoded(run), *follow, *tail).await,
@@ -99,6 +106,27 @@ pub fn say(output: Output, run: &Value) -> String {
         add("woken by", format!("{} [{}] {}", text(wakeup, "/id"), text(wakeup, "/source"), text(wakeup, "/reason")));
     }
     lines.join("\n")
+}
+
+/// The process tree of a live run, children below their parents.
+fn processes(tree: &Value) -> Vec<String> {
+    let mut depths = std::collections::HashMap::new();
+    let line = |process: &Value| {
+        let depth = depths.get(&text(process, "/parent")).map_or(0, |depth| depth + 1);
+        depths.insert(text(process, "/pid"), depth);
+        let number = |at: &str| process.pointer(at).and_then(Value::as_u64).unwrap_or(0);
+        format!(
+            "  {:<10} {:>7} {} {:>5} MiB {:>6.1} s  {}{}",
+            if depths.len() == 1 { "processes" } else { "" },
+            text(process, "/pid"),
+            text(process, "/state"),
+            number("/rss_bytes") / (1024 * 1024),
+            number("/cpu_ms") as f64 / 1_000.0,
+            "  ".repeat(depth),
+            short(&text(process, "/command"), 80)
+        )
+    };
+    items(tree).iter().map(line).collect()
 }
 
 async fn logs(session: &Session, run: &str, follow: bool, tail: Option<usize>) -> Result<(), Failure> {

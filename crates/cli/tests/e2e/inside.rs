@@ -233,3 +233,46 @@ async fn a_run_cannot_wake_its_own_lane_now_but_may_ask_for_later_and_for_others
     assert_eq!(caused["actor"], json!({ "type": "agent", "id": agent }));
     assert_eq!(server.settled(&id(&caused)).await["status"], "completed");
 }
+
+#[tokio::test]
+async fn an_agent_comments_and_asks_with_two_words() {
+    let server = Server::start().await;
+    let script =
+        "wakeful comment 'half done' && wakeful ask 'may I drop it?' && wakeful ask 'may I drop it?' && wakeful skill";
+    let agent = server.process_agent("ann", script).await;
+    let (status, task) = server.post("/companies/default/tasks", &json!({ "title": "t", "assignee": agent })).await;
+    assert_eq!(status, 201, "{task}");
+    let runs = |found: &serde_json::Value| {
+        found["items"].as_array().is_some_and(|runs| runs.iter().any(|run| run["finished_at"].is_string()))
+    };
+    let runs = server.until("/companies/default/runs", runs).await;
+    let run = &runs["items"][0];
+    assert_eq!(run["status"], "succeeded", "{run:#}");
+    assert!(server.stdout(&id(run)).await.contains("# Working under Wakeful"));
+    let comments = server.show(&format!("/tasks/{}/comments", id(&task))).await;
+    assert_eq!(comments["items"][0]["body"], "half done");
+    let asked = server.show("/companies/default/escalations").await;
+    let asked = asked["items"].as_array().unwrap();
+    assert_eq!((asked.len(), &asked[0]["title"], &asked[0]["count"]), (1, &json!("may I drop it?"), &json!(2)));
+    assert!(asked[0]["detail"].as_str().unwrap().contains("wakeful wake ann --task"), "{asked:?}");
+    let outside = server.cli(&["comment", "x"]).await;
+    assert!(outside.code == 2 && outside.stderr.contains("within a run only"), "{}", outside.stderr);
+}
+
+#[tokio::test]
+async fn the_processes_of_a_live_run_can_be_seen() {
+    let server = Server::start().await;
+    let agent = server.process_agent("ann", "sleep 61 & sleep 62 & wait").await;
+    let run = id(&server.running(&server.wake(&agent, json!({})).await).await);
+    let path = format!("/runs/{run}/processes");
+    let tree = server.until(&path, |tree| tree["items"].as_array().is_some_and(|items| items.len() == 3)).await;
+    let commands: Vec<_> =
+        tree["items"].as_array().unwrap().iter().map(|one| one["command"].as_str().unwrap()).collect();
+    assert!(commands[0].starts_with("/bin/sh -c") && commands.contains(&"sleep 61"), "{commands:?}");
+    assert_eq!(tree["items"][1]["parent"], tree["items"][0]["pid"]);
+    let shown = server.cli(&["run", "show", &run]).await.stdout;
+    assert!(shown.contains("processes") && shown.contains("sleep 62"), "{shown}");
+    server.post(&format!("/runs/{run}/cancel"), &json!({})).await;
+    server.finished(&run).await;
+    assert_eq!(server.show(&path).await["items"], json!([]));
+}

@@ -47,7 +47,8 @@ pub(crate) async fn recover(engine: &Engine) {
     }
 }
 
-fn last_launch(dir: &Path) -> u32 {
+/// The number of the run's newest launch.
+pub(crate) fn last_launch(dir: &Path) -> u32 {
     (1..).take_while(|number| dir.join(shim_file(*number)).exists()).last().unwrap_or(1)
 }
 

@@ -21,7 +21,7 @@ use crate::engine::Engine;
 use crate::live::{Lines, LiveRun};
 use crate::patrol;
 
-pub(crate) use adopt::recover;
+pub(crate) use adopt::{last_launch, recover};
 pub(crate) use conclude::request as finish_request;
 pub(crate) use files::{keep_report, write_private};
 pub(crate) use start::Refused;

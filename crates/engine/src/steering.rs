@@ -1,14 +1,18 @@
-//! Saying something to an agent while it works. What is said is a wakeup of the run's lane, so that
+//! A live run from outside: its processes, and saying something to its agent while it works. What is said is a wakeup of the run's lane, so that
 //! it cannot be lost: an agent that takes messages gets it at its next turn, and the run then takes
 //! the wakeup over; else it waits in the inbox, and for the follow-up run.
 
+use std::io;
+
 use wakeful_domain::id::RunId;
 use wakeful_domain::wakeup::WakeupStatus;
+use wakeful_runner::process::{TreeProcess, process_tree};
 use wakeful_store::Refusal;
 use wakeful_store::ops::wake::{Accepted, Wake};
 
 use crate::engine::Engine;
 use crate::live::Input;
+use crate::run::last_launch;
 
 /// Where a text for a live agent is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +31,16 @@ impl Engine {
             && accepted.wakeup.status == WakeupStatus::Pending
             && self.say(run, Input { id: accepted.wakeup.id.to_string(), text: text.to_owned() });
         Ok((accepted, if is_said { Delivery::Session } else { Delivery::Inbox }))
+    }
+
+    /// The processes of a live run as they are now, parents before their children.
+    pub async fn processes(&self, run: RunId) -> io::Result<Vec<TreeProcess>> {
+        let (dir, scrubber) = (self.run_dir(run), self.scrubber(run));
+        let number = last_launch(&dir);
+        let found = tokio::task::spawn_blocking(move || process_tree(&dir, number)).await;
+        let mut found = found.map_err(io::Error::other).flatten()?;
+        found.iter_mut().for_each(|process| scrubber.scrub(&mut process.command));
+        Ok(found)
     }
 
     /// Hands a text to a live agent that takes any; tells whether it is on its way.

@@ -1,4 +1,4 @@
-//! Saying something to an agent while it works.
+//! A live run: its processes, and saying something to its agent while it works.
 
 use axum::Json;
 use axum::extract::State;
@@ -17,11 +17,32 @@ use crate::body::Body;
 use crate::errors::ProblemDocument;
 use crate::idempotency::fingerprint;
 use crate::parameters::{IdempotencyKey, PathId, check_text};
-use crate::wire::{SteerRequest, SteerView, WakeupView};
+use crate::wire::{ProcessView, SteerRequest, SteerView, WakeupView, Whole};
 use crate::{Api, Problem};
 
 pub fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(steer))
+    OpenApiRouter::new().routes(routes!(steer)).routes(routes!(processes))
+}
+
+/// Lists the processes of a live run, parents before their children; none if it has none.
+#[utoipa::path(get, path = "/runs/{id}/processes", tag = "runs", params(("id" = String, Path)),
+    responses((status = 200, body = Whole<ProcessView>), (status = 404, body = ProblemDocument)))]
+async fn processes(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Run>,
+) -> Result<Json<Whole<ProcessView>>, Problem> {
+    principal.require(Permission::Read)?;
+    let run = visible(&api, &principal, id).await?;
+    let found = match run.status.is_live() {
+        true => api.engine.processes(id).await,
+        false => Ok(Vec::new()),
+    };
+    let found = found.map_err(|error| {
+        let detail = format!("the processes of the run cannot be listed: {error}");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "processes_unreadable", detail)
+    })?;
+    Ok(Json(Whole { items: found.into_iter().map(ProcessView::from).collect() }))
 }
 
 /// Says something to the agent of a live run. It is a wakeup of the run's lane: an agent that takes
