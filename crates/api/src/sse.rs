@@ -24,7 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Rows read at a time.
 const PAGE: i64 = 200;
 /// Bytes of log read at a time.
-const LOG_BYTES: u64 = 256 * 1024;
+const LOG_BYTES: usize = 256 * 1024;
 
 /// Whether the client asks for a stream.
 pub fn is_wanted(headers: &HeaderMap) -> bool {

@@ -29,13 +29,14 @@ use wakeful_store::ops::{agents, companies, finish, inbox, runs, standing, wake,
 use wakeful_store::{Db, Operation, Refusal};
 use zeroize::Zeroizing;
 
+use crate::archive::Archive;
 use crate::live::LiveRun;
 use crate::locks::DirectoryLocks;
 use crate::meters::{Meter, Meters};
 use crate::nudge::Nudge;
 use crate::pressure::Pressure;
 use crate::secrets::{Vault, scrub_outcome};
-use crate::{beat, clock, run, worktrees};
+use crate::{archive, beat, clock, run, worktrees};
 
 /// What an engine needs to know of its surroundings.
 #[derive(Debug, Clone)]
@@ -76,6 +77,7 @@ pub(crate) struct Inner {
     pub pressure: Pressure,
     pub git: Git,
     pub directories: DirectoryLocks,
+    pub archive: Archive,
     address: OnceLock<String>,
     ids: Mutex<IdSource>,
     live: Mutex<HashMap<RunId, LiveRun>>,
@@ -103,6 +105,7 @@ impl Engine {
             pressure,
             git,
             directories: DirectoryLocks::default(),
+            archive: Archive::default(),
             address: OnceLock::new(),
             ids: Mutex::new(IdSource::new(clock::seed())),
             live: Mutex::default(),
@@ -124,7 +127,7 @@ impl Engine {
             run::recover(&engine).await;
             engine.inner.has_recovered.store(true, Ordering::Release);
             engine.inner.nudge.changed();
-            beat::run(&engine).await;
+            tokio::join!(beat::run(&engine), archive::run(&engine));
         });
         let engine = self.clone();
         self.spawn(async move { worktrees::run(&engine).await });
@@ -412,6 +415,7 @@ impl Engine {
         if let Some(live) = self.live().get(&run.id) {
             live.over.cancel();
         }
+        self.inner.archive.take(run.id);
         Ok(run)
     }
 

@@ -5,6 +5,7 @@
 //! Invariants kept here: an answer leaves only after its commit; effects (start, stop) only after
 //! theirs; every live run of the store has exactly one task in here that follows it.
 
+mod archive;
 mod beat;
 pub mod clock;
 pub mod context;

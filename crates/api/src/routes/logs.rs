@@ -1,7 +1,7 @@
 //! The log of a run: its bytes by offset, its text, or followed as it grows.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use axum::body::Bytes;
@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use wakeful_domain::id::kind;
-use wakeful_runner::process::log::{LogRecord, LogStream, RECORD_BYTES_MAX, bytes_of, read_log, tail_log};
+use wakeful_runner::process::log::{LogReader, LogRecord, LogStream, bytes_of, read_log, tail_log};
 
 use super::runs::visible;
 use crate::access::{Permission, Principal};
@@ -20,9 +20,9 @@ use crate::parameters::{Parameters, PathId};
 use crate::{Api, Problem, sse};
 
 /// Bytes in one answer, unless the caller says.
-const LIMIT_DEFAULT: u64 = 256 * 1024;
+const LIMIT_DEFAULT: usize = 256 * 1024;
 /// Bytes in one answer at most.
-const LIMIT_MAX: u64 = 8 * 1024 * 1024;
+const LIMIT_MAX: usize = 8 * 1024 * 1024;
 /// Lines of a tail at most.
 const TAIL_MAX: usize = 10_000;
 /// Text in one answer at most; the end is kept.
@@ -36,13 +36,15 @@ pub fn routes() -> OpenApiRouter<Api> {
 #[serde(deny_unknown_fields)]
 struct BytesQuery {
     offset: Option<u64>,
-    limit: Option<u64>,
+    /// The `seq` of the first record, in place of an offset.
+    line: Option<u64>,
+    limit: Option<usize>,
 }
 
-/// Whole records (NDJSON) from `offset` on. With `Accept: text/event-stream` the log is followed:
+/// Whole records (NDJSON) from `offset` on, or from the one whose `seq` is `line`. With `Accept: text/event-stream` the log is followed:
 /// each event is a record, its id the offset behind it, and `end` comes when the run is over.
 #[utoipa::path(get, path = "/runs/{id}/log", tag = "runs",
-    params(("id" = String, Path), ("offset" = Option<u64>, Query), ("limit" = Option<u64>, Query)),
+    params(("id" = String, Path), ("offset" = Option<u64>, Query), ("line" = Option<u64>, Query), ("limit" = Option<u64>, Query)),
     responses((status = 200, content_type = "application/x-ndjson", body = String,
         headers(("Wakeful-Next-Offset" = String), ("Wakeful-Log-Complete" = String)))))]
 async fn bytes(
@@ -54,7 +56,11 @@ async fn bytes(
 ) -> Result<Response, Problem> {
     principal.require(Permission::Read)?;
     let run = visible(&api, &principal, id).await?;
-    let offset = query.offset.unwrap_or(0);
+    let offset = match (query.offset, query.line) {
+        (Some(_), Some(_)) => return Err(Problem::invalid("line", "cannot stand beside offset: send one of them")),
+        (offset, None) => offset.unwrap_or(0),
+        (None, Some(line)) => offset_of(api.engine.run_dir(id), line).await.map_err(unreadable)?,
+    };
     if sse::is_wanted(&headers) {
         let offset = sse::last_event_id(&headers)?.unwrap_or(offset);
         return Ok(sse::log(&api, run.id, offset));
@@ -88,21 +94,15 @@ fn unreadable(error: io::Error) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "log_unreadable", detail)
 }
 
+async fn offset_of(dir: PathBuf, line: u64) -> io::Result<u64> {
+    let found = tokio::task::spawn_blocking(move || LogReader::open(&dir)?.offset_of(line)).await;
+    found.map_err(io::Error::other).flatten()
+}
+
 /// The whole records from `offset` on, about `limit` bytes of them, at least one if there is one;
-/// and how long the file is.
-pub fn whole_records(dir: PathBuf, offset: u64, limit: u64) -> io::Result<(Vec<u8>, u64)> {
-    let mut file = match std::fs::File::open(dir.join(wakeful_runner::process::record::LOG_FILE)) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
-        Err(error) => return Err(error),
-    };
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(offset))?;
-    let mut bytes = Vec::new();
-    file.take(limit.max(RECORD_BYTES_MAX as u64)).read_to_end(&mut bytes)?;
-    let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    bytes.truncate(end);
-    Ok((bytes, length))
+/// and how long the log is.
+pub fn whole_records(dir: PathBuf, offset: u64, limit: usize) -> io::Result<(Vec<u8>, u64)> {
+    LogReader::open(&dir)?.bytes(offset, limit)
 }
 
 #[derive(Debug, Deserialize)]

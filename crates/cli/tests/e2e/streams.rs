@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::sse::{Event, follow};
-use crate::support::{Server, id};
+use crate::support::{LOOK_EVERY, Server, id};
 
 /// Writes 60 numbered lines over about a second, some of them to standard error.
 const TALKS: &str = r#"i=0; while [ $i -lt 60 ]; do i=$((i+1))
@@ -197,4 +197,33 @@ async fn a_new_event_stream_begins_now_and_only_the_companys_own_events_come() {
     assert!(other.is_silent(Duration::from_millis(200)).await);
     let request = server.request(Method::GET, "/companies/default/events").header("accept", "text/event-stream");
     assert_eq!(request.header("last-event-id", "nope").send().await.unwrap().status(), 422);
+}
+
+#[tokio::test]
+async fn a_log_is_the_same_once_it_is_compressed_and_is_read_by_line() {
+    let server = Server::start().await;
+    let agent = server.process_agent("ann", "seq 1 20000; sleep 1").await;
+    let run = id(&server.running(&server.wake(&agent, json!({})).await).await);
+    server.until(&format!("/runs/{run}"), |run| run["log"]["lines"] == 20_000).await;
+    let whole = async || part(&server, &run, "?limit=8000000").await.text().await.unwrap();
+    let before = whole().await;
+    let ended = server.finished(&run).await;
+    while server.run_dir(&run).join("log.ndjson").exists() {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    let packed = std::fs::metadata(server.run_dir(&run).join("log.ndjson.zst")).unwrap().len();
+    assert!(packed * 5 < before.len() as u64, "{packed} of {}", before.len());
+    assert_eq!(whole().await, before);
+    let sum = wakeful_domain::hex::of(&Sha256::digest(before.as_bytes()));
+    assert_eq!(ended["log"]["sha256"], sum, "the sum is that of the plain log");
+
+    let of_line = records(part(&server, &run, "?line=12345&limit=1").await.text().await.unwrap().as_bytes());
+    assert_eq!((&of_line[0]["seq"], &of_line[0]["text"]), (&json!(12_345), &json!("12345")));
+    assert_eq!(part(&server, &run, "?line=20001").await.text().await.unwrap(), "");
+    assert_eq!(server.get(&format!("/runs/{run}/log?line=1&offset=1")).await.0, 422);
+    assert_eq!(server.stdout(&run).await.lines().count(), 20_000);
+    let tail = server.cli(&["run", "logs", &run, "--tail", "2"]).await.stdout;
+    assert_eq!(tail, "19999\n20000\n");
+    let followed = server.cli(&["run", "logs", "-f", &run]).await.stdout;
+    assert_eq!(followed.lines().count(), 20_000);
 }

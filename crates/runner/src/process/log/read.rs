@@ -94,9 +94,24 @@ impl LogReader {
         Ok(LogChunk { records, offset_next, is_complete })
     }
 
+    /// The same, as they are kept, and how long the whole log is.
+    pub fn bytes(&self, offset: u64, bytes_max: usize) -> io::Result<(Vec<u8>, u64)> {
+        let length = self.source.length()?;
+        let wanted = u64::try_from(bytes_max.max(RECORD_BYTES_MAX)).unwrap_or(u64::MAX);
+        let mut bytes = self.source.read_range(offset, wanted.min(length.saturating_sub(offset)))?;
+        bytes.truncate(bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
+        Ok((bytes, length))
+    }
+
     /// The whole records from the one whose `seq` is `from_line` on, as in [`LogReader::read`]; none if there are not
-    /// so many yet. Finds the place without reading what is before it.
+    /// so many yet.
     pub fn read_lines(&self, from_line: u64, bytes_max: usize) -> io::Result<LogChunk> {
+        self.read(self.offset_of(from_line)?, bytes_max)
+    }
+
+    /// Where the record whose `seq` is `from_line` begins, or the end if there are not so many yet. Finds the place
+    /// without reading what is before it.
+    pub fn offset_of(&self, from_line: u64) -> io::Result<u64> {
         let (mut low, mut high) = (0, self.source.length()?);
         while high - low > STEP_BYTES {
             let middle = low + (high - low) / 2;
@@ -116,7 +131,7 @@ impl LogReader {
             }
             at += line.len() as u64;
         }
-        self.read(at, bytes_max)
+        Ok(at)
     }
 
     /// Where the first record after `offset` begins, and its `seq`. Damaged ones are passed over.
