@@ -18,6 +18,7 @@ pub mod server;
 pub mod shim;
 mod tree;
 
+pub use cgroup::{ControlGroups, control_groups};
 pub use identity::Identity;
 pub use launch::{Launch, LogLimits, ProcessLimits, SecretFile};
 pub use protocol::INPUT_BYTES_MAX;

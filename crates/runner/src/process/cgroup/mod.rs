@@ -182,6 +182,24 @@ impl Cgroups {
     }
 }
 
+/// What control groups do for runs on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ControlGroups {
+    /// A whole tree can be killed at once.
+    pub kill: bool,
+    pub memory: bool,
+    pub pids: bool,
+}
+
+/// Finds out by making groups, and removes them.
+pub fn control_groups() -> ControlGroups {
+    let limits = ProcessLimits { memory_bytes_max: Some(1 << 30), pids_max: Some(1_000) };
+    let made = Cgroups::create("probe", std::process::id(), limits);
+    let found = ControlGroups { kill: made.can_kill(), memory: made.limits_memory, pids: made.limits_pids };
+    made.remove();
+    found
+}
+
 /// Removes the groups that a dead shim left behind, wherever they are. Only for a run of which nothing is left.
 pub(super) fn remove_of(run: &str) -> io::Result<()> {
     let prefix = prefix(run);

@@ -1,6 +1,9 @@
 //! `wakeful doctor`: the machine, the data directory, the server and the invariants of its store.
 //! Each finding has a remedy. Exit code 1 if something is wrong.
 
+mod programs;
+
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -8,7 +11,6 @@ use serde_json::{Value, json};
 use crate::arguments::Global;
 use crate::client::Client;
 use crate::data_dir::DataDir;
-use crate::environment;
 use crate::failure::Failure;
 use crate::output::{Output, text};
 
@@ -43,8 +45,9 @@ impl Finding {
 pub async fn run(global: &Global) -> Result<(), Failure> {
     let output = Output::new(global);
     let dir = DataDir::of(global.data_dir.as_deref())?;
-    let mut findings = vec![data_directory(dir.path()), disk(dir.path()), processes()];
-    findings.extend(["claude", "codex", "git"].map(command));
+    let mut findings =
+        vec![data_directory(dir.path()), disk(dir.path()), processes(), control_groups(), master_key(&dir)];
+    findings.extend(programs::findings().await);
     findings.extend(server(global).await);
     let document: Vec<Value> = findings
         .iter()
@@ -119,11 +122,38 @@ fn processes() -> Finding {
     }
 }
 
-fn command(name: &'static str) -> Finding {
-    match environment::path().into_iter().map(|dir| dir.join(name)).find(|path| path.is_file()) {
-        Some(path) => finding(name, Verdict::Ok, path.display().to_string()),
-        None => finding(name, Verdict::Warning, "not on the PATH")
-            .remedy(format!("install it if your agents use it, or name it in the agent's adapter.command ({name})")),
+fn control_groups() -> Finding {
+    let subject = "control groups";
+    let able = wakeful_runner::process::control_groups();
+    let what = |is_able: bool, what: &'static str| is_able.then_some(what);
+    let found = [
+        what(able.kill, "end a whole tree at once"),
+        what(able.memory, "limit its memory"),
+        what(able.pids, "limit its processes"),
+    ];
+    match found.into_iter().flatten().collect::<Vec<_>>().as_slice() {
+        [] => finding(
+            subject,
+            Verdict::Ok,
+            "none may be made: trees are ended by walking them, limits are kept by sampling",
+        ),
+        able => finding(subject, Verdict::Ok, format!("runs get their own: they {}", able.join(", "))),
+    }
+}
+
+/// Whether the key of the data directory is for us alone.
+fn master_key(dir: &DataDir) -> Finding {
+    let subject = "master key";
+    let path = dir.master_key_file();
+    match std::fs::metadata(&path) {
+        Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
+            finding(subject, Verdict::Failed, format!("{} can be read by others", path.display()))
+                .remedy(format!("chmod 600 {}, and set the secrets anew", path.display()))
+        }
+        Ok(_) => finding(subject, Verdict::Ok, format!("{}: back it up apart from the store", path.display())),
+        Err(_) => {
+            finding(subject, Verdict::Ok, "not in the data directory: `wakeful up` makes it, or is told where it is")
+        }
     }
 }
 
