@@ -1,8 +1,10 @@
-//! A model server for tests: it answers on loopback as the Messages API and the Responses API do,
-//! with nothing behind it but a [`Script`]. Real agent CLIs are pointed at it, so that their whole
+//! A model server for tests: it answers on loopback as the Messages, Responses, Chat Completions and
+//! Gemini APIs do, with nothing behind it but a [`Script`]. Real agent CLIs are pointed at it, so that their whole
 //! way (prompt, session, usage, errors) is tested without a network and without a bill.
 //! It is not a mock of a CLI and it judges nothing: what arrived can be read from the script.
 
+mod chat;
+mod gemini;
 mod messages;
 mod responses;
 mod script;
@@ -36,7 +38,8 @@ impl StubModel {
         Ok(Self { address, script, server })
     }
 
-    /// Where it listens, as `http://127.0.0.1:49152`. The Responses API is below `/v1`.
+    /// Where it listens, as `http://127.0.0.1:49152`. The Responses and Chat Completions APIs are
+    /// below `/v1`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -14,7 +14,7 @@ use axum::{Router, http::header};
 use serde_json::{Value, json};
 
 use crate::script::{Behaviour, Recorded, Script};
-use crate::{messages, responses};
+use crate::{chat, gemini, messages, responses};
 
 /// Agent CLIs send their whole conversation with every call: some hundred KiB, rarely some MiB.
 const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -23,6 +23,7 @@ const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 const HEADERS: &[&str] = &[
     "authorization",
     "x-api-key",
+    "x-goog-api-key",
     "user-agent",
     "anthropic-beta",
     "anthropic-version",
@@ -40,6 +41,8 @@ pub(crate) fn router(script: Script) -> Router {
         .route("/v1/messages", post(ask_messages))
         .route("/v1/messages/count_tokens", post(count_tokens))
         .route("/v1/responses", post(ask_responses))
+        .route("/v1/chat/completions", post(ask_chat))
+        .route("/v1beta/models/{target}", post(ask_gemini))
         .route("/stub/requests", get(requests))
         .route("/stub/behaviour", post(set_behaviour))
         .fallback(probe)
@@ -73,6 +76,37 @@ async fn ask_responses(
     let (number, behaviour) = script.take(request);
     wait(&behaviour).await;
     responses::answer(&body, number, &behaviour)
+}
+
+async fn ask_chat(State(script): State<Script>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let request = recorded(&method, &uri, &headers, &body);
+    let body = request.body.clone();
+    if chat::is_aside(&body) {
+        script.record(request);
+        return chat::aside(&body);
+    }
+    let (number, behaviour) = script.take(request);
+    wait(&behaviour).await;
+    chat::answer(&body, number, &behaviour)
+}
+
+async fn ask_gemini(
+    State(script): State<Script>,
+    Path(target): Path<String>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let request = recorded(&method, &uri, &headers, &body);
+    if target.ends_with(":countTokens") {
+        script.record(request);
+        return Json(json!({"totalTokens": crate::USAGE.input_tokens})).into_response();
+    }
+    let body = request.body.clone();
+    let (number, behaviour) = script.take(request);
+    wait(&behaviour).await;
+    gemini::answer(&target, &body, number, &behaviour)
 }
 
 async fn wait(behaviour: &Behaviour) {
@@ -212,16 +246,38 @@ mod tests {
         assert!(ask(&script, "/v1/messages", result).await.1.contains("stub answer 2"));
         let result = json!({"input": [{"type": "function_call_output"}]});
         assert!(ask(&script, "/v1/responses", result).await.1.contains("stub answer 3"));
+        let result = json!({"tools": [{}], "messages": [{"role": "tool"}]});
+        assert!(ask(&script, "/v1/chat/completions", result).await.1.contains("stub answer 4"));
+        let result = json!({"contents": [{"parts": [{"functionResponse": {}}]}]});
+        assert!(ask(&script, "/v1beta/models/m:generateContent", result).await.1.contains("stub answer 5"));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_the_agents_work_is_not_counted() {
+        let script = Script::default();
+        let (_, title) = ask(&script, "/v1/chat/completions", json!({"messages": []})).await;
+        assert!(title.contains("stub title"), "{title}");
+        let (_, counted) = ask(&script, "/v1beta/models/m:countTokens", json!({})).await;
+        assert_eq!(counted, r#"{"totalTokens":1000}"#);
+        assert_eq!((script.model_calls(), script.requests().len()), (0, 2));
     }
 
     #[tokio::test]
     async fn behaviours_give_their_status() {
-        let check = async |kind: Value, messages: u16, responses: u16| {
+        const CHAT: &str = "/v1/chat/completions";
+        const GEMINI: &str = "/v1beta/models/m:streamGenerateContent?alt=sse";
+        let check = async |kind: Value, messages: u16, others: u16| {
             let script = Script::default();
             assert_eq!(ask(&script, "/stub/behaviour", kind.clone()).await.0, 204, "{kind}");
-            let found =
-                (ask(&script, "/v1/messages", json!({})).await.0, ask(&script, "/v1/responses", json!({})).await.0);
-            assert_eq!(found, (messages, responses), "{kind}");
+            assert_eq!(ask(&script, "/v1/messages", json!({})).await.0, messages, "{kind}");
+            for path in ["/v1/responses", CHAT, GEMINI] {
+                // Each of them is asked first, so that a queued behaviour is for it.
+                ask(&script, "/stub/behaviour", kind.clone()).await;
+                if kind.is_array() {
+                    ask(&script, path, json!({"tools": [{}]})).await;
+                }
+                assert_eq!(ask(&script, path, json!({"tools": [{}]})).await.0, others, "{kind} {path}");
+            }
         };
         check(json!({"kind": "answer", "text": "yes"}), 200, 200).await;
         check(json!({"kind": "refusal"}), 200, 200).await;

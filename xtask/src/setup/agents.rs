@@ -19,6 +19,8 @@ struct Cli {
 const CLIS: &[Cli] = &[
     Cli { package: "@anthropic-ai/claude-code", version: "2.1.329", program: "claude" },
     Cli { package: "@openai/codex", version: "0.169.0", program: "codex" },
+    Cli { package: "@google/gemini-cli", version: "0.61.0", program: "gemini" },
+    Cli { package: "opencode-ai", version: "1.18.33", program: "opencode" },
 ];
 
 pub fn clis(root: &Path) -> Result<Standing> {
@@ -31,7 +33,7 @@ pub fn clis(root: &Path) -> Result<Standing> {
     Ok(Standing::Ready(specs().join(", ")))
 }
 
-/// Where the programs `claude` and `codex` are.
+/// Where the programs are.
 pub fn programs(root: &Path) -> PathBuf {
     folder(root).join("node_modules").join(".bin")
 }

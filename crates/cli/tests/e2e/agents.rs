@@ -5,6 +5,11 @@ pub const CLAUDE: &str = "claude";
 /// Codex.
 pub const CODEX: &str = "codex";
 
+/// Gemini CLI.
+pub const GEMINI: &str = "gemini";
+/// `OpenCode`.
+pub const OPENCODE: &str = "opencode";
+
 /// The path of an agent CLI, as `cargo xtask setup` installs it.
 #[expect(clippy::disallowed_methods, reason = "the tests are told by a variable where the CLIs are")]
 pub fn agent_cli(name: &str) -> String {
