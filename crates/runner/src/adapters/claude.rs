@@ -11,14 +11,18 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use wakeful_domain::outcome::{Outcome, SessionChange, SessionState};
-use wakeful_domain::usage::Usage;
+use wakeful_domain::usage::{USAGE_MAX, Usage};
 
-use self::classify::{Failure, Judged};
+use self::classify::Judged;
+use super::course::{signal, tool};
+use super::events::EventLines;
 use super::excerpt::{LastLines, cut, cut_bytes};
+use super::failures::{CLAUDE, Failure};
 use super::settings::{self, Keys, Kind};
 use super::tools::RunningTools;
 use super::{
-    Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, StopSignal, Stream, ending, reset_time, session,
+    Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, StopSignal, Stream, ending, figures,
+    reset_time, session,
 };
 
 const KEYS: Keys = &[
@@ -45,8 +49,6 @@ const ENV_REMOVED: &[&str] =
 const GRACE_S: u32 = 20;
 /// A summary is read by people.
 const SUMMARY_BYTES_MAX: usize = 16 * 1024;
-/// Messages in the event list are excerpts: the log has the whole.
-const MESSAGE_CHARS_MAX: usize = 500;
 /// Several events repeat the usage of one message; they lie this close together even with subagents.
 const MESSAGES_REMEMBERED: usize = 64;
 
@@ -87,10 +89,7 @@ pub(super) fn command(invocation: &Invocation<'_>) -> Result<Command, ConfigErro
     // An update in the middle of a run would change the CLI under all other runs.
     let mut env = vec![("DISABLE_AUTOUPDATER".to_owned(), "1".to_owned())];
     env.extend(settings::environment(config));
-    let prompt = match settings::text(config, "prompt") {
-        Some(standing) if session_id.is_none() => format!("{standing}\n\n{}", invocation.prompt),
-        _ => invocation.prompt.to_owned(),
-    };
+    let prompt = settings::prompt(config, invocation.prompt, session_id.is_none());
     let keeps_stdin_open = takes_messages(config);
     Ok(Command {
         argv,
@@ -121,6 +120,8 @@ fn message(text: &str) -> String {
 #[derive(Debug)]
 pub(super) struct ClaudeReader {
     resumes: bool,
+    /// What the session to be resumed had used before: the CLI counts on from it.
+    before: Totals,
     cwd: String,
     session_id: Option<String>,
     model: Option<String>,
@@ -136,6 +137,7 @@ pub(super) struct ClaudeReader {
     counted: Usage,
     messages_counted: VecDeque<String>,
     result: Option<Value>,
+    events: EventLines,
     /// The result stands: nothing has begun since.
     has_ended: bool,
     inputs_taken: u64,
@@ -143,10 +145,41 @@ pub(super) struct ClaudeReader {
     stderr: LastLines,
 }
 
+/// What was used, by a run or by a whole session.
+#[derive(Debug, Clone, Copy, Default)]
+struct Totals {
+    usage: Usage,
+    cost_micros: Option<i64>,
+}
+
+impl Totals {
+    /// Kept in the session since the last run.
+    fn of(session: &SessionState) -> Totals {
+        let usage = session.params.get("usage").cloned().unwrap_or_default();
+        Totals {
+            usage: serde_json::from_value(usage).unwrap_or_default(),
+            cost_micros: session.params.get("cost_micros").and_then(Value::as_i64),
+        }
+    }
+
+    fn plus(&self, used: &Totals) -> Totals {
+        let cost = self.cost_micros.unwrap_or(0).saturating_add(used.cost_micros.unwrap_or(0));
+        Totals { usage: figures::sum(&self.usage, &used.usage), cost_micros: Some(cost) }
+    }
+
+    fn extra(&self) -> Map<String, Value> {
+        let mut extra = Map::new();
+        extra.insert("usage".into(), json!(self.usage));
+        extra.insert("cost_micros".into(), json!(self.cost_micros));
+        extra
+    }
+}
+
 impl ClaudeReader {
     pub(super) fn new(session: Option<&SessionState>, cwd: &Path) -> Self {
         Self {
             resumes: session.is_some(),
+            before: session.map(Totals::of).unwrap_or_default(),
             cwd: cwd.to_string_lossy().into_owned(),
             session_id: None,
             model: None,
@@ -158,6 +191,7 @@ impl ClaudeReader {
             counted: Usage::default(),
             messages_counted: VecDeque::new(),
             result: None,
+            events: EventLines::default(),
             has_ended: false,
             inputs_taken: 0,
             tools: RunningTools::default(),
@@ -255,7 +289,7 @@ impl ClaudeReader {
                 }
                 (Some("tool_use"), _) => {
                     self.tools.began(&block["id"]);
-                    signals.push(tool(block));
+                    signals.push(tool(block["name"].as_str().unwrap_or("tool"), &block["id"], &block["input"]));
                 }
                 _ => {}
             }
@@ -274,7 +308,7 @@ impl ClaudeReader {
             self.messages_counted.pop_front();
         }
         self.messages_counted.push_back(cut(id, SessionState::DISPLAY_CHARS_MAX));
-        self.counted = self.counted.plus(&usage_of_message(&message["usage"]));
+        self.counted = figures::sum(&self.counted, &usage_of_message(&message["usage"]));
     }
 
     fn rate_limit(&mut self, info: Value) -> Vec<Signal> {
@@ -296,13 +330,12 @@ impl ClaudeReader {
     fn base(&self) -> Outcome {
         let is_elsewhere =
             self.model.as_deref().is_some_and(|model| model.contains("anthropic.") || model.contains('@'));
-        let session = self.session_id.as_deref().map(|id| session::state(id, &self.cwd, Map::new()));
-        let usage = self.result.as_ref().map(usage_of_result).unwrap_or(self.counted);
-        let cost_micros = self.result.as_ref().and_then(|result| result["total_cost_usd"].as_f64()).and_then(micros_of);
+        let (used, totals) = self.figures();
+        let session = self.session_id.as_deref().map(|id| session::state(id, &self.cwd, totals.extra()));
         Outcome {
             session: session.map_or(SessionChange::Keep, SessionChange::Set),
-            usage: (usage != Usage::default() || self.result.is_some()).then_some(usage),
-            cost_micros,
+            usage: (used.usage != Usage::default() || self.result.is_some()).then_some(used.usage),
+            cost_micros: used.cost_micros,
             model: self.model.clone(),
             provider: (self.model.is_some() && !is_elsewhere).then(|| "anthropic".into()),
             billing: match self.key_source.as_deref() {
@@ -312,6 +345,29 @@ impl ClaudeReader {
                 None => None,
             },
             ..Outcome::succeeded()
+        }
+    }
+
+    /// What this run used, and what the session has used in all.
+    fn figures(&self) -> (Totals, Totals) {
+        let Some(result) = &self.result else {
+            let used = Totals { usage: self.counted, cost_micros: None };
+            return (used, self.before.plus(&used));
+        };
+        let told = Totals {
+            usage: usage_of_result(result),
+            cost_micros: result["total_cost_usd"].as_f64().and_then(figures::micros_of_dollars),
+        };
+        // Everything that was counted message by message must be in what is left: otherwise what is told is
+        // the run's own already.
+        let is_whole = |usage: &Usage| figures::since(&Usage { output_tokens: USAGE_MAX, ..*usage }, &self.counted);
+        match figures::since(&told.usage, &self.before.usage).filter(|usage| is_whole(usage).is_some()) {
+            Some(usage) => {
+                let before = self.before.cost_micros.unwrap_or(0);
+                let cost_micros = told.cost_micros.map(|cost| if cost < before { cost } else { cost - before });
+                (Totals { usage, cost_micros }, told)
+            }
+            None => (told, self.before.plus(&told)),
         }
     }
 
@@ -342,18 +398,25 @@ impl ClaudeReader {
                 let summary = (!text.is_empty()).then(|| cut_bytes(text, SUMMARY_BYTES_MAX));
                 Conclusion::Done(Box::new(Outcome { summary, ..self.base() }))
             }
-            Err((Failure::SESSION_UNKNOWN, error)) => Conclusion::SessionUnknown { error },
+            Err((classify::SESSION_UNKNOWN, error)) => Conclusion::SessionUnknown { error },
             Err((failure, error)) => Conclusion::Done(Box::new(self.failed(&failure, error, exit))),
         }
     }
 
+    fn of_stderr(&self, line: &str) -> Option<Failure> {
+        match self.resumes && CLAUDE.is_session_unknown(line) {
+            true => Some(classify::SESSION_UNKNOWN),
+            false => CLAUDE.of_stderr(line),
+        }
+    }
+
     fn conclude_without_result(&self, exit: &Exit) -> Conclusion {
-        let by_exit = ending::without_result(exit, "claude", self.stderr.last());
+        let by_exit = ending::without_result_among(self.events.unreadable(), exit, "claude", self.stderr.last());
         let lines = self.stderr.newest_first();
-        let told = lines.filter_map(|line| Some((classify::of_stderr(line, self.resumes)?, line))).next();
+        let told = lines.filter_map(|line| Some((self.of_stderr(line)?, line))).next();
         let outcome = match told {
             // Nothing was done yet when the session was not found, whatever the exit says.
-            Some((Failure::SESSION_UNKNOWN, line)) => return Conclusion::SessionUnknown { error: line.to_owned() },
+            Some((classify::SESSION_UNKNOWN, line)) => return Conclusion::SessionUnknown { error: line.to_owned() },
             Some((failure, line)) if exit.signal.is_none() => self.failed(&failure, line.to_owned(), exit),
             _ => Outcome { error_code: by_exit.error_code, error: by_exit.error, end: by_exit.end, ..self.base() },
         };
@@ -368,10 +431,7 @@ impl Reader for ClaudeReader {
                 self.stderr.push(line);
                 Vec::new()
             }
-            Stream::Stdout => match serde_json::from_str(line) {
-                Ok(event @ Value::Object(_)) => self.event(event),
-                _ => Vec::new(),
-            },
+            Stream::Stdout => self.events.read(line).map_or_else(Vec::new, |event| self.event(event)),
         }
     }
 
@@ -404,22 +464,8 @@ fn with_failure(base: Outcome, code: &str, error: String) -> Outcome {
     Outcome { end: failed.end, error_code: failed.error_code, error: failed.error, ..base }
 }
 
-fn signal(kind: &'static str, message: &str, data: Value) -> Signal {
-    Signal { kind, message: cut(message, MESSAGE_CHARS_MAX), data }
-}
-
-/// A tool and the part of its input that says what it is used on.
-fn tool(block: &Value) -> Signal {
-    let name = block["name"].as_str().unwrap_or("tool");
-    let subject = ["command", "file_path", "notebook_path", "path", "pattern", "url", "query", "description", "skill"]
-        .iter()
-        .find_map(|key| block["input"][*key].as_str());
-    let message = subject.map_or_else(|| name.to_owned(), |subject| format!("{name}: {subject}"));
-    signal("tool", &message, json!({"name": name, "id": block["id"]}))
-}
-
 fn usage_of_message(usage: &Value) -> Usage {
-    let count = |name: &str| usage[name].as_i64().unwrap_or(0).max(0);
+    let count = |name: &str| figures::tokens(&usage[name]);
     Usage {
         input_tokens: count("input_tokens"),
         output_tokens: count("output_tokens"),
@@ -431,7 +477,7 @@ fn usage_of_message(usage: &Value) -> Usage {
 /// Over all models: the `usage` of a result leaves out what subagents used.
 fn usage_of_result(result: &Value) -> Usage {
     let of_model = |usage: &Value| {
-        let count = |name: &str| usage[name].as_i64().unwrap_or(0).max(0);
+        let count = |name: &str| figures::tokens(&usage[name]);
         Usage {
             input_tokens: count("inputTokens"),
             output_tokens: count("outputTokens"),
@@ -441,15 +487,8 @@ fn usage_of_result(result: &Value) -> Usage {
     };
     match result["modelUsage"].as_object() {
         Some(models) if !models.is_empty() => {
-            models.values().fold(Usage::default(), |sum, usage| sum.plus(&of_model(usage)))
+            models.values().fold(Usage::default(), |sum, usage| figures::sum(&sum, &of_model(usage)))
         }
         _ => usage_of_message(&result["usage"]),
     }
-}
-
-/// Dollars as millionths, rounded.
-fn micros_of(dollars: f64) -> Option<i64> {
-    let micros = (dollars * 1e6).round();
-    #[expect(clippy::cast_possible_truncation, reason = "within the range that i64 and f64 share")]
-    (0.0..9e15).contains(&micros).then_some(micros as i64)
 }

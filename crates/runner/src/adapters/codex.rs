@@ -3,7 +3,6 @@
 //! asked when there is neither. Learnt from version 0.169.0; unknown events are passed over.
 //! Usage is reported for the whole thread: what earlier runs used is kept in the session and taken off.
 
-mod classify;
 #[cfg(test)]
 mod tests;
 
@@ -13,12 +12,15 @@ use serde_json::{Map, Value, json};
 use wakeful_domain::outcome::{Outcome, SessionChange, SessionState};
 use wakeful_domain::usage::Usage;
 
-use self::classify::Failure;
+use super::course::signal;
+use super::events::EventLines;
 use super::excerpt::{LastLines, cut, cut_bytes};
+use super::failures::{CODEX, Failure};
 use super::settings::{self, Keys, Kind};
 use super::tools::RunningTools;
 use super::{
-    Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, StopSignal, Stream, ending, reset_time, session,
+    Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, StopSignal, Stream, ending, figures,
+    reset_time, session,
 };
 
 const KEYS: Keys = &[
@@ -41,8 +43,6 @@ const ENV_REMOVED: &[&str] = &["CODEX_SANDBOX", "CODEX_SANDBOX_NETWORK_DISABLED"
 const GRACE_S: u32 = 20;
 /// A summary is read by people.
 const SUMMARY_BYTES_MAX: usize = 16 * 1024;
-/// Messages in the event list are excerpts: the log has the whole.
-const MESSAGE_CHARS_MAX: usize = 500;
 /// An explanation is a sentence, not a log.
 const ERROR_CHARS_MAX: usize = 2_000;
 
@@ -75,10 +75,7 @@ pub(super) fn command(invocation: &Invocation<'_>) -> Result<Command, ConfigErro
     }
     argv.push("-".into());
 
-    let stdin = match settings::text(config, "prompt") {
-        Some(standing) if session_id.is_none() => format!("{standing}\n\n{}", invocation.prompt),
-        _ => invocation.prompt.to_owned(),
-    };
+    let stdin = settings::prompt(config, invocation.prompt, session_id.is_none());
     Ok(Command {
         argv,
         env: settings::environment(config),
@@ -110,6 +107,7 @@ pub(super) struct CodexReader {
     thread_usage: Option<Usage>,
     text: String,
     turn: Option<Turn>,
+    events: EventLines,
     tools: RunningTools,
     last_error: Option<String>,
     stderr: LastLines,
@@ -129,6 +127,7 @@ impl CodexReader {
             thread_usage: None,
             text: String::new(),
             turn: None,
+            events: EventLines::default(),
             tools: RunningTools::default(),
             last_error: None,
             stderr: LastLines::default(),
@@ -197,15 +196,8 @@ impl CodexReader {
             (Some((id, usage)), Some(thread_id)) if id == thread_id => *usage,
             _ => Usage::default(),
         };
-        let used = Usage {
-            input_tokens: total.input_tokens - before.input_tokens,
-            output_tokens: total.output_tokens - before.output_tokens,
-            cache_read_tokens: total.cache_read_tokens - before.cache_read_tokens,
-            cache_write_tokens: total.cache_write_tokens - before.cache_write_tokens,
-        };
-        let counts = [used.input_tokens, used.output_tokens, used.cache_read_tokens, used.cache_write_tokens];
         // A total below the earlier one was not counted on from it: then it is this run's own.
-        Some(if counts.iter().any(|count| *count < 0) { total } else { used })
+        Some(figures::since(&total, &before).unwrap_or(total))
     }
 
     fn session(&self) -> SessionChange {
@@ -247,18 +239,20 @@ impl CodexReader {
         // Once a thread has begun the session is there, whatever is complained about.
         if self.before.is_some()
             && self.thread_id.is_none()
-            && let Some(line) = self
-                .stderr
-                .newest_first()
-                .chain(self.last_error.as_deref())
-                .find(|line| classify::is_session_unknown(line))
+            && let Some(line) =
+                self.stderr.newest_first().chain(self.last_error.as_deref()).find(|line| CODEX.is_session_unknown(line))
         {
             return Conclusion::SessionUnknown { error: line.to_owned() };
         }
-        let by_exit = ending::without_result(exit, "codex", self.last_error.as_deref().or(self.stderr.last()));
+        let by_exit = ending::without_result_among(
+            self.events.unreadable(),
+            exit,
+            "codex",
+            self.last_error.as_deref().or(self.stderr.last()),
+        );
         let stderr = self.stderr.newest_first();
         let told = self.last_error.as_deref().into_iter().chain(stderr);
-        let told = told.filter_map(|line| Some((classify::of_line(line)?, line))).next();
+        let told = told.filter_map(|line| Some((CODEX.of_words(line)?, line))).next();
         Conclusion::Done(Box::new(match told {
             Some((failure, line)) if exit.signal.is_none() && exit.code != Some(0) => self.failed(failure, line, exit),
             _ => Outcome {
@@ -281,21 +275,18 @@ impl Reader for CodexReader {
                 }
                 Vec::new()
             }
-            Stream::Stdout => match serde_json::from_str(line) {
-                Ok(event @ Value::Object(_)) => self.event(&event),
-                _ => Vec::new(),
-            },
+            Stream::Stdout => self.events.read(line).map_or_else(Vec::new, |event| self.event(&event)),
         }
     }
 
     fn conclude(&mut self, exit: &Exit) -> Conclusion {
         match &self.turn {
             Some(Turn::Completed) => Conclusion::Done(Box::new(self.base())),
-            Some(Turn::Failed { error }) if self.before.is_some() && classify::is_session_unknown(error) => {
+            Some(Turn::Failed { error }) if self.before.is_some() && CODEX.is_session_unknown(error) => {
                 Conclusion::SessionUnknown { error: error.clone() }
             }
             Some(Turn::Failed { error }) => {
-                let failure = classify::of_line(error).unwrap_or(Failure::UNKNOWN);
+                let failure = CODEX.of_words(error).unwrap_or(Failure::UNKNOWN);
                 Conclusion::Done(Box::new(self.failed(failure, error, exit)))
             }
             None => self.conclude_without_turn(exit),
@@ -313,10 +304,6 @@ impl Reader for CodexReader {
     fn is_in_tool(&self) -> bool {
         self.tools.is_any()
     }
-}
-
-fn signal(kind: &'static str, message: &str, data: Value) -> Signal {
-    Signal { kind, message: cut(message, MESSAGE_CHARS_MAX), data }
 }
 
 /// A tool and what it is used on.
@@ -342,7 +329,7 @@ fn tool(item: &Value) -> Signal {
 
 /// The cached tokens are a part of the input, and so are those written to a cache.
 fn usage_of_turn(usage: &Value) -> Usage {
-    let count = |name: &str| usage[name].as_i64().unwrap_or(0).max(0);
+    let count = |name: &str| figures::tokens(&usage[name]);
     let (read, written) = (count("cached_input_tokens"), count("cache_write_input_tokens"));
     Usage {
         input_tokens: (count("input_tokens") - read - written).max(0),

@@ -15,6 +15,18 @@ pub(super) fn without_result(exit: &Exit, program: &str, last_line: Option<&str>
     }
 }
 
+/// The same for an agent whose output could not all be read: what it ended with may have been among that.
+pub(super) fn without_result_among(unreadable: u64, exit: &Exit, program: &str, last_line: Option<&str>) -> Outcome {
+    let outcome = without_result(exit, program, last_line);
+    match (unreadable, outcome.error_code.as_deref()) {
+        (1.., Some("no_result")) => {
+            let sentence = format!("{program} exited without a result that could be read ({unreadable} broken events)");
+            Outcome::failed("bad_output", with_last_line(&sentence, last_line))
+        }
+        _ => outcome,
+    }
+}
+
 /// Death by a signal.
 pub(super) fn killed(signal: i32) -> Outcome {
     Outcome::failed("killed", format!("the process was killed by {}", signal_name(signal)))
@@ -84,5 +96,10 @@ mod tests {
         check(None, Some(9), Some("boom"), "killed", "the process was killed by SIGKILL");
         check(None, Some(63), None, "killed", "the process was killed by signal 63");
         check(None, None, None, "exit_nonzero", "claude ended, how is not known");
+        let exit = |code| Exit { code: Some(code), signal: None, result_file: None, at: Timestamp::from_millis(0) };
+        let code = |unreadable, code| without_result_among(unreadable, &exit(code), "claude", None).error_code;
+        assert_eq!(code(2, 0).as_deref(), Some("bad_output"));
+        assert_eq!(code(0, 0).as_deref(), Some("no_result"));
+        assert_eq!(code(2, 1).as_deref(), Some("exit_nonzero"));
     }
 }

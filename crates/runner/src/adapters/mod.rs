@@ -3,15 +3,27 @@
 //! an [`Outcome`] out. Processes are the shim's business (`crate::process`).
 
 mod claude;
+mod cli;
 mod codex;
+mod course;
+mod cursor;
 mod ending;
+mod events;
 mod excerpt;
+mod failures;
+mod figures;
+mod gemini;
 pub mod http;
+#[cfg(test)]
+mod mutations;
+mod opencode;
 mod process;
 mod report;
 mod reset_time;
 mod session;
 mod settings;
+#[cfg(test)]
+mod testing;
 mod tools;
 
 use std::path::Path;
@@ -142,6 +154,10 @@ pub enum Adapter {
     Http,
     Claude,
     Codex,
+    Gemini,
+    Opencode,
+    Cursor,
+    Cli,
 }
 
 /// Why an adapter configuration is refused: the field and the remedy.
@@ -160,6 +176,10 @@ impl Adapter {
         ("http", Adapter::Http),
         ("claude", Adapter::Claude),
         ("codex", Adapter::Codex),
+        ("gemini", Adapter::Gemini),
+        ("opencode", Adapter::Opencode),
+        ("cursor", Adapter::Cursor),
+        ("cli", Adapter::Cli),
     ];
 
     /// The adapter that a configuration names, once the whole configuration has been checked.
@@ -187,6 +207,10 @@ impl Adapter {
             Adapter::Http => http::check(config),
             Adapter::Claude => claude::check(config),
             Adapter::Codex => codex::check(config),
+            Adapter::Gemini => gemini::check(config),
+            Adapter::Opencode => opencode::check(config),
+            Adapter::Cursor => cursor::check(config),
+            Adapter::Cli => cli::check(config),
         }
     }
 
@@ -208,6 +232,10 @@ impl Adapter {
             Adapter::Http => Err(ConfigError { field: "adapter.type".into(), message: "`http` has no command".into() }),
             Adapter::Claude => claude::command(invocation),
             Adapter::Codex => codex::command(invocation),
+            Adapter::Gemini => gemini::command(invocation),
+            Adapter::Opencode => opencode::command(invocation),
+            Adapter::Cursor => cursor::command(invocation),
+            Adapter::Cli => cli::command(invocation),
         }
     }
 
@@ -216,7 +244,13 @@ impl Adapter {
     pub fn steer(self, config: &Value, text: &str) -> Option<String> {
         match self {
             Adapter::Claude => claude::steer(config, text),
-            Adapter::Process | Adapter::Http | Adapter::Codex => None,
+            Adapter::Process
+            | Adapter::Http
+            | Adapter::Codex
+            | Adapter::Gemini
+            | Adapter::Opencode
+            | Adapter::Cursor
+            | Adapter::Cli => None,
         }
     }
 
@@ -228,6 +262,10 @@ impl Adapter {
             Adapter::Process | Adapter::Http => Box::new(process::ProcessReader::new(config)),
             Adapter::Claude => Box::new(claude::ClaudeReader::new(session, cwd)),
             Adapter::Codex => Box::new(codex::CodexReader::new(config, session, cwd)),
+            Adapter::Gemini => Box::new(gemini::GeminiReader::new(session, cwd)),
+            Adapter::Opencode => Box::new(opencode::OpencodeReader::new(config, session, cwd)),
+            Adapter::Cursor => Box::new(cursor::CursorReader::new(session, cwd)),
+            Adapter::Cli => Box::new(cli::CliReader::new(config, session, cwd)),
         }
     }
 
@@ -235,7 +273,14 @@ impl Adapter {
     /// reports one.
     pub fn keeps_sessions(self) -> bool {
         match self {
-            Adapter::Process | Adapter::Http | Adapter::Claude | Adapter::Codex => true,
+            Adapter::Process
+            | Adapter::Http
+            | Adapter::Claude
+            | Adapter::Codex
+            | Adapter::Gemini
+            | Adapter::Opencode
+            | Adapter::Cursor
+            | Adapter::Cli => true,
         }
     }
 
@@ -244,7 +289,9 @@ impl Adapter {
     pub fn resumable(self, session: &SessionState, cwd: &Path) -> Result<(), String> {
         match self {
             Adapter::Process | Adapter::Http => Ok(()),
-            Adapter::Claude | Adapter::Codex => session::resumable(session, cwd),
+            Adapter::Claude | Adapter::Codex | Adapter::Gemini | Adapter::Opencode | Adapter::Cursor | Adapter::Cli => {
+                session::resumable(session, cwd)
+            }
         }
     }
 }

@@ -158,7 +158,7 @@ impl Report {
     }
 }
 
-fn check_code(code: &str) -> Result<(), String> {
+pub(super) fn check_code(code: &str) -> Result<(), String> {
     let of_a_code = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if code.is_empty() || code.len() > ERROR_CODE_CHARS_MAX || !code.chars().all(of_a_code) {
         return Err(format!("error_code must be 1 to {ERROR_CODE_CHARS_MAX} of a-z, 0-9 and _"));

@@ -13,6 +13,8 @@ const MARKERS: &[(&str, Form)] = &[
     ("try again at ", Form::At),
     ("resets at ", Form::At),
     ("reset at ", Form::At),
+    ("reset after ", Form::In),
+    ("retry in ", Form::In),
     ("available again at ", Form::At),
     ("try again in ", Form::In),
     ("resets in ", Form::In),
@@ -24,6 +26,8 @@ const MARKERS: &[(&str, Form)] = &[
 const WORDS_MAX: usize = 8;
 /// A time of day that has only just gone by is now, not tomorrow.
 const JUST_PASSED: Duration = Duration::from_secs(10 * 60);
+/// No limit lasts longer than a month: a time further ahead was misread, or is long gone and meant without its year.
+const AHEAD_MAX: Duration = Duration::from_secs(35 * 86_400);
 /// Written whole or as their first three letters.
 const MONTHS: [&str; 12] = [
     "january",
@@ -50,14 +54,15 @@ enum Form {
 /// When the limit that `text` speaks of lifts; `now` is when it was said, `zone` the machine's.
 pub(super) fn read(text: &str, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
     let lower = text.to_lowercase();
-    MARKERS.iter().find_map(|(marker, form)| {
+    let found = MARKERS.iter().find_map(|(marker, form)| {
         let rest = &lower[lower.find(marker)? + marker.len()..];
         match form {
             Form::At => point(rest, now, zone),
             Form::In => duration(rest).map(|duration| now + duration),
             Form::Epoch => epoch(rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?),
         }
-    })
+    });
+    found.filter(|at| at.since(now) <= AHEAD_MAX)
 }
 
 /// Seconds since 1970, or milliseconds: CLIs have given both.
@@ -248,9 +253,9 @@ mod tests {
         check("You've hit your limit · resets at 9am (America/New_York)", "2026-11-21T14:00Z");
         check("limit · resets 12am (UTC)", "2026-11-22T00:00Z");
         check("Weekly limit · resets Nov 25, 3pm (Europe/Berlin)", "2026-11-25T14:00Z");
-        check("Weekly limit · resets May 25 at 3pm (Europe/Berlin)", "2027-05-25T13:00Z");
+        check("Weekly limit · resets Dec 25 at 3pm (Europe/Berlin)", "2026-12-25T14:00Z");
         check("resets on December 1, 9:00 (UTC)", "2026-12-01T09:00Z");
-        check("resets Jan 2, 2027, 3:30am (UTC)", "2027-01-02T03:30Z");
+        check("resets Dec 2, 2026, 3:30am (UTC)", "2026-12-02T03:30Z");
         check("Claude AI usage limit reached|1795263500", "2026-11-21T12:18:20.000Z");
         // Codex means the zone of the machine.
         check("purchase more credits or try again at 12:18 PM.", "2026-11-21T11:18Z");
@@ -266,7 +271,26 @@ mod tests {
         check("resets 10:00am (UTC)", "2026-11-22T10:00Z");
         check("resets at 2026-11-21T14:30:00Z", "2026-11-21T14:30Z");
         check("resets at 2026-12-01 08:00 (UTC)", "2026-12-01T08:00Z");
+        // Long gone, whatever the year: not believed.
+        check("You've hit your weekly limit · resets May 25, 3pm (Europe/Berlin)", "");
+        check("resets Jan 2, 2199, 3:30am (UTC)", "");
+        check("You've hit your usage limit. Upgrade to Pro, or try again at 11:31 PM.", "2026-11-21T22:31Z");
+        check("Your limit will reset at 3pm (America/New_York).", "2026-11-21T20:00Z");
+        check("Your quota will reset after 4h3m27s.", "2026-11-21T14:21:47.000Z");
+        check("Please retry in 34.5s.", "2026-11-21T10:18:54.500Z");
+        check("resets 29 Feb, 3pm (UTC)", "");
         for text in [
+            "try again at 99:99 PM",
+            "resets in a while",
+            "try again in 99999999999999999999 years",
+            "try again in 9999999999999999 s",
+            "try again in 99999999999 days",
+            "try again in -3 hours",
+            "limit reached|999999999999999999999999",
+            "limit reached|",
+            "resets Jan 0, 3pm",
+            "resets 12/25 at noon",
+            "resets ",
             "try again later",
             "resets soon",
             "resets 25pm",

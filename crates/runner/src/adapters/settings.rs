@@ -25,6 +25,8 @@ pub(super) enum Kind {
     Count,
     /// Yes or no.
     Flag,
+    /// Looked at by the adapter itself.
+    Own,
     /// One of these texts.
     OneOf(&'static [&'static str]),
 }
@@ -54,6 +56,14 @@ pub(super) fn text<'a>(config: &'a Value, name: &str) -> Option<&'a str> {
 /// Whether a setting says yes; `default` if it is missing.
 pub(super) fn flag(config: &Value, name: &str, default: bool) -> bool {
     config.get(name).and_then(Value::as_bool).unwrap_or(default)
+}
+
+/// What the agent is told: a fresh session is opened by the standing prompt.
+pub(super) fn prompt(config: &Value, prompt: &str, is_fresh: bool) -> String {
+    match text(config, "prompt") {
+        Some(standing) if is_fresh => format!("{standing}\n\n{prompt}"),
+        _ => prompt.to_owned(),
+    }
 }
 
 /// The texts of a setting; none if it is missing.
@@ -106,7 +116,7 @@ fn check_value(kind: Kind, name: &str, value: &Value) -> Result<(), ConfigError>
             Ok(())
         }
         (Kind::Count, _) => Err(refused("must be a whole number from 1".into())),
-        (Kind::Flag, Value::Bool(_)) => Ok(()),
+        (Kind::Own, _) | (Kind::Flag, Value::Bool(_)) => Ok(()),
         (Kind::Flag, _) => Err(refused("must be true or false".into())),
         (Kind::OneOf(texts), value) if value.as_str().is_some_and(|text| texts.contains(&text)) => Ok(()),
         (Kind::OneOf(texts), _) => Err(refused(format!("must be one of {}", texts.join(", ")))),

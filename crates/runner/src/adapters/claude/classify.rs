@@ -1,29 +1,12 @@
-//! What a failed run of Claude Code means: from what it says in fields first, from its words last.
-//! Words are only looked for where the CLI itself speaks (a failed result, its errors, standard
-//! error), never in what the agent wrote.
+//! What a failed run of Claude Code means: from what it says in fields first, from its words
+//! (`failures::CLAUDE`) last.
 
 use serde_json::Value;
 
-/// A failure and what it means for the session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Failure {
-    pub code: &'static str,
-    /// Resuming the session would end in the same way again.
-    pub ends_session: bool,
-}
+use crate::adapters::failures::{CLAUDE, Failure};
 
-impl Failure {
-    /// Never reported: the run starts afresh.
-    pub const SESSION_UNKNOWN: Failure = Failure::new("session_unknown");
-
-    const fn new(code: &'static str) -> Self {
-        Self { code, ends_session: false }
-    }
-
-    const fn that_ends_session(code: &'static str) -> Self {
-        Self { code, ends_session: true }
-    }
-}
+/// Never reported: the run starts afresh.
+pub(super) const SESSION_UNKNOWN: Failure = Failure::new("session_unknown");
 
 /// The end of a run, as far as the event stream told it.
 #[derive(Debug)]
@@ -36,55 +19,6 @@ pub(super) struct Judged<'a> {
     pub resumes: bool,
 }
 
-/// Said by the CLI when the session to be resumed is not there.
-const SESSION_UNKNOWN: &[&str] =
-    &["no conversation found with session id", "requires a valid session id", "is not a uuid and does not match"];
-
-/// Words of the CLI, in lower case; the first that occurs decides.
-const WORDS: &[(&str, Failure)] = &[
-    ("maximum number of turns", Failure::that_ends_session("max_turns")),
-    ("prompt is too long", Failure::that_ends_session("context_too_long")),
-    ("previous_message_id", Failure::that_ends_session("session_broken")),
-    ("tool_use_id", Failure::that_ends_session("session_broken")),
-    ("`tool_use` ids", Failure::that_ends_session("session_broken")),
-    ("`thinking` blocks", Failure::that_ends_session("session_broken")),
-    ("violate our usage policy", Failure::that_ends_session("refused")),
-    ("please run /login", Failure::new("auth_required")),
-    ("invalid api key", Failure::new("auth_required")),
-    ("oauth token has expired", Failure::new("auth_required")),
-    ("oauth token revoked", Failure::new("auth_required")),
-    ("failed to authenticate", Failure::new("auth_required")),
-    ("authentication_error", Failure::new("auth_required")),
-    ("does not have access to claude", Failure::new("auth_required")),
-    ("issue with the selected model", Failure::new("model_not_found")),
-    ("credit balance is too low", Failure::new("usage_limit")),
-    ("out of extra usage", Failure::new("usage_limit")),
-    ("limit reached", Failure::new("usage_limit")),
-    ("hit your limit", Failure::new("usage_limit")),
-    ("hit your session limit", Failure::new("usage_limit")),
-    ("hit your weekly limit", Failure::new("usage_limit")),
-    ("hit your usage limit", Failure::new("usage_limit")),
-    ("limit · resets", Failure::new("usage_limit")),
-    ("overloaded", Failure::new("overloaded")),
-    ("request rejected (429)", Failure::new("rate_limited")),
-    ("rate limit", Failure::new("rate_limited")),
-    ("server-side issue", Failure::new("server_error")),
-    ("internal server error", Failure::new("server_error")),
-    ("connection error", Failure::new("server_error")),
-    ("unable to connect to api", Failure::new("server_error")),
-    ("request timed out", Failure::new("server_error")),
-];
-
-/// Words on standard error when the CLI did not even begin.
-const STDERR_WORDS: &[(&str, Failure)] = &[
-    ("cannot be used with root/sudo", Failure::new("bad_config")),
-    ("error: unknown option", Failure::new("bad_config")),
-    ("error: option '", Failure::new("bad_config")),
-    ("input must be provided either through stdin", Failure::new("bad_config")),
-    ("please run /login", Failure::new("auth_required")),
-    ("invalid api key", Failure::new("auth_required")),
-];
-
 /// Whether the run succeeded, and if not, why and in which words.
 pub(super) fn judge(judged: &Judged<'_>) -> Result<(), (Failure, String)> {
     let result = judged.result;
@@ -93,23 +27,14 @@ pub(super) fn judge(judged: &Judged<'_>) -> Result<(), (Failure, String)> {
         return Ok(());
     }
     let words = words_of(result);
-    let failure = failure_of(judged, &words.to_lowercase());
+    let failure = failure_of(judged, &words);
     Err((failure, words))
-}
-
-/// What a line on standard error means, if anything.
-pub(super) fn of_stderr(line: &str, resumes: bool) -> Option<Failure> {
-    let line = line.to_lowercase();
-    if resumes && is_any_of(&line, SESSION_UNKNOWN) {
-        return Some(Failure::SESSION_UNKNOWN);
-    }
-    find(STDERR_WORDS, &line)
 }
 
 fn failure_of(judged: &Judged<'_>, words: &str) -> Failure {
     let result = judged.result;
-    if judged.resumes && is_any_of(words, SESSION_UNKNOWN) {
-        return Failure::SESSION_UNKNOWN;
+    if judged.resumes && CLAUDE.is_session_unknown(words) {
+        return SESSION_UNKNOWN;
     }
     if result["subtype"] == "error_max_turns" || result["terminal_reason"] == "max_turns" {
         return Failure::that_ends_session("max_turns");
@@ -117,7 +42,7 @@ fn failure_of(judged: &Judged<'_>, words: &str) -> Failure {
     if result["stop_reason"] == "refusal" {
         return Failure::that_ends_session("refused");
     }
-    let by_words = find(WORDS, words);
+    let by_words = CLAUDE.of_words(words);
     let status = result["api_error_status"].as_u64();
     match (judged.api_error, status) {
         (Some("authentication_failed" | "oauth_org_not_allowed"), _) | (_, Some(401)) => Failure::new("auth_required"),
@@ -147,11 +72,3 @@ fn words_of(result: &Value) -> String {
 
 /// An explanation is a sentence, not a log.
 const ERROR_CHARS_MAX: usize = 2_000;
-
-fn find(table: &[(&str, Failure)], text: &str) -> Option<Failure> {
-    table.iter().find(|(words, _)| text.contains(words)).map(|(_, failure)| *failure)
-}
-
-fn is_any_of(text: &str, words: &[&str]) -> bool {
-    words.iter().any(|word| text.contains(word))
-}

@@ -282,3 +282,55 @@ fn a_tool_runs_until_its_result() {
     }
     assert_eq!(course, [false, true, false]);
 }
+
+#[test]
+fn a_resumed_session_is_charged_for_what_the_run_added() {
+    let once = Usage { input_tokens: 1_000, output_tokens: 50, cache_read_tokens: 200, cache_write_tokens: 30 };
+    let extra = |usage: &Usage, cost_micros: i64| match json!({"usage": usage, "cost_micros": cost_micros}) {
+        Value::Object(extra) => extra,
+        _ => Map::new(),
+    };
+    let state = |extra| session::state("11111111-2222-4333-8444-555555555555", CWD, extra);
+    let charged = |session: &SessionState, stdout: &str| {
+        let found = done(read(Some(session), stdout, "").0.conclude(&exit(0)));
+        let SessionChange::Set(after) = found.session else { panic!("the session is kept") };
+        (found.usage, found.cost_micros, after.params["cost_micros"].as_i64())
+    };
+    // `resumed` tells 2,000 tokens and twice the price: the session's, not the run's.
+    assert_eq!(charged(&state(extra(&once, 5_190)), fixture("resumed")), (Some(once), Some(5_190), Some(10_380)));
+    // A CLI that counts from nothing tells less than what was there before, or less than its own messages.
+    let before = Usage { input_tokens: 900, output_tokens: 20, cache_read_tokens: 10, cache_write_tokens: 0 };
+    assert_eq!(charged(&state(extra(&before, 9_000)), fixture("success")), (Some(once), Some(6_538), Some(15_538)));
+    let much = Usage { input_tokens: 50_000, ..once };
+    assert_eq!(charged(&state(extra(&much, 90_000)), fixture("success")), (Some(once), Some(6_538), Some(96_538)));
+    // A session of an earlier version has no figures.
+    let twice = figures::sum(&once, &once);
+    assert_eq!(charged(&state(Map::new()), fixture("resumed")), (Some(twice), Some(10_380), Some(10_380)));
+    // A run that was killed has told nothing: what it is known to have used is not charged again.
+    let lines: Vec<&str> = fixture("resumed").lines().filter(|line| !line.contains(r#""type":"result""#)).collect();
+    let found = read(Some(&state(extra(&once, 5_190))), &lines.join("\n"), "").0.so_far();
+    assert_eq!(found.usage.map(|usage| usage.input_tokens), Some(1_000));
+    let SessionChange::Set(after) = found.session else { panic!("the session is kept") };
+    assert_eq!(after.params["usage"]["input_tokens"], 2_000);
+}
+
+#[test]
+fn the_last_result_judges() {
+    let (reader, _) = read(None, fixture("recovered"), "");
+    let results = fixture("recovered").lines().filter(|line| line.contains(r#""type":"result""#)).count();
+    assert_eq!((results, reader.has_ended()), (2, true));
+    let found = outcome(fixture("recovered"), "", &exit(0));
+    assert_eq!((found.end, found.error_code), (End::Succeeded, None), "the first turn failed with a 500");
+    let lines: Vec<&str> = fixture("recovered").lines().collect();
+    let first = lines.iter().position(|line| line.contains(r#""type":"result""#)).unwrap_or_default();
+    let found = outcome(&lines[..=first].join("\n"), "", &exit(0));
+    assert_eq!(found.error_code.as_deref(), Some("server_error"));
+}
+
+#[test]
+fn a_result_with_half_a_character_is_read() {
+    let line =
+        r#"{"type":"result","subtype":"success","is_error":false,"result":"half \ud83d done","total_cost_usd":1e999}"#;
+    let found = outcome(line, "", &exit(0));
+    assert_eq!((found.end, found.summary.as_deref()), (End::Succeeded, Some("half \u{fffd} done")));
+}

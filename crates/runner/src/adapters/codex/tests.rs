@@ -200,3 +200,25 @@ fn a_usage_limit_says_when_it_lifts() {
     let found = outcome(words, "", &exit(1));
     assert_eq!(found.retry_at.map(|at| at.to_string()).as_deref(), Some("2026-11-21T12:18:20.000Z"));
 }
+
+#[test]
+fn a_command_runs_until_it_is_completed() {
+    let mut reader = CodexReader::new(&json!({}), None, Path::new(CWD));
+    let mut course = Vec::new();
+    for line in fixture("tool").lines() {
+        reader.line(Stream::Stdout, line);
+        let now = (reader.is_in_tool(), reader.has_ended());
+        if course.last() != Some(&now) {
+            course.push(now);
+        }
+    }
+    assert_eq!(course, [(false, false), (true, false), (false, false), (false, true)]);
+}
+
+#[test]
+fn a_process_that_lingers_after_its_turn_has_succeeded_all_the_same() {
+    let killed = Exit { code: None, signal: Some(9), ..exit(0) };
+    for exit in [killed, exit(1)] {
+        assert_eq!(outcome(fixture("success"), "", &exit).end, End::Succeeded);
+    }
+}
