@@ -2,29 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Printed, Server, id};
-
-impl Printed {
-    /// Standard output of a command that succeeded and had nothing else to say.
-    #[track_caller]
-    pub fn ok(self) -> String {
-        assert_eq!((self.code, self.stderr.as_str()), (0, ""), "{}", self.stdout);
-        self.stdout
-    }
-
-    /// The one document on standard output.
-    #[track_caller]
-    fn json(self) -> Value {
-        serde_json::from_str(&self.ok()).unwrap()
-    }
-
-    /// Fails unless it failed with this code, nothing on standard output, and these words on standard error.
-    #[track_caller]
-    fn assert_failed(&self, code: i32, words: &[&str]) {
-        assert_eq!((self.code, self.stdout.as_str()), (code, ""), "{}", self.stderr);
-        words.iter().for_each(|word| assert!(self.stderr.contains(word), "`{word}` in: {}", self.stderr));
-    }
-}
+use crate::support::{Server, id};
 
 #[tokio::test]
 async fn a_newcomers_session_works_with_names_alone() {
@@ -74,7 +52,7 @@ async fn wake_wait_exits_with_the_outcome_of_the_run_even_if_that_is_over_at_onc
 async fn wake_wait_goes_on_over_a_crash_of_the_server() {
     let mut server = Server::start().await;
     let agent = server.process_agent("ann", "echo one; until test -e go; do sleep 0.02; done; echo two").await;
-    let mut command = std::process::Command::new(crate::support::PROGRAM);
+    let mut command = std::process::Command::new(crate::support::program());
     crate::support::clean(&mut command, server.outside())
         .env("WAKEFUL_DATA_DIR", server.path())
         .args(["wake", "ann", "--wait"]);

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::json;
 
-use crate::support::{PROGRAM, Server, clean};
+use crate::support::{Server, clean, program};
 
 /// What a command writes to a terminal.
 async fn on_a_terminal(server: &Server, arguments: &[&str], variables: &[(&str, &str)]) -> String {
@@ -16,7 +16,7 @@ async fn on_a_terminal(server: &Server, arguments: &[&str], variables: &[(&str, 
     unlockpt(&master).unwrap();
     let terminal = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
     let terminal = File::options().read(true).write(true).open(terminal).unwrap();
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(program());
     clean(&mut command, server.outside()).env("WAKEFUL_DATA_DIR", server.path()).args(arguments);
     command.envs(variables.iter().copied()).stdin(Stdio::null()).stdout(terminal);
     let status = tokio::process::Command::from(command).status().await.unwrap();

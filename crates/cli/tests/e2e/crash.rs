@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{PROGRAM, Printed, Server, clean, id, is_alive, printed, shim_pid, signal};
+use crate::support::{Printed, Server, clean, id, is_alive, printed, program, shim_pid, signal};
 
 const WAITS: &str = "until test -e go; do sleep 0.02; done";
 
@@ -19,7 +19,7 @@ fn pid(run: &Value) -> u32 {
 
 /// Tries to start another server on the same data directory.
 async fn another(server: &Server) -> Printed {
-    let mut command = std::process::Command::new(PROGRAM);
+    let mut command = std::process::Command::new(program());
     clean(&mut command, server.outside()).args(["up", "--listen", "127.0.0.1:0", "--data-dir"]).arg(server.path());
     printed(command).await
 }

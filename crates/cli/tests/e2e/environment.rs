@@ -126,7 +126,7 @@ async fn the_command_is_on_the_path_and_needs_no_option() {
     let printed = server.stdout(&id(&run)).await;
     let (paths, list) = printed.split_once('{').unwrap();
     let home = server.path().join("agents").join(&agent);
-    assert_eq!(paths, format!("{}\n{}\n", crate::support::PROGRAM, home.display()));
+    assert_eq!(paths, format!("{}\n{}\n", crate::support::program(), home.display()));
     let list: Value = serde_json::from_str(&format!("{{{list}")).unwrap();
     assert_eq!(list["items"][0]["name"], "ann");
     assert_eq!(run["workspace"]["cwd"], home.to_str().unwrap());

@@ -3,13 +3,13 @@
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{PROGRAM, Server, id, shim_pid, signal};
+use crate::support::{Server, id, program, shim_pid, signal};
 
 /// What `why` says, with everything that differs from run to run replaced by its kind.
 async fn why(server: &Server, subject: &str) -> String {
     let printed = server.cli(&["why", subject]).await;
     assert_eq!(printed.code, 0, "{}", printed.stderr);
-    let bin = PROGRAM.trim_end_matches("/wakeful");
+    let bin = program().trim_end_matches("/wakeful");
     let told = printed.stdout.replace(server.outside().to_str().unwrap(), "[dir]").replace(bin, "[bin]");
     let told = ["run", "wak", "agt", "tsk"].iter().fold(told, |told, prefix| without_ids(&told, prefix));
     told.lines().map(redacted).collect::<Vec<_>>().join("\n")

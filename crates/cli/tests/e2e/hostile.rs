@@ -5,8 +5,7 @@ use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::client::answer;
-use crate::support::{Server, id, signal};
+use crate::support::{Server, answer, id, signal};
 
 #[tokio::test]
 async fn a_pipe_as_result_file_holds_nobody_up() {

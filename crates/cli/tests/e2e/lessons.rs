@@ -7,7 +7,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{PROGRAM, Server, clean, id, is_alive, printed, shim_pid, signal};
+use crate::support::{Server, clean, id, is_alive, printed, program, shim_pid, signal};
 
 const WAITS: &str = "until test -e go; do sleep 0.02; done";
 
@@ -147,7 +147,7 @@ async fn w20_a_cancel_while_the_run_is_being_started_ends_it_and_frees_one_place
 #[tokio::test]
 async fn w22_a_second_server_on_the_same_store_is_refused() {
     let server = Server::start().await;
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(program());
     clean(&mut command, server.outside());
     command.args(["up", "--listen", "127.0.0.1:0", "--data-dir"]).arg(server.path());
     let refused = printed(command).await;

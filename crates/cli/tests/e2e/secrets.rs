@@ -7,13 +7,13 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{PROGRAM, Printed, Server, clean, id};
+use crate::support::{Printed, Server, clean, id, program};
 
 const CANARY: &str = "canary-8f3b\"quoted\\";
 
 /// Sets a secret as a person does.
 fn set(server: &Server, name: &str, value: &str) -> Printed {
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(program());
     clean(&mut command, server.outside()).env("WAKEFUL_DATA_DIR", server.path()).args(["secret", "set", name]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), value.as_bytes()).unwrap();

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use wakeful_domain::signature::{key_of, verify};
 use wakeful_domain::time::Timestamp;
 
-use crate::service::{Received, Reply, Service};
+use crate::support::service::{Received, Reply, Service};
 use crate::support::{LOOK_EVERY, Server, id};
 
 async fn server() -> Server {

@@ -7,7 +7,7 @@ use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::sse::{Event, follow};
+use crate::support::sse::{Event, follow};
 use crate::support::{LOOK_EVERY, Server, id};
 
 /// Writes 60 numbered lines over about a second, some of them to standard error.

@@ -17,14 +17,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("bench", &["domain", "store", "runner", "engine", "api", "stub-model", "test-postgres"]),
     ("stub-model", &[]),
     ("test-postgres", &[]),
+    ("test-server", &[]),
+    ("faults", &["domain", "store", "runner", "stub-model", "test-postgres", "test-server"]),
 ];
 
 /// What tests may use beyond their crate's layer.
-const FOR_TESTS: &[&str] = &["stub-model", "test-postgres"];
+const FOR_TESTS: &[&str] = &["stub-model", "test-postgres", "test-server"];
 
 /// Dependencies of others that belong to some crates only, with the reason.
 const RESERVED: &[(&str, &[&str], &str)] = &[
-    ("axum", &["api", "web", "cli", "sim", "bench", "stub-model"], "HTTP ends at the api crate"),
+    ("axum", &["api", "web", "cli", "sim", "bench", "stub-model", "test-server"], "HTTP ends at the api crate"),
     ("anyhow", &["cli", "bench"], "below the command line an error is an enum, to branch on or to report"),
 ];
 

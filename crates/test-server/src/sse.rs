@@ -6,7 +6,8 @@ use reqwest::{Method, Response};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::support::{Client, PATIENCE};
+use crate::client::Client;
+use crate::server::PATIENCE;
 
 /// An open stream.
 #[derive(Debug)]

@@ -4,14 +4,14 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::support::{LOOK_EVERY, PATIENCE, id};
+use crate::server::{LOOK_EVERY, PATIENCE, id};
 
 /// Asks a server with one token.
 #[derive(Debug, Clone)]
 pub struct Client {
-    pub(super) http: reqwest::Client,
-    pub(super) base: String,
-    pub(super) token: String,
+    pub(crate) http: reqwest::Client,
+    pub(crate) base: String,
+    pub(crate) token: String,
 }
 
 impl Client {

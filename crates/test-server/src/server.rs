@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,10 +14,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-pub use crate::client::{Client, answer};
+use crate::client::Client;
 
-/// The program under test.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_wakeful");
 /// What a test waits for comes within this, or never.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks at something that is about to happen.
@@ -25,6 +24,19 @@ pub const LOOK_EVERY: Duration = Duration::from_millis(10);
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Rounds of find and kill when a test is over.
 const SWEEPS_MAX: usize = 1_000;
+
+/// The program under test: the `wakeful` that was built beside this one.
+pub fn program() -> &'static str {
+    static PROGRAM: OnceLock<String> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let own = std::env::current_exe().unwrap();
+        let found = own.ancestors().skip(1).take(2).map(|dir| dir.join("wakeful")).find(|path| path.is_file());
+        found
+            .unwrap_or_else(|| panic!("there is no `wakeful` beside {}: build it", own.display()))
+            .display()
+            .to_string()
+    })
+}
 
 /// A server of this test alone. It can be killed and started again; what talks to it stays the same.
 #[derive(Debug)]
@@ -97,7 +109,7 @@ impl Server {
         let log_path = self.dir.path().join("server.log");
         let log = File::options().create(true).append(true).open(&log_path).unwrap();
         let began = log.metadata().unwrap().len();
-        let child = clean(&mut Command::new(PROGRAM), self.outside())
+        let child = clean(&mut Command::new(program()), self.outside())
             .args(["up", "--listen", listen, "--data-dir"])
             .arg(self.path())
             .args(&self.options)
@@ -209,7 +221,7 @@ impl Server {
 
     /// The same, with more variables.
     pub async fn cli_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Printed {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(program());
         clean(&mut command, self.outside()).env("WAKEFUL_DATA_DIR", self.path()).args(arguments);
         command.envs(variables.iter().copied());
         printed(command).await
@@ -225,6 +237,28 @@ impl Server {
             .filter(|pid| Some(*pid) != own)
             .filter(|pid| shims.contains(pid) && is_shim(*pid) || mentions(*pid, mark))
             .collect()
+    }
+}
+
+impl Printed {
+    /// Standard output of a command that succeeded and had nothing else to say.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!((self.code, self.stderr.as_str()), (0, ""), "{}", self.stdout);
+        self.stdout
+    }
+
+    /// The one document on standard output.
+    #[track_caller]
+    pub fn json(self) -> Value {
+        serde_json::from_str(&self.ok()).unwrap()
+    }
+
+    /// Fails unless it failed with this code, nothing on standard output, and these words on standard error.
+    #[track_caller]
+    pub fn assert_failed(&self, code: i32, words: &[&str]) {
+        assert_eq!((self.code, self.stdout.as_str()), (code, ""), "{}", self.stderr);
+        words.iter().for_each(|word| assert!(self.stderr.contains(word), "`{word}` in: {}", self.stderr));
     }
 }
 
