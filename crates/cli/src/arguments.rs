@@ -126,6 +126,9 @@ pub struct UpArguments {
     /// Start nothing while less memory than this is available; 0 for no such limit [default: a twentieth, 512 at most]
     #[arg(long, value_name = "MIB")]
     pub min_free_memory_mb: Option<u64>,
+    /// Start nothing while less room than this is left on the disk of the data directory; 0 for no such limit
+    #[arg(long, default_value_t = 64, value_name = "MIB")]
+    pub min_free_disk_mb: u64,
     /// File with the master key that secrets are sealed under [default: WAKEFUL_MASTER_KEY, or master.key of the data directory]
     #[arg(long, value_name = "FILE", conflicts_with = "master_key_command")]
     pub master_key_file: Option<PathBuf>,

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 use wakeful_api::Api;
 use wakeful_domain::company::{Company, CompanyState, MAX_CONCURRENT_RUNS_DEFAULT, MAX_RUNS_PER_ROOT_HOUR_DEFAULT};
-use wakeful_engine::pressure::meminfo;
+use wakeful_engine::pressure::{Reserve, meminfo};
 use wakeful_engine::secrets::{MasterKey, Vault};
 use wakeful_engine::{Engine, EngineConfig, clock, hash_of};
 use wakeful_runner::http::Guard;
@@ -28,8 +28,9 @@ use crate::failure::{FAILED, Failure, REFUSED, USAGE};
 const DRAIN: Duration = Duration::from_secs(30);
 /// How long a stop waits for the tasks that follow runs to let go. Only a service that is being called takes long.
 const LET_GO: Duration = Duration::from_secs(30);
+const MIB: u64 = 1024 * 1024;
 /// Memory that the default takes for one live run.
-const MEMORY_PER_RUN: u64 = 512 * 1024 * 1024;
+const MEMORY_PER_RUN: u64 = 512 * MIB;
 
 /// Runs the server until it is asked to stop.
 pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure> {
@@ -131,7 +132,10 @@ fn config(dir: &DataDir, arguments: &UpArguments) -> Result<EngineConfig, Failur
         environment: environment::inherited(),
         live_runs_max: arguments.max_live_runs.unwrap_or_else(live_runs_max_default),
         is_root: rustix::process::geteuid().is_root(),
-        bytes_free_min: arguments.min_free_memory_mb.map_or_else(bytes_free_min_default, |mb| mb * 1024 * 1024),
+        reserve: Reserve {
+            memory_bytes: arguments.min_free_memory_mb.map_or_else(bytes_free_min_default, |mb| mb * MIB),
+            disk_bytes: arguments.min_free_disk_mb * MIB,
+        },
         guard: Guard::new(&arguments.http_allow).map_err(|error| Failure::usage(format!("--http-allow: {error}")))?,
         vault: Vault::new(master_key(dir, arguments)?),
         is_in_safe_mode: arguments.safe_mode,

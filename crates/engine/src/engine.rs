@@ -34,7 +34,7 @@ use crate::live::LiveRun;
 use crate::locks::DirectoryLocks;
 use crate::meters::{Meter, Meters};
 use crate::nudge::Nudge;
-use crate::pressure::Pressure;
+use crate::pressure::{Pressure, Reserve};
 use crate::secrets::{Vault, scrub_outcome};
 use crate::{archive, beat, clock, run, worktrees};
 
@@ -51,8 +51,8 @@ pub struct EngineConfig {
     pub live_runs_max: usize,
     /// Whether runs are started as root.
     pub is_root: bool,
-    /// Nothing is started while the host has less memory available than this; 0 for no such limit.
-    pub bytes_free_min: u64,
+    /// Nothing is started while less than this is left of the host.
+    pub reserve: Reserve,
     /// Which addresses services may be called at.
     pub guard: Guard,
     /// Seals and opens secrets.
@@ -94,7 +94,7 @@ impl Engine {
     /// An engine over a store. Nothing moves before [`Engine::start`].
     pub fn new(db: Db, config: EngineConfig) -> Engine {
         let shims = Shims::new(&config.program, &["shim"]);
-        let pressure = Pressure::new(config.bytes_free_min);
+        let pressure = Pressure::new(config.reserve, &config.data_dir.join("runs"));
         let git = Git::new(&config.environment);
         let inner = Inner {
             db,
