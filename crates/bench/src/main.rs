@@ -11,6 +11,7 @@ mod engines;
 mod fleet;
 mod footprint;
 mod http;
+mod logs;
 mod peers;
 mod picking;
 mod report;
@@ -45,6 +46,9 @@ fn main() -> Result<()> {
     }
     if is_wanted("runs") {
         runs::throughput(&binary, &mut report)?;
+    }
+    if is_wanted("logs") {
+        logs::measure(&binary, &mut report)?;
     }
     if is_wanted("footprint") {
         footprint::measure(&binary, &mut report)?;

@@ -5,6 +5,7 @@
 //! [`read`], [`compress`] and [`Lines`] are for the server, `write` for the shim; `split` cuts output into records.
 
 mod compress;
+mod encode;
 mod exchange;
 mod lines;
 mod packed;

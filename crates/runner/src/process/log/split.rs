@@ -1,6 +1,8 @@
 //! Cuts the output of one stream into the contents of records: at line ends, at characters, and so
 //! that no encoded record is longer than the limit. Holds at most one unfinished line of that length.
 
+use memchr::memchr;
+
 use super::RECORD_BYTES_MAX;
 
 /// Left for the fields around the content.
@@ -31,7 +33,7 @@ impl Splitter {
     /// Takes what was read and hands on every piece that is finished by it.
     pub fn push(&mut self, bytes: &[u8], mut emit: impl FnMut(Piece<'_>)) {
         let mut rest = bytes;
-        while let Some(end) = memchr_newline(rest) {
+        while let Some(end) = memchr(b'\n', rest) {
             if self.held.is_empty() {
                 emit_line(&rest[..end], &mut emit);
             } else {
@@ -78,10 +80,6 @@ impl Splitter {
             rest = after;
         }
     }
-}
-
-fn memchr_newline(bytes: &[u8]) -> Option<usize> {
-    bytes.iter().position(|byte| *byte == b'\n')
 }
 
 /// A whole line, in as many pieces as it needs; the last one carries the line end.

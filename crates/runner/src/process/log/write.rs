@@ -9,13 +9,12 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use wakeful_domain::time::Timestamp;
 
 use super::super::clock;
 use super::super::launch::LogLimits;
 use super::super::record::{LOG_FILE, LogSummary};
+use super::encode::Encoder;
 use super::resume::{Resumed, resume};
 use super::split::Piece;
 use super::tail::{Tail, TailEntry};
@@ -32,6 +31,7 @@ pub struct LogWriter {
     limits: LogLimits,
     /// What is on disk.
     written: Resumed,
+    encoder: Encoder,
     /// Encoded records that are not on disk yet.
     batch: Vec<u8>,
     batched: Vec<Batched>,
@@ -77,6 +77,7 @@ impl LogWriter {
             file,
             limits,
             written,
+            encoder: Encoder::default(),
             batch: Vec::new(),
             batched: Vec::new(),
             tail: None,
@@ -211,7 +212,7 @@ impl LogWriter {
 
     fn encode(&mut self, stream: LogStream, piece: Piece<'_>, at: Timestamp, missing: Option<Missing>) {
         self.written.lines += 1;
-        encode(&mut self.batch, self.written.lines, stream, piece, at, missing);
+        self.encoder.encode(&mut self.batch, self.written.lines, stream, piece, at, missing);
     }
 
     /// How many bytes of the batch the file took.
@@ -250,34 +251,4 @@ pub fn close_after_death(dir: &Path, reason: &str) -> io::Result<LogSummary> {
 /// The output that a piece stands for, its line end included.
 fn length_of(piece: Piece<'_>) -> u64 {
     piece.bytes.len() as u64 + u64::from(!piece.partial)
-}
-
-fn encode(out: &mut Vec<u8>, seq: u64, stream: LogStream, piece: Piece<'_>, at: Timestamp, missing: Option<Missing>) {
-    let stream = match stream {
-        LogStream::Stdout => "stdout",
-        LogStream::Stderr => "stderr",
-        LogStream::Wakeful => "wakeful",
-    };
-    // Writing to memory cannot fail; were it to, the line would be refused by every reader, not glued to another.
-    let mut write = || -> io::Result<()> {
-        write!(out, r#"{{"seq":{seq},"ts":"{at}","stream":"{stream}","#)?;
-        match std::str::from_utf8(piece.bytes) {
-            Ok(text) => {
-                out.extend_from_slice(br#""text":"#);
-                serde_json::to_writer(&mut *out, text)?;
-            }
-            Err(_) => write!(out, r#""base64":"{}""#, STANDARD.encode(piece.bytes))?,
-        }
-        if piece.partial {
-            out.extend_from_slice(br#","partial":true"#);
-        }
-        if let Some(missing) = missing {
-            out.extend_from_slice(br#","missing":"#);
-            serde_json::to_writer(&mut *out, &missing)?;
-        }
-        out.extend_from_slice(b"}\n");
-        Ok(())
-    };
-    let outcome = write();
-    debug_assert!(outcome.is_ok());
 }

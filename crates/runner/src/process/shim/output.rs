@@ -6,14 +6,20 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use rustix::pipe::fcntl_setpipe_size;
+
 use super::super::clock;
 use super::super::log::LogStream;
 use super::super::log::secrets::{Scrub, Secrets};
 use super::super::log::split::Splitter;
 use super::super::log::write::LogWriter;
 
-/// As much as a pipe holds by default.
-pub const READ_BYTES: usize = 64 * 1024;
+/// Four times what a pipe holds by default.
+pub const READ_BYTES: usize = 256 * 1024;
+/// A pipe that has brought this much is a flood, and gets a larger one: fewer turns for the same output. Not before,
+/// because the system allows a user only so much.
+const FLOOD_BYTES: u64 = 4 * 1024 * 1024;
+const FLOOD_PIPE_BYTES: usize = 1024 * 1024;
 /// What is read after the tree is gone: no pipe holds more, unless a stranger goes on writing to it.
 const DRAIN_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -28,6 +34,7 @@ pub struct Output {
     secrets: Option<Rc<Secrets>>,
     scrub: Scrub,
     splitter: Splitter,
+    came_bytes: u64,
     /// When to log what is held of an unfinished line.
     pub release_at: Option<Instant>,
 }
@@ -35,7 +42,7 @@ pub struct Output {
 impl Output {
     pub fn new(stream: LogStream, pipe: Option<OwnedFd>, secrets: Option<Rc<Secrets>>) -> Output {
         let (scrub, splitter) = (Scrub::default(), Splitter::default());
-        Output { stream, pipe, secrets, scrub, splitter, release_at: None }
+        Output { stream, pipe, secrets, scrub, splitter, came_bytes: 0, release_at: None }
     }
 
     /// Moves what is there into the log; gives the number of bytes, none if there is nothing (more).
@@ -49,6 +56,12 @@ impl Output {
         };
         match read {
             Ok(count) if count > 0 => {
+                let before = self.came_bytes;
+                self.came_bytes += count as u64;
+                if before < FLOOD_BYTES && self.came_bytes >= FLOOD_BYTES {
+                    // Refused, it stays as it is.
+                    fcntl_setpipe_size(pipe, FLOOD_PIPE_BYTES).ok();
+                }
                 let at = clock::now();
                 let Output { stream, scrub, splitter, .. } = self;
                 let mut split = |bytes: &[u8]| splitter.push(bytes, |piece| log.append(*stream, piece, at));
