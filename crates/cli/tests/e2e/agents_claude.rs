@@ -142,3 +142,35 @@ async fn a_rotated_session_begins_with_a_note_and_without_the_words_of_the_old_o
     let fourth = server.run_of(&agent, json!({})).await;
     assert_eq!((&fourth["session"]["choice"], &fourth["session_before"]), (&json!("resumed"), &third["session_after"]));
 }
+
+#[tokio::test]
+async fn a_message_reaches_the_live_session_between_two_tool_calls_and_is_confirmed() {
+    let (server, model) = (Server::start().await, StubModel::start().await.unwrap());
+    let agent = claude(&server, &model, json!({})).await;
+    // The tool runs until it is told that the message is on its way.
+    let flag = server.path().join("said");
+    let command = format!("for i in $(seq 100); do test -e '{}' && break; sleep 0.1; done; sleep 0.5", flag.display());
+    model.script().set(Behaviour::answers());
+    model.script().queue(Behaviour::Shell { command });
+    let wakeup = server.wake(&agent, json!({ "reason": "begin" })).await;
+    let run = id(&server.running(&wakeup).await);
+    while model.script().model_calls() == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let (status, said) = server.post(&format!("/runs/{run}/steer"), &json!({ "message": "mind the gap" })).await;
+    assert_eq!((status, &said["delivery"]), (202, &json!("session")), "{said:#}");
+    std::fs::write(&flag, "").unwrap();
+    let ended = server.finished(&run).await;
+    assert_eq!((&ended["status"], &ended["summary"]), (&json!("succeeded"), &json!("stub answer 2")), "{ended:#}");
+    assert_eq!(ended["usage"]["input_tokens"], 2_000, "both calls, once: {ended:#}");
+    assert!(model.script().model_requests()[1].body_contains("mind the gap"), "the second call has the message");
+    let events = server.show(&format!("/runs/{run}/events")).await;
+    assert!(events["items"].as_array().unwrap().iter().any(|event| event["type"] == "steered"), "{events:#}");
+    assert_eq!(server.settled(said["wakeup"]["id"].as_str().unwrap()).await["run_id"], json!(run));
+    // The next run resumes the session, and is charged for itself only.
+    let next = server.run_of(&agent, json!({})).await;
+    assert_eq!((&next["session"]["choice"], &next["usage"]["input_tokens"]), (&json!("resumed"), &json!(1_000)));
+    let cost = |run: &Value| run["cost_micros"].as_i64().unwrap();
+    assert_eq!(cost(&next) * 2, cost(&ended), "{next:#}");
+    server.assert_sound().await;
+}
