@@ -26,7 +26,7 @@ async fn gemini(server: &Server, model: &StubModel) -> String {
 }
 
 #[tokio::test]
-async fn a_run_has_the_models_text_session_and_usage_and_the_next_resumes_it() {
+async fn a_run_has_the_models_text_session_and_usage_the_next_resumes_it_and_one_without_it_is_fresh() {
     let (server, model) = (Server::start().await, StubModel::start().await.unwrap());
     let agent = gemini(&server, &model).await;
     let first = server.run_of(&agent, json!({ "reason": "say hello" })).await;
@@ -45,18 +45,11 @@ async fn a_run_has_the_models_text_session_and_usage_and_the_next_resumes_it() {
     assert_eq!((&second["summary"], &second["usage"]["output_tokens"]), (&json!("stub answer 3"), &json!(100)));
     let asked = model.script().model_requests();
     assert!(asked.last().unwrap().body_contains("say hello") && asked.last().unwrap().body_contains("and again"));
-    server.assert_sound().await;
-}
-
-#[tokio::test]
-async fn a_session_that_is_gone_is_replaced_by_a_fresh_one_within_the_run() {
-    let (server, model) = (Server::start().await, StubModel::start().await.unwrap());
-    let agent = gemini(&server, &model).await;
-    let first = server.run_of(&agent, json!({})).await;
     std::fs::remove_dir_all(server.path().join("gemini-home/.gemini/tmp")).unwrap();
-    let second = server.run_of(&agent, json!({})).await;
-    assert_eq!((&second["status"], &second["session"]["choice"]), (&json!("succeeded"), &json!("fresh")), "{second:#}");
-    assert_ne!(second["session_after"], first["session_after"]);
+    let third = server.run_of(&agent, json!({})).await;
+    assert_eq!((&third["status"], &third["session"]["choice"]), (&json!("succeeded"), &json!("fresh")), "{third:#}");
+    assert_ne!(third["session_after"], second["session_after"]);
+    server.assert_sound().await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! OpenCode as an agent: the real CLI against a model server on loopback with no model behind it.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use wakeful_stub_model::{Behaviour, StubModel};
 
 use crate::agents::{OPENCODE, agent_cli};
@@ -43,7 +43,7 @@ async fn opencode(server: &Server, model: &StubModel) -> String {
 }
 
 #[tokio::test]
-async fn a_run_has_the_models_text_session_usage_and_cost_and_the_next_resumes_it() {
+async fn a_run_has_the_models_text_session_usage_and_cost_the_next_resumes_it_and_one_without_it_is_fresh() {
     let (server, model) = (Server::start().await, StubModel::start().await.unwrap());
     let agent = opencode(&server, &model).await;
     let first = server.run_of(&agent, json!({ "reason": "say hello" })).await;
@@ -62,37 +62,21 @@ async fn a_run_has_the_models_text_session_usage_and_cost_and_the_next_resumes_i
     assert_eq!((&second["summary"], &second["cost_micros"]), (&json!("stub answer 3"), &json!(2260)), "{second:#}");
     let asked = model.script().model_requests();
     assert!(asked.last().unwrap().body_contains("say hello") && asked.last().unwrap().body_contains("and again"));
-    server.assert_sound().await;
-}
-
-#[tokio::test]
-async fn a_session_that_is_gone_is_replaced_by_a_fresh_one_within_the_run() {
-    let (server, model) = (Server::start().await, StubModel::start().await.unwrap());
-    let agent = opencode(&server, &model).await;
-    let first = server.run_of(&agent, json!({})).await;
     std::fs::remove_dir_all(server.path().join("opencode-home/data")).unwrap();
-    let second = server.run_of(&agent, json!({})).await;
-    assert_eq!((&second["status"], &second["session"]["choice"]), (&json!("succeeded"), &json!("fresh")), "{second:#}");
-    assert_ne!(second["session_after"], first["session_after"]);
+    let third = server.run_of(&agent, json!({})).await;
+    assert_eq!((&third["status"], &third["session"]["choice"]), (&json!("succeeded"), &json!("fresh")), "{third:#}");
+    assert_ne!(third["session_after"], second["session_after"]);
+    server.assert_sound().await;
 }
 
 #[tokio::test]
 async fn what_it_would_try_again_without_end_is_ended_and_named() {
     let (server, model) = (Server::start().await, StubModel::start().await.unwrap());
     let agent = opencode(&server, &model).await;
-    for (behaviour, code, status) in [
-        (Behaviour::AuthError401, "auth_required", "failed"),
-        (Behaviour::UsageLimit { resets_at: 0 }, "usage_limit", "pending"),
-    ] {
-        model.script().set(behaviour.clone());
-        let wakeup = server.wake(&agent, json!({})).await;
-        let run = server.finished(&id(&server.running(&wakeup).await)).await;
-        assert_eq!(
-            (&run["status"], &run["error_code"]),
-            (&json!("failed"), &Value::from(code)),
-            "{behaviour:?}: {run:#}"
-        );
-        let wakeup = server.show(&format!("/wakeups/{wakeup}")).await;
-        assert_eq!(wakeup["status"], status, "{behaviour:?}: {wakeup:#}");
-    }
+    model.script().set(Behaviour::UsageLimit { resets_at: 0 });
+    let wakeup = server.wake(&agent, json!({})).await;
+    let run = server.finished(&id(&server.running(&wakeup).await)).await;
+    assert_eq!((&run["status"], &run["error_code"]), (&json!("failed"), &json!("usage_limit")), "{run:#}");
+    let waiting = server.show(&format!("/wakeups/{wakeup}")).await;
+    assert_eq!((&waiting["status"], &waiting["attempt"]), (&json!("pending"), &json!(0)), "{waiting:#}");
 }

@@ -374,7 +374,8 @@ impl ClaudeReader {
     fn failed(&self, failure: &Failure, sentence: String, exit: &Exit) -> Outcome {
         let zone = jiff::tz::TimeZone::system();
         let retry_at = || {
-            let told = self.limit_resets_at.and_then(reset_time::epoch);
+            let told =
+                self.limit_resets_at.and_then(reset_time::epoch).filter(|at| reset_time::is_believed(*at, exit.at));
             told.or_else(|| reset_time::read(&sentence, exit.at, &zone))
         };
         let base = self.base();

@@ -62,7 +62,12 @@ pub(super) fn read(text: &str, now: Timestamp, zone: &TimeZone) -> Option<Timest
             Form::Epoch => epoch(rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?),
         }
     });
-    found.filter(|at| at.since(now) <= AHEAD_MAX)
+    found.filter(|at| is_believed(*at, now))
+}
+
+/// Whether a limit can lift then.
+pub(super) fn is_believed(at: Timestamp, now: Timestamp) -> bool {
+    at.since(now) <= AHEAD_MAX
 }
 
 /// Seconds since 1970, or milliseconds: CLIs have given both.
@@ -307,5 +312,13 @@ mod tests {
     fn numbers_are_seconds_or_milliseconds() {
         assert_eq!(epoch(1_795_263_500), epoch(1_795_263_500_000));
         assert_eq!(epoch(0), None);
+        let now: Timestamp = "2026-11-21T10:18:20Z".parse().unwrap();
+        let check = |number, believed: bool| {
+            assert_eq!(epoch(number).is_some_and(|at| is_believed(at, now)), believed, "{number}");
+        };
+        check(1_795_263_500, true);
+        check(1_895_263_500, false);
+        check(i64::MAX, false);
+        check(i64::MIN, false);
     }
 }
