@@ -11,7 +11,7 @@ fn within(memory_bytes_max: Option<u64>, pids_max: Option<u64>, script: &str) ->
     Launch { limits: ProcessLimits { memory_bytes_max, pids_max }, ..sh(script) }
 }
 
-/// Runs it once with control groups and once without.
+/// Runs it with control groups, with those of version 1 alone, and without.
 async fn check(launch: impl Fn() -> Launch, holds: impl Fn(&Launch, &ExitRecord)) {
     let ended = async |launch: Launch, mut attached: Attached| {
         let record = exit_of(&mut attached).await;
@@ -21,6 +21,9 @@ async fn check(launch: impl Fn() -> Launch, holds: impl Fn(&Launch, &ExitRecord)
     let with = launch();
     let attached = start(&with).await;
     ended(with, attached).await;
+    let earlier = launch();
+    let attached = start_with_earlier_cgroups(&earlier).await;
+    ended(earlier, attached).await;
     let without = launch();
     let attached = start_without_cgroups(&without).await;
     ended(without, attached).await;
@@ -124,6 +127,19 @@ async fn what_cleared_its_environment_is_swept_by_its_group() {
     } else {
         in_time(sweep(&launch.run)).await.unwrap();
     }
+    assert!(cgroups_of(&launch).is_empty() && processes_of(&launch).is_empty());
+}
+
+#[tokio::test]
+async fn what_a_dead_shim_had_frozen_is_swept() {
+    let launch = sh("env -i setsid sh -c 'echo up; sleep 1000' & sleep 1000");
+    let mut attached = start_with_earlier_cgroups(&launch).await;
+    output_with(&mut attached, &launch, "up").await;
+    for group in cgroups_of(&launch).iter().filter(|group| group.join("freezer.state").exists()) {
+        std::fs::write(group.join("freezer.state"), "FROZEN").unwrap();
+    }
+    Command::new("kill").args(["-9", &attached.shim_pid().unwrap().to_string()]).status().unwrap();
+    in_time(sweep(&launch.run)).await.unwrap();
     assert!(cgroups_of(&launch).is_empty() && processes_of(&launch).is_empty());
 }
 

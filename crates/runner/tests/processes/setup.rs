@@ -150,6 +150,17 @@ pub async fn start_without_cgroups(launch: &Launch) -> Attached {
         contained=/sys/fs/cgroup/pids/contained-$1
         mkdir $contained && echo 3000 > $contained/pids.max && echo 0 > $contained/tasks
         exec unshare -m sh -c 'umount -R -l /sys/fs/cgroup; exec "$0"' "$0""#;
+    start_hidden(launch, hidden).await
+}
+
+/// Starts it with a shim that can make control groups of version 1 at most.
+pub async fn start_with_earlier_cgroups(launch: &Launch) -> Attached {
+    let hidden = r#"exec unshare -m sh -c 'umount /sys/fs/cgroup/unified; exec "$0"' "$0""#;
+    start_hidden(launch, hidden).await
+}
+
+/// Starts it by a script that hides something from the shim, where we may.
+async fn start_hidden(launch: &Launch, hidden: &str) -> Attached {
     let is_root = fs::read_to_string("/proc/self/status").unwrap().contains("\nUid:\t0\t0\t");
     let script = if is_root { hidden } else { "exec \"$0\"" };
     let shims = wakeful_runner::process::Shims::new(Path::new("/bin/sh"), &["-c", script, SHIM, &launch.run]);

@@ -202,14 +202,27 @@ pub fn control_groups() -> ControlGroups {
 
 /// Removes the groups that a dead shim left behind, wherever they are. Only for a run of which nothing is left.
 pub(super) fn remove_of(run: &str) -> io::Result<()> {
-    let prefix = prefix(run);
-    for place in places()? {
-        let named = |dir: &Path| dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
-        for dir in below(&place.mount).iter().filter(|dir| named(dir)) {
-            remove(dir, true);
-        }
+    groups_of(run)?.iter().for_each(|(_, dir)| remove(dir, true));
+    Ok(())
+}
+
+/// Thaws what a shim that died had frozen, because what is frozen does not die of KILL.
+pub(super) fn thaw_of(run: &str) -> io::Result<()> {
+    for (_, dir) in groups_of(run)?.iter().filter(|(hierarchy, _)| *hierarchy == Hierarchy::Freezer) {
+        // It fails only if the group is gone.
+        fs::write(dir.join("freezer.state"), "THAWED").ok();
     }
     Ok(())
+}
+
+fn groups_of(run: &str) -> io::Result<Vec<(Hierarchy, PathBuf)>> {
+    let prefix = prefix(run);
+    let is_named = |dir: &PathBuf| dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
+    let found = places()?.into_iter().flat_map(|place| {
+        let dirs = below(&place.mount).into_iter();
+        dirs.map(move |dir| (place.hierarchy, dir))
+    });
+    Ok(found.filter(|(_, dir)| is_named(dir)).collect())
 }
 
 /// Whether the process is in a group of the run: what its environment no longer says, this does.

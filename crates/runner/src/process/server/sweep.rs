@@ -53,6 +53,7 @@ fn sweep_blocking(run: &str) -> Result<Swept, SweepError> {
             cgroup::remove_of(run).map_err(unreadable)?;
             return Ok(Swept { pids: swept.into_iter().collect() });
         }
+        cgroup::thaw_of(run).map_err(unreadable)?;
         // First signal all, then wait: what is dead cannot start others.
         let mut dying = Vec::new();
         for member in &left {
