@@ -81,6 +81,11 @@ pub fn home() -> Option<PathBuf> {
     env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
 }
 
+/// Whether standard output is a terminal.
+pub fn prints_to_a_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
 /// The directories of `PATH`.
 pub fn path() -> Vec<PathBuf> {
     env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default()

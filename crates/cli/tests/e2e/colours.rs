@@ -50,3 +50,15 @@ async fn colours_come_on_a_terminal_unless_the_reader_says_no() {
     }
     assert!(!server.cli(&list).await.stdout.contains('\x1b'), "no terminal, no colours");
 }
+
+#[tokio::test]
+async fn what_an_agent_wrote_does_not_steer_the_readers_terminal() {
+    let server = Server::start().await;
+    let script = r#"printf '\033[31mred\033[0m \033]52;c;ZXZpbA==\007 \033[2J\n'"#;
+    let agent = server.process_agent("ann", script).await;
+    let run = crate::support::id(&server.run_of(&agent, json!({})).await);
+    let shown = on_a_terminal(&server, &["run", "logs", &run], &[]).await;
+    assert_eq!(shown.trim_end(), "\x1b[31mred\x1b[0m \u{241b}]52;c;ZXZpbA==\u{2407} \u{241b}[2J");
+    let kept = server.cli(&["run", "logs", &run]).await.stdout;
+    assert_eq!(kept, "\x1b[31mred\x1b[0m \x1b]52;c;ZXZpbA==\x07 \x1b[2J\n", "a program gets what was written");
+}

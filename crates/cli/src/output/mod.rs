@@ -2,6 +2,9 @@
 //! one document, or one a line; without it, text for people. Colours only on a terminal.
 #![expect(clippy::print_stderr, reason = "this is where messages are printed")]
 
+mod terminal;
+
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use serde_json::Value;
@@ -27,7 +30,7 @@ impl Output {
     pub fn show(&self, document: &Value, text: impl FnOnce() -> String) {
         match self.is_json {
             true => line(&serde_json::to_string_pretty(document).unwrap_or_default()),
-            false => line(text().trim_end_matches('\n')),
+            false => line(&self.seen(text().trim_end_matches('\n'))),
         }
     }
 
@@ -35,13 +38,21 @@ impl Output {
     pub fn stream(&self, document: &Value, text: impl FnOnce() -> String) {
         match self.is_json {
             true => line(&document.to_string()),
-            false => line(&text()),
+            false => line(&self.seen(&text())),
         }
     }
 
-    /// Text as it is.
+    /// Text as it is, for a program; safe, for a terminal.
     pub fn raw(&self, text: &str) {
-        written(io::stdout().lock().write_all(text.as_bytes()));
+        written(io::stdout().lock().write_all(self.seen(text).as_bytes()));
+    }
+
+    /// What agents wrote may steer a terminal.
+    fn seen<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match environment::prints_to_a_terminal() {
+            true => terminal::safe(text, self.colour),
+            false => Cow::Borrowed(text),
+        }
     }
 
     /// A status, green, red or plain.
@@ -86,7 +97,7 @@ fn width(cell: &str) -> usize {
 
 /// Prints a failure: what happened, and what to do.
 pub fn report(failure: &Failure) {
-    eprintln!("error: {}", failure.message);
+    eprintln!("error: {}", terminal::safe(&failure.message, false));
     if let Some(hint) = &failure.hint {
         eprintln!("hint: {hint}");
     }
