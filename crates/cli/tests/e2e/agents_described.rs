@@ -2,6 +2,7 @@
 //! described. Scripts speak in their place.
 
 use serde_json::{Value, json};
+use wakeful_domain::time::Timestamp;
 
 use crate::support::{Server, id};
 
@@ -93,5 +94,33 @@ async fn a_cli_that_is_described_is_started_read_and_judged_as_described() {
         (&json!("usage_limit"), &json!("You are out of credit")),
         "{run:#}"
     );
+    server.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_usage_limit_without_a_time_that_can_be_is_waited_for_a_while_and_costs_no_attempt() {
+    let server = Server::start().await;
+    let said = [
+        "Credit balance is too low",
+        "Claude AI usage limit reached|1000000000",
+        "You've hit your limit · resets Jan 2, 2199, 3pm (UTC)",
+        "You've hit your limit · resets 3pm (Mars/Olympus)",
+    ];
+    for (number, words) in said.iter().enumerate() {
+        let result = json!({ "type": "result", "subtype": "success", "is_error": true, "result": words });
+        let script = format!("head -n 1 > /dev/null; echo '{}'", result.to_string().replace('\'', "'\\''"));
+        // An account each: a limit is everybody's who shares it.
+        let adapter =
+            json!({ "type": "claude", "account": format!("a{number}"), "command": ["/bin/sh", "-c", script] });
+        let agent = server.agent(&json!({ "name": format!("limited-{number}"), "adapter": adapter })).await;
+        let wakeup = server.wake(&agent, json!({})).await;
+        let run = server.finished(&id(&server.running(&wakeup).await)).await;
+        assert_eq!(run["error_code"], "usage_limit", "{words}: {run:#}");
+        let waiting = server.show(&format!("/wakeups/{wakeup}")).await;
+        assert_eq!((&waiting["status"], &waiting["attempt"]), (&json!("pending"), &json!(0)), "{words}: {waiting:#}");
+        let at = |of: &Value, field: &str| of[field].as_str().unwrap().parse::<Timestamp>().unwrap().as_millis();
+        let waits_s = (at(&waiting, "due_at") - at(&run, "finished_at")) / 1_000;
+        assert!((890..=970).contains(&waits_s), "{words}: waits {waits_s} s");
+    }
     server.assert_sound().await;
 }

@@ -16,7 +16,7 @@ use wakeful_domain::usage::{USAGE_MAX, Usage};
 use self::classify::Judged;
 use super::course::{signal, tool};
 use super::events::EventLines;
-use super::excerpt::{LastLines, cut, cut_bytes};
+use super::excerpt::{LastLines, cut, cut_bytes, name};
 use super::failures::{CLAUDE, Failure};
 use super::settings::{self, Keys, Kind};
 use super::tools::RunningTools;
@@ -229,8 +229,8 @@ impl ClaudeReader {
                 let is_known = self.session_id.is_some() && self.session_id.as_deref() == event["session_id"].as_str();
                 self.has_ended = false;
                 self.take_session_id(event);
-                self.model = event["model"].as_str().map(str::to_owned);
-                self.key_source = event["apiKeySource"].as_str().map(str::to_owned);
+                self.model = event["model"].as_str().map(name);
+                self.key_source = event["apiKeySource"].as_str().map(name);
                 if is_known {
                     return Vec::new();
                 }
@@ -273,7 +273,7 @@ impl ClaudeReader {
     fn assistant(&mut self, event: &Value) -> Vec<Signal> {
         self.has_ended = false;
         self.take_session_id(event);
-        self.api_error = event["error"].as_str().map(str::to_owned);
+        self.api_error = event["error"].as_str().map(name);
         let message = &event["message"];
         self.count(message);
         let is_its_own = event["parent_tool_use_id"].is_null();

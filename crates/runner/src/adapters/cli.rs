@@ -14,7 +14,7 @@ use wakeful_domain::usage::Usage;
 
 use self::description::{Description, Events, Prompt};
 use super::course::{Course, tool};
-use super::excerpt::LastLines;
+use super::excerpt::{LastLines, name};
 use super::{Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, Stream};
 use super::{failures, figures, reset_time, session, settings};
 
@@ -98,7 +98,7 @@ impl CliReader {
         let fields = &self.description.fields;
         let text = |field: &str| fields.of(field, event).and_then(Value::as_str);
         if let Some(model) = text("model") {
-            self.course.model = Some(model.to_owned());
+            self.course.model = Some(name(model));
         }
         let mut signals = self.course.session(fields.of("session_id", event).unwrap_or(&Value::Null));
         if let Some(said) = text("text") {

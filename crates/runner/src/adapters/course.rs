@@ -18,6 +18,8 @@ use super::{Conclusion, Exit, Signal, ending, figures, reset_time, session};
 const SUMMARY_BYTES_MAX: usize = 16 * 1024;
 /// Messages in the event list are excerpts: the log has the whole.
 const MESSAGE_CHARS_MAX: usize = 500;
+/// Data of an event are a few fields: the log has the whole.
+const DATA_BYTES_MAX: usize = 8 * 1024;
 /// An explanation is a sentence, not a log.
 const ERROR_CHARS_MAX: usize = 2_000;
 
@@ -225,7 +227,10 @@ impl Course {
     }
 }
 
+/// A signal within its limits: what a CLI puts into its events may be of any size.
 pub(super) fn signal(kind: &'static str, message: &str, data: Value) -> Signal {
+    let is_small = data.is_null() || data.to_string().len() <= DATA_BYTES_MAX;
+    let data = if is_small { data } else { serde_json::json!({"cut": true}) };
     Signal { kind, message: cut(message, MESSAGE_CHARS_MAX), data }
 }
 

@@ -12,6 +12,7 @@ use wakeful_domain::outcome::{Outcome, SessionState};
 use wakeful_domain::usage::Usage;
 
 use super::course::{Course, tool};
+use super::excerpt::name;
 use super::settings::{self, Keys, Kind};
 use super::{Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, StopSignal, Stream};
 use super::{failures, figures, session};
@@ -77,7 +78,7 @@ impl CursorReader {
 
     fn event(&mut self, event: &Value) -> Vec<Signal> {
         if let Some(model) = event["model"].as_str() {
-            self.course.model = Some(model.to_owned());
+            self.course.model = Some(name(model));
         }
         let mut signals = self.course.session(&event["session_id"]);
         match (event["type"].as_str(), event["subtype"].as_str()) {

@@ -13,6 +13,12 @@ pub(super) fn cut(text: &str, chars_max: usize) -> String {
     }
 }
 
+/// A name as a CLI gives it, of a model or a tool: what is longer is none.
+pub(super) fn name(text: &str) -> String {
+    const NAME_CHARS_MAX: usize = 200;
+    cut(text, NAME_CHARS_MAX)
+}
+
 /// The longest beginning of `text` that has at most `bytes_max` bytes, the ellipsis included.
 pub(super) fn cut_bytes(text: &str, bytes_max: usize) -> String {
     if text.len() <= bytes_max {

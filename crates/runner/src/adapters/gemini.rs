@@ -12,7 +12,7 @@ use wakeful_domain::outcome::{Outcome, SessionState};
 use wakeful_domain::usage::Usage;
 
 use super::course::{Course, tool};
-use super::excerpt::cut_bytes;
+use super::excerpt::{cut_bytes, name};
 use super::settings::{self, Keys, Kind};
 use super::{Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, StopSignal, Stream};
 use super::{failures, figures, session};
@@ -93,7 +93,7 @@ impl GeminiReader {
         let mut signals = if is_piece { Vec::new() } else { self.whole() };
         match kind {
             Some("init") => {
-                self.course.model = event["model"].as_str().map(str::to_owned);
+                self.course.model = event["model"].as_str().map(name);
                 self.course.provider = Some("google".into());
                 signals.extend(self.course.session(&event["session_id"]));
             }
@@ -113,8 +113,8 @@ impl GeminiReader {
             Some("tool_use") => {
                 self.course.goes_on();
                 self.course.tools.began(&event["tool_id"]);
-                let name = event["tool_name"].as_str().unwrap_or("tool");
-                signals.push(tool(name, &event["tool_id"], &event["parameters"]));
+                let tool_name = event["tool_name"].as_str().unwrap_or("tool");
+                signals.push(tool(tool_name, &event["tool_id"], &event["parameters"]));
             }
             Some("tool_result") => self.course.tools.ended(&event["tool_id"]),
             Some("error") => {

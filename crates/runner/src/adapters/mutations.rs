@@ -57,6 +57,7 @@ enum Damage {
     Swap(Index, Index),
     Join(Index),
     Nested(Index, usize),
+    Flood(Index, Index),
 }
 
 fn damage() -> impl Strategy<Value = Damage> {
@@ -68,6 +69,7 @@ fn damage() -> impl Strategy<Value = Damage> {
         index().prop_map(Damage::Twice),
         (index(), index()).prop_map(|(left, right)| Damage::Swap(left, right)),
         index().prop_map(Damage::Join),
+        (index(), index()).prop_map(|(line, at)| Damage::Flood(line, at)),
         (index(), 1..5_000usize).prop_map(|(line, depth)| Damage::Nested(line, depth)),
     ]
 }
@@ -108,6 +110,15 @@ fn apply(lines: &mut Vec<String>, damage: &Damage) {
                 None => lines.push(next),
             }
         }
+        // Into a text, for that is where much can stand.
+        Damage::Flood(line, at) => {
+            let line = place(line);
+            let quotes: Vec<usize> = lines[line].match_indices('"').map(|(at, _)| at).collect();
+            if !quotes.is_empty() {
+                let at = quotes[at.index(quotes.len())] + 1;
+                lines[line].insert_str(at, &"wörds ".repeat(20_000));
+            }
+        }
         Damage::Nested(line, depth) => lines.insert(place(line), "{\"type\":[".repeat(*depth)),
     }
 }
@@ -133,6 +144,7 @@ fn assert_storable(outcome: &Outcome) {
     assert_eq!(outcome.end == End::Succeeded, outcome.error_code.is_none(), "{outcome:?}");
     assert_eq!(outcome.usage.as_ref().and_then(wakeful_domain::usage::Usage::problem), None, "{outcome:?}");
     assert!(outcome.cost_micros.is_none_or(|cost| (0..=wakeful_domain::usage::USAGE_MAX).contains(&cost)));
+    assert!(outcome.model.as_ref().is_none_or(|model| model.chars().count() <= 201));
     assert!(outcome.summary.as_ref().is_none_or(|text| text.len() <= 16 * 1024));
     assert!(outcome.error.as_ref().is_none_or(|text| text.chars().count() <= 2_400), "{outcome:?}");
 }
@@ -143,6 +155,7 @@ fn check(adapter: Adapter, config: &Value, before: Option<&SessionState>, lines:
     for line in lines {
         for signal in reader.line(stream, line) {
             assert!(signal.message.chars().count() <= 501, "{signal:?}");
+            assert!(signal.data.to_string().len() <= 8 * 1024, "{signal:?}");
         }
         let _ = (reader.has_ended(), reader.is_in_tool(), reader.inputs_taken());
     }
