@@ -43,7 +43,7 @@ impl Step {
 /// due and not done yet, so that a server that was away does not do three things at once.
 pub fn due(silent_for: Duration, stale_after: Duration, tier: i64) -> Option<Step> {
     let is_due = |step: &Step| step.tier() > tier && step.after(stale_after) <= silent_for;
-    Step::ALL.into_iter().filter(is_due).next_back()
+    Step::ALL.into_iter().rfind(is_due)
 }
 
 /// How long from now until the next step is due; `None` if none follows.

@@ -61,6 +61,7 @@ impl Reply {
 }
 
 impl Service {
+    #[expect(clippy::disallowed_methods, reason = "it ends with the runtime of its test")]
     pub async fn start() -> Service {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());

@@ -5,7 +5,7 @@
 //! A request that may have been sent before a crash is sent again only in mode `callback`, under
 //! the same id, run and token, so that a service that has it already can tell.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -91,7 +91,7 @@ pub(super) async fn adopt(engine: &Engine, run: Run, mut lines: Lines) {
     }
     match renewed(engine, &run, context, standing).await {
         Ok((request, patience)) if request.standing.has_begun => {
-            wait_for_callback(engine, &run, patience, &mut lines).await;
+            wait_for_callback(engine, &run, patience, &lines).await;
         }
         Ok((request, patience)) => ask(engine, &run, request, patience, &mut lines).await,
         Err(outcome) => conclude::end(engine, &run, *outcome, None).await,
@@ -228,7 +228,7 @@ async fn ask(engine: &Engine, run: &Run, mut request: Request, patience: Patienc
     }
 }
 
-fn write_standing(path: &PathBuf, standing: &Standing) -> std::io::Result<()> {
+fn write_standing(path: &Path, standing: &Standing) -> std::io::Result<()> {
     write_durable(path, &serde_json::to_vec(standing)?)
 }
 
