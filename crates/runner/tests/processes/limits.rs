@@ -17,6 +17,8 @@ async fn check(launch: impl Fn() -> Launch, holds: impl Fn(&Launch, &ExitRecord)
         let record = exit_of(&mut attached).await;
         assert!(processes_of(&launch).is_empty() && cgroups_of(&launch).is_empty());
         holds(&launch, &record);
+        drop(attached);
+        uncontained(&launch).await;
     };
     let with = launch();
     let attached = start(&with).await;
@@ -97,6 +99,7 @@ async fn shared_memory_counts_once() {
     let mut attached = start_without_cgroups(&launch).await;
     let record = exit_of(&mut attached).await;
     assert_eq!((record.limit, record.code), (None, Some(0)));
+    uncontained(&launch).await;
 }
 
 #[tokio::test]

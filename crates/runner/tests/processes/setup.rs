@@ -143,7 +143,7 @@ pub fn file_in(launch: &Launch, name: &str) -> PathBuf {
 }
 
 /// Starts it with a shim that can make no control groups. What the shim may fail to keep small is kept by a group
-/// around it that it does not see, if there is one; [`cgroups_of`] removes it.
+/// around it that it does not see, if there is one; [`uncontained`] removes it.
 pub async fn start_without_cgroups(launch: &Launch) -> Attached {
     // Whoever may not hide them may not make any either.
     let hidden = r#"
@@ -167,6 +167,12 @@ async fn start_hidden(launch: &Launch, hidden: &str) -> Attached {
     in_time(shims.launch(launch)).await.unwrap()
 }
 
+/// Removes the group around a shim that has ended.
+pub async fn uncontained(launch: &Launch) {
+    let group = format!("/sys/fs/cgroup/pids/contained-{}", launch.run);
+    until("the shim has left its group", || !fs::exists(&group).unwrap() || fs::remove_dir(&group).is_ok()).await;
+}
+
 /// The control groups of the run.
 pub fn cgroups_of(launch: &Launch) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -175,11 +181,8 @@ pub fn cgroups_of(launch: &Launch) -> Vec<PathBuf> {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 dirs.push(entry.path());
-                let name = entry.file_name().to_string_lossy().into_owned();
-                if name.starts_with(&format!("wakeful-{}-", launch.run)) {
+                if entry.file_name().to_string_lossy().starts_with(&format!("wakeful-{}-", launch.run)) {
                     found.push(entry.path());
-                } else if name == format!("contained-{}", launch.run) {
-                    fs::remove_dir(entry.path()).ok();
                 }
             }
         }
