@@ -21,13 +21,11 @@ use wakeful_domain::wakeup::{Wakeup, WakeupStatus};
 use wakeful_runner::adapters::reported;
 use wakeful_runner::http::Guard;
 use wakeful_runner::process::Shims;
-use wakeful_runner::scrub::Scrubber;
 use wakeful_runner::workspace::Git;
 use wakeful_store::ops::origin::Origin;
 use wakeful_store::ops::wake::{Accepted, Wake};
 use wakeful_store::ops::{agents, companies, finish, inbox, runs, standing, wake, wakeups};
 use wakeful_store::{Db, Operation, Refusal};
-use zeroize::Zeroizing;
 
 use crate::archive::Archive;
 use crate::live::LiveRun;
@@ -417,22 +415,6 @@ impl Engine {
         }
         self.inner.archive.take(run.id);
         Ok(run)
-    }
-
-    /// The key that requests to an agent's service are signed with, unless its settings name another.
-    pub fn signing_key(&self, agent: AgentId) -> Zeroizing<[u8; 32]> {
-        self.inner.config.vault.key().derive(&format!("signing {agent}"))
-    }
-
-    /// Takes the secrets of a run out of what it brings.
-    pub fn scrubber(&self, run: RunId) -> Scrubber {
-        self.live().get(&run).map(|live| live.scrubber.clone()).unwrap_or_default()
-    }
-
-    pub(crate) fn set_scrubber(&self, run: RunId, scrubber: Scrubber) {
-        if let Some(live) = self.live().get_mut(&run) {
-            live.scrubber = scrubber;
-        }
     }
 
     /// Keeps what a run reports about its own end until its process is gone, as if it had written it to its

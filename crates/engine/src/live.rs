@@ -26,8 +26,8 @@ pub(crate) struct LiveRun {
     pub input: mpsc::Sender<Input>,
     /// Cancelled once the run has ended, whoever ended it.
     pub over: CancellationToken,
-    /// Takes out of what the run brings what it was given.
-    pub scrubber: Scrubber,
+    /// Takes out of what the run brings what it was given, once that is known.
+    pub scrubber: Option<Scrubber>,
     /// Whether the agent takes texts while it works.
     pub takes_messages: bool,
     /// Whether a tool call of the agent runs: its silence is work.
@@ -53,8 +53,7 @@ impl LiveRun {
         let lines =
             Lines { stop: stop.subscribe(), input: inputs, over: over.clone(), in_flight: watch::Sender::new(false) };
         let log = watch::Sender::new(0);
-        let live =
-            LiveRun { stop, log, input, over, scrubber: Scrubber::default(), takes_messages: false, is_in_tool: false };
+        let live = LiveRun { stop, log, input, over, scrubber: None, takes_messages: false, is_in_tool: false };
         (live, lines)
     }
 }

@@ -23,7 +23,6 @@ use crate::context::RunContext;
 use crate::engine::Engine;
 use crate::live::Lines;
 use crate::meters::Meter;
-use crate::secrets;
 use crate::token::{TokenKind, hash_of, mint};
 
 /// Gives every live run of the store a task that follows it.
@@ -55,7 +54,7 @@ pub(crate) fn last_launch(dir: &Path) -> u32 {
 /// Finds out what became of a run, and follows it to its end.
 pub(super) async fn adopt(engine: &Engine, run: Run, mut lines: Lines) {
     let dir = engine.run_dir(run.id);
-    recall_secrets(engine, &run);
+    engine.set_scrubber(run.id, engine.scrubber(run.id));
     if run.adapter == "http" {
         return http::adopt(engine, run, lines).await;
     }
@@ -94,16 +93,6 @@ pub(super) async fn adopt(engine: &Engine, run: Run, mut lines: Lines) {
 /// Tries to read what a run was started with; the disk may be busy with all the others.
 const READS_MAX: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// What the run was given must be kept out of what it brings, by this server too.
-fn recall_secrets(engine: &Engine, run: &Run) {
-    match secrets::kept(engine, run.id) {
-        Ok(scrubber) => engine.set_scrubber(run.id, scrubber),
-        Err(error) => {
-            tracing::error!(run.id = %run.id, "the secrets of run {} are not known any more: {error}", run.id)
-        }
-    }
-}
 
 pub(super) async fn known(dir: &Path) -> Result<(RunContext, Adapter), String> {
     let mut tries = 0;

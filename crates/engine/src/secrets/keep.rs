@@ -4,10 +4,11 @@
 use std::io;
 
 use serde::{Deserialize, Serialize};
-use wakeful_domain::id::RunId;
+use wakeful_domain::id::{AgentId, RunId};
 use wakeful_domain::outcome::{Outcome, SessionChange};
 use wakeful_runner::scrub::Scrubber;
 use wakeful_store::ops::secrets::Sealed;
+use zeroize::Zeroizing;
 
 use crate::engine::Engine;
 use crate::run::write_private;
@@ -38,6 +39,31 @@ fn place_of(run: RunId) -> String {
     format!("run {run}")
 }
 
+impl Engine {
+    /// The key that requests to an agent's service are signed with, unless its settings name another.
+    pub fn signing_key(&self, agent: AgentId) -> Zeroizing<[u8; 32]> {
+        self.inner.config.vault.key().derive(&format!("signing {agent}"))
+    }
+
+    /// Takes the secrets of a run out of what it brings.
+    pub fn scrubber(&self, run: RunId) -> Scrubber {
+        if let Some(known) = self.live().get(&run).and_then(|live| live.scrubber.clone()) {
+            return known;
+        }
+        // It is starting, or an earlier server started it and it is not found again yet.
+        kept(self, run).unwrap_or_else(|error| {
+            tracing::error!(run.id = %run, "the secrets of run {run} are not known any more: {error}");
+            Scrubber::default()
+        })
+    }
+
+    pub(crate) fn set_scrubber(&self, run: RunId, scrubber: Scrubber) {
+        if let Some(live) = self.live().get_mut(&run) {
+            live.scrubber = Some(scrubber);
+        }
+    }
+}
+
 /// Keeps what a run is given. The directory of the run is there.
 pub(crate) fn keep(engine: &Engine, run: RunId, values: &[String]) -> io::Result<()> {
     engine.set_scrubber(run, Scrubber::new(values));
@@ -47,7 +73,7 @@ pub(crate) fn keep(engine: &Engine, run: RunId, values: &[String]) -> io::Result
 }
 
 /// What keeps out of a run's words what an earlier server gave it.
-pub(crate) fn kept(engine: &Engine, run: RunId) -> io::Result<Scrubber> {
+fn kept(engine: &Engine, run: RunId) -> io::Result<Scrubber> {
     let bytes = match std::fs::read(engine.run_dir(run).join(FILE)) {
         Ok(bytes) => bytes,
         // It was never started.

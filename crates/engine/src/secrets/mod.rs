@@ -6,7 +6,7 @@ mod master_key;
 mod resolve;
 mod vault;
 
-pub(crate) use keep::{SealedText, keep, kept, scrub_outcome};
+pub(crate) use keep::{SealedText, keep, scrub_outcome};
 pub use master_key::{MasterKey, MasterKeyError};
 pub(crate) use resolve::{Resolved, resolve};
 pub use vault::{Vault, VaultError};
