@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use serde_json::Value;
 use wakeful_domain::secret::VALUE_BYTES_MIN;
 
@@ -54,7 +54,8 @@ impl Scrubber {
             return Scrubber::default();
         }
         // It fails only for more text than memory holds; then a finder for the longest one is no help either.
-        let finder = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&patterns).ok();
+        let kind = Some(AhoCorasickKind::ContiguousNFA);
+        let finder = AhoCorasick::builder().kind(kind).match_kind(MatchKind::LeftmostLongest).build(&patterns).ok();
         Scrubber { finder }
     }
 

@@ -39,7 +39,7 @@ pub async fn follow(client: &Client, path: &str, last: Option<&str>) -> Events {
 impl Events {
     /// The next event; `None` when the stream is over or broken.
     pub async fn next(&mut self) -> Option<Event> {
-        timeout(PATIENCE, self.read()).await.expect("the stream says nothing")
+        timeout(PATIENCE, self.read()).await.unwrap_or_else(|_| panic!("the stream says nothing"))
     }
 
     /// Whether nothing comes for this long.
