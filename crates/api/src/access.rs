@@ -3,12 +3,12 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use subtle::ConstantTimeEq;
 use wakeful_domain::actor::Actor;
-use wakeful_domain::id::{AgentId, CompanyId};
+use wakeful_domain::id::{AgentId, CompanyId, RunId};
 use wakeful_domain::run::{Run, RunFence};
-use wakeful_engine::hash_of;
+use wakeful_engine::{TokenKind, hash_of};
 use wakeful_store::ops::origin::Origin;
 use wakeful_store::ops::{runs, tokens};
 
@@ -146,6 +146,18 @@ impl FromRequestParts<Api> for Principal {
         }
         find(api, hash).await?.ok_or_else(|| unauthorized("the token is not known here: it may have been revoked"))
     }
+}
+
+/// The run whose token the request carries, live or not. Whose token it is otherwise is asked elsewhere.
+pub async fn run_of_token(headers: &HeaderMap, api: &Api) -> Result<Option<RunId>, Problem> {
+    let text = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let token = text.split_once(' ').map_or("", |(_, token)| token.trim());
+    if !TokenKind::Run.is_of(token) {
+        return Ok(None);
+    }
+    let found =
+        api.engine.db().read("run.by_token", hash_of(token), |tx, hash| Box::pin(runs::by_token(tx, hash))).await?;
+    Ok(found.map(|run| run.id))
 }
 
 async fn find(api: &Api, hash: String) -> Result<Option<Principal>, Problem> {

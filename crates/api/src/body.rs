@@ -1,12 +1,13 @@
 //! Request bodies: JSON of at most 1 MiB, unknown fields refused, every mistake named by its field.
 
-use axum::body::to_bytes;
+use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
-use crate::Problem;
+use crate::access::run_of_token;
+use crate::{Api, Problem};
 
 /// Larger bodies are refused.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -16,35 +17,47 @@ pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 pub struct Body<T> {
     pub value: T,
     /// As it came, for telling requests under one idempotency key apart.
-    pub bytes: axum::body::Bytes,
+    pub bytes: Bytes,
 }
 
 /// A body that may be any JSON document.
 #[derive(Debug)]
 pub struct Document {
     pub value: serde_json::Value,
-    pub bytes: axum::body::Bytes,
+    pub bytes: Bytes,
 }
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned> FromRequest<Api> for Body<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
-        let bytes = read(request).await?;
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        let bytes = read_scrubbed(request, api).await?;
         Ok(Body { value: parse(or_empty(&bytes))?, bytes })
     }
 }
 
-impl<S: Send + Sync> FromRequest<S> for Document {
+impl FromRequest<Api> for Document {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
-        let bytes = read(request).await?;
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        let bytes = read_scrubbed(request, api).await?;
         Ok(Document { value: document(or_empty(&bytes))?, bytes })
     }
 }
 
-async fn read(request: Request) -> Result<axum::body::Bytes, Problem> {
+/// What a run sends has the secrets taken out that it was given, whatever it is sent to.
+async fn read_scrubbed(request: Request, api: &Api) -> Result<Bytes, Problem> {
+    let run = run_of_token(request.headers(), api).await?;
+    let bytes = read(request).await?;
+    let Some(scrubber) = run.map(|run| api.engine.scrubber(run)) else { return Ok(bytes) };
+    // What is no JSON is refused as it is, with its mistake named.
+    let Ok(mut document) = serde_json::from_slice::<serde_json::Value>(&bytes) else { return Ok(bytes) };
+    let before = document.clone();
+    scrubber.json(&mut document);
+    Ok(if document == before { bytes } else { document.to_string().into() })
+}
+
+async fn read(request: Request) -> Result<Bytes, Problem> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let is_json = kind.is_some_and(|kind| {
         let essence = kind.split(';').next().unwrap_or_default().trim();

@@ -135,6 +135,9 @@ pub struct UpArguments {
     /// Command that prints the master key, for a shell
     #[arg(long, value_name = "COMMAND")]
     pub master_key_command: Option<String>,
+    /// Base URL under which services on other machines reach this server, for callbacks [default: where it listens]
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
     /// Let http agents be at this private address or network, as 10.0.0.0/8; `all` for any; may be repeated
     #[arg(long, value_name = "NETWORK")]
     pub http_allow: Vec<String>,

@@ -155,21 +155,27 @@ impl DataDir {
         self.path.join("master.key")
     }
 
-    /// The master key that is kept here; made at the first start.
-    pub fn master_key(&self) -> Result<MasterKey, Failure> {
+    /// The master key that is kept here, if one is.
+    pub fn master_key(&self) -> Result<Option<MasterKey>, Failure> {
         let path = self.master_key_file();
-        match fs::read_to_string(&path) {
-            Ok(text) => MasterKey::read(&text).map_err(|error| Failure::usage(format!("{}: {error}", path.display()))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let key = MasterKey::generate()
-                    .map_err(|error| Failure::failed(format!("no randomness for a master key: {error}")))?;
-                let text = Zeroizing::new(format!("{}\n", *key.to_text()));
-                write_private(&path, text.as_bytes())
-                    .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
-                Ok(key)
+        match fs::read_to_string(&path).map(Zeroizing::new) {
+            Ok(text) => {
+                MasterKey::read(&text).map(Some).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
             }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Failure::failed(format!("cannot read {}: {error}", path.display()))),
         }
+    }
+
+    /// Makes a master key and keeps it here.
+    pub fn make_master_key(&self) -> Result<MasterKey, Failure> {
+        let path = self.master_key_file();
+        let key = MasterKey::generate()
+            .map_err(|error| Failure::failed(format!("no randomness for a master key: {error}")))?;
+        let text = Zeroizing::new(format!("{}\n", *key.to_text()));
+        write_private(&path, text.as_bytes())
+            .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
+        Ok(key)
     }
 
     /// Notes where the server listens, for the other commands.
@@ -216,5 +222,6 @@ fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&temporary, path)
+    fs::rename(&temporary, path)?;
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -1,6 +1,7 @@
 //! `wakeful up`: the store is opened, the API listens, then what was running is found again.
 //! A stop lets live runs go on with their shims.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use wakeful_engine::pressure::{Reserve, meminfo};
 use wakeful_engine::secrets::{MasterKey, Vault};
 use wakeful_engine::{Engine, EngineConfig, clock, hash_of};
 use wakeful_runner::http::Guard;
-use wakeful_store::ops::companies;
+use wakeful_store::ops::{companies, secrets};
 use wakeful_store::{Db, Location};
 use zeroize::Zeroizing;
 
@@ -46,7 +47,8 @@ pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure>
     let owner = format!("process {} with the data directory {}", std::process::id(), dir.path().display());
     db.hold_alone(&owner).await.map_err(|error| Failure::new(REFUSED, error.to_string()))?;
     let admin_token = dir.admin_token()?;
-    let engine = Engine::new(db, config(&dir, arguments)?);
+    let key = master_key(&db, &dir, arguments).await?;
+    let engine = Engine::new(db, config(&dir, arguments, key)?);
     ensure_default_company(&engine).await?;
     // Before anyone can find the server and ask it to stop.
     let mut signals = StopSignals::catch()?;
@@ -54,8 +56,7 @@ pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure>
         Failure::new(USAGE, format!("cannot listen on {}: {error}", arguments.listen))
             .hint("name a free address with --listen, or port 0 for any")
     })?;
-    let local = listener.local_addr()?;
-    let address = format!("http://{local}");
+    let address = format!("http://{}", reachable(listener.local_addr()?));
     dir.publish_address(&mut lock, &address)?;
     let router = wakeful_api::router(Api::new(engine.clone(), &hash_of(&admin_token)));
     let is_over = Arc::new(Notify::new());
@@ -123,7 +124,7 @@ impl StopSignals {
     }
 }
 
-fn config(dir: &DataDir, arguments: &UpArguments) -> Result<EngineConfig, Failure> {
+fn config(dir: &DataDir, arguments: &UpArguments, key: MasterKey) -> Result<EngineConfig, Failure> {
     let program = environment::program()
         .map_err(|error| Failure::failed(format!("the path of this program is not known: {error}")))?;
     Ok(EngineConfig {
@@ -136,14 +137,25 @@ fn config(dir: &DataDir, arguments: &UpArguments) -> Result<EngineConfig, Failur
             memory_bytes: arguments.min_free_memory_mb.map_or_else(bytes_free_min_default, |mb| mb * MIB),
             disk_bytes: arguments.min_free_disk_mb * MIB,
         },
+        public_url: arguments.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
         guard: Guard::new(&arguments.http_allow).map_err(|error| Failure::usage(format!("--http-allow: {error}")))?,
-        vault: Vault::new(master_key(dir, arguments)?),
+        vault: Vault::new(key),
         is_in_safe_mode: arguments.safe_mode,
     })
 }
 
+/// An address at which this machine reaches itself: `0.0.0.0` is none.
+fn reachable(local: SocketAddr) -> SocketAddr {
+    let ip = match local.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, local.port())
+}
+
 /// From a command, a file, the environment, or the data directory, whichever is named first.
-fn master_key(dir: &DataDir, arguments: &UpArguments) -> Result<MasterKey, Failure> {
+async fn master_key(db: &Db, dir: &DataDir, arguments: &UpArguments) -> Result<MasterKey, Failure> {
     let read = |text: &str, whence: &str| {
         MasterKey::read(text).map_err(|error| Failure::usage(format!("the master key of {whence}: {error}")))
     };
@@ -155,9 +167,20 @@ fn master_key(dir: &DataDir, arguments: &UpArguments) -> Result<MasterKey, Failu
         let text = text.map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?;
         return read(&text, &format!("--master-key-file {}", path.display()));
     }
-    match environment::master_key().map(Zeroizing::new) {
-        Some(text) => read(&text, "WAKEFUL_MASTER_KEY"),
-        None => dir.master_key(),
+    if let Some(text) = environment::master_key().map(Zeroizing::new) {
+        return read(&text, "WAKEFUL_MASTER_KEY");
+    }
+    if let Some(key) = dir.master_key()? {
+        return Ok(key);
+    }
+    let count = db.read("secret.count", (), |tx, ()| Box::pin(secrets::count_of_other_keys(tx, ""))).await;
+    match count.map_err(|refusal| Failure::failed(refusal.to_string()))? {
+        0 => dir.make_master_key(),
+        count => Err(Failure::usage(format!(
+            "the store holds {count} secrets, and {} is gone: they cannot be opened without their master key",
+            dir.master_key_file().display()
+        ))
+        .hint("put the key back, or name it with --master-key-file; with any other key the secrets must be set anew")),
     }
 }
 

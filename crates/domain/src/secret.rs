@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 /// Longer names are refused.
 pub const NAME_BYTES_MAX: usize = 64;
 /// Shorter values are refused: they would stand by chance in any text, and could not be kept out of logs.
-pub const VALUE_BYTES_MIN: usize = 4;
+pub const VALUE_BYTES_MIN: usize = 8;
 /// Longer values are refused: an environment variable may not be longer than 128 KiB.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 
@@ -79,8 +79,8 @@ mod tests {
         for bad in ["", ".x", "a b", "ä", "a/b", &"x".repeat(65)] {
             assert!(name_problem(bad).is_some(), "{bad}");
         }
-        assert_eq!(value_problem("four"), None);
-        assert!(value_problem("abc").is_some_and(|problem| !problem.contains("abc")));
+        assert_eq!(value_problem("eightlng"), None);
+        assert!(value_problem("sevenlg").is_some_and(|problem| !problem.contains("sevenlg")));
         assert!(value_problem("with\0nul").is_some());
         assert!(value_problem(&"x".repeat(VALUE_BYTES_MAX + 1)).is_some());
     }

@@ -51,6 +51,8 @@ pub struct EngineConfig {
     pub is_root: bool,
     /// Nothing is started while less than this is left of the host.
     pub reserve: Reserve,
+    /// Where services elsewhere reach this server, if not where runs do.
+    pub public_url: Option<String>,
     /// Which addresses services may be called at.
     pub guard: Guard,
     /// Seals and opens secrets.
@@ -408,13 +410,16 @@ impl Engine {
     pub(crate) async fn finish(&self, request: finish::FinishRequest) -> Result<Run, Refusal> {
         let mut request = request;
         scrub_outcome(&self.scrubber(request.run), &mut request.outcome);
-        let run = self.write("run.finish", request, |tx, request| Box::pin(finish::finish(tx, request))).await?;
-        self.inner.meters.count(Meter::RunsFinished);
-        if let Some(live) = self.live().get(&run.id) {
-            live.over.cancel();
-        }
-        self.inner.archive.take(run.id);
-        Ok(run)
+        let engine = self.clone();
+        self.whole("run.finish", async move {
+            let run = engine.write("run.finish", request, |tx, request| Box::pin(finish::finish(tx, request))).await?;
+            engine.inner.meters.count(Meter::RunsFinished);
+            if let Some(live) = engine.live().get(&run.id) {
+                live.over.cancel();
+            }
+            Ok(run)
+        })
+        .await
     }
 
     /// Keeps what a run reports about its own end until its process is gone, as if it had written it to its
@@ -426,7 +431,8 @@ impl Engine {
     /// Ends the run of a service with what it reports. It is over when this returns.
     pub async fn finish_service(&self, run: &Run, report: &serde_json::Value) -> Result<Run, Refusal> {
         let outcome = reported(&report.to_string()).map_err(|problem| Refusal::invalid("body", problem))?;
-        self.finish(run::finish_request(self, run, outcome)).await
+        let log = run::log_of(self, run.id).await;
+        self.finish(finish::FinishRequest { log, ..run::finish_request(self, run, outcome) }).await
     }
 
     /// Where a change comes from that is made now.
@@ -447,6 +453,11 @@ impl Engine {
         if let Some(live) = self.live().get(&run) {
             live.stop.send_replace(Some(reason.to_owned()));
         }
+    }
+
+    /// The base URL under which services elsewhere reach this server.
+    pub(crate) fn public_url(&self) -> &str {
+        self.inner.config.public_url.as_deref().unwrap_or_else(|| self.address())
     }
 
     /// The base URL under which runs reach this server.

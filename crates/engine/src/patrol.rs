@@ -48,8 +48,8 @@ pub(crate) async fn watch(engine: &Engine, id: RunId) {
                 continue;
             }
         };
-        let stale_after = look.limits.stale_after_s.map_or(STALE_AFTER_DEFAULT, |s| Duration::from_secs(u64::from(s)));
-        if stale_after.is_zero() {
+        let stale_after = stale_after(&look);
+        if stale_after.is_zero() || !look.run.status.is_live() {
             return std::future::pending().await;
         }
         let in_tool = engine.live().get(&id).is_some_and(|live| live.is_in_tool);
@@ -62,10 +62,20 @@ pub(crate) async fn watch(engine: &Engine, id: RunId) {
         match next_in(silent_for, stale_after, look.tier) {
             Some(next) if in_tool => tokio::time::sleep(next.clamp(PAUSE, TOOL_LOOK_EVERY)).await,
             Some(next) => tokio::time::sleep(next.max(PAUSE)).await,
-            // It is being stopped.
+            // It is being stopped, unless an earlier server came no further than to note it.
+            None if look.run.stop.is_none() => {
+                act(engine, &look.run, Step::Stop, silent_for).await;
+                tokio::time::sleep(PAUSE).await;
+            }
             None => return std::future::pending().await,
         }
     }
+}
+
+/// Zero for never. A service is heard only if it chooses to report, so it must be asked to.
+fn stale_after(look: &Look) -> Duration {
+    let default = if look.run.adapter == "http" { Duration::ZERO } else { STALE_AFTER_DEFAULT };
+    look.limits.stale_after_s.map_or(default, |s| Duration::from_secs(u64::from(s)))
 }
 
 async fn look(engine: &Engine, id: RunId) -> Result<Look, Refusal> {
@@ -97,7 +107,8 @@ fn listen(before: Option<Heard>, run: &Run, in_tool: bool) -> Heard {
             let ago = clock::now().since(at).min(now.saturating_duration_since(before.since));
             Heard { at, since: now.checked_sub(ago).unwrap_or(now) }
         }
-        None => Heard { at, since: now.checked_sub(clock::now().since(at)).unwrap_or(now) },
+        // Nobody listened before: what it wrote meanwhile is still to be read.
+        None => Heard { at, since: now },
     }
 }
 
@@ -118,22 +129,23 @@ async fn act(engine: &Engine, run: &Run, step: Step, silent_for: Duration) {
         tier: step.tier(),
         event: NewRunEvent::warn(kind, told.clone(), data),
     };
-    let noted =
-        engine.write("run.note_silence", silence, |tx, silence| Box::pin(runs::note_silence(tx, silence))).await;
-    match noted {
-        Ok(true) => {}
-        Ok(false) | Err(Refusal::Conflict { .. }) => return,
-        Err(refusal) => {
-            return tracing::error!(run.id = %run.id, "the silence of run {} could not be noted: {refusal}", run.id);
-        }
-    }
+    // What is done is done before it is noted, so that it is done again rather than never.
     match step {
-        Step::Nudge => nudge(engine, run, minutes),
+        Step::Nudge => {}
         Step::Escalate => escalate(engine, run, told).await,
         Step::Stop => {
             if let Err(refusal) = engine.request_stop(run.id, StopRequest::stall(told, clock::now())).await {
                 tracing::error!(run.id = %run.id, "the silent run {} could not be stopped: {refusal}", run.id);
             }
+        }
+    }
+    let noted =
+        engine.write("run.note_silence", silence, |tx, silence| Box::pin(runs::note_silence(tx, silence))).await;
+    match noted {
+        Ok(true) if step == Step::Nudge => nudge(engine, run, minutes),
+        Ok(_) | Err(Refusal::Conflict { .. }) => {}
+        Err(refusal) => {
+            tracing::error!(run.id = %run.id, "the silence of run {} could not be noted: {refusal}", run.id);
         }
     }
 }
@@ -144,7 +156,7 @@ fn nudge(engine: &Engine, run: &Run, minutes: f64) {
         "Nothing was heard from you for {minutes:.0} minutes. Go on, or finish with what you have; if you wait for \
          something, say what with `wakeful escalate`. A run that stays silent is stopped."
     );
-    engine.say(run.id, Input { id: "nudge".into(), text });
+    engine.say(run.id, Input { id: format!("nudge-{}", clock::now().as_millis()), text });
 }
 
 async fn escalate(engine: &Engine, run: &Run, detail: String) {
@@ -160,8 +172,11 @@ async fn escalate(engine: &Engine, run: &Run, detail: String) {
         detail,
         actor: Actor::system(),
     };
-    if let Err(refusal) =
-        engine.write("run.escalate_silent", raise, |tx, raise| Box::pin(escalations::raise(tx, raise))).await
+    if let Err(refusal) = engine
+        .write("run.escalate_silent", (run.proof(), raise), |tx, (run, raise)| {
+            Box::pin(escalations::raise_of_run(tx, *run, raise))
+        })
+        .await
     {
         tracing::error!(run.id = %run.id, "nobody could be told of the silent run {}: {refusal}", run.id);
     }

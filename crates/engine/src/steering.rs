@@ -14,6 +14,9 @@ use crate::engine::Engine;
 use crate::live::Input;
 use crate::run::last_launch;
 
+/// Longer commands are cut, once secrets are out of them.
+const COMMAND_CHARS_MAX: usize = 200;
+
 /// Where a text for a live agent is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
@@ -21,16 +24,25 @@ pub enum Delivery {
     Session,
     /// In the inbox of the run.
     Inbox,
+    /// Nowhere: the agent's policy does not want it.
+    Skipped,
 }
 
 impl Engine {
     /// Accepts a wake for the lane of a live run, and hands its text to the agent if it takes any while it works.
     pub async fn steer(&self, run: RunId, wake: Wake, text: &str) -> Result<(Accepted, Delivery), Refusal> {
         let (accepted, _) = self.accept(wake).await?;
-        let is_said = accepted.is_new
-            && accepted.wakeup.status == WakeupStatus::Pending
-            && self.say(run, Input { id: accepted.wakeup.id.to_string(), text: text.to_owned() });
-        Ok((accepted, if is_said { Delivery::Session } else { Delivery::Inbox }))
+        let delivery = match accepted.wakeup.status {
+            WakeupStatus::Pending => {
+                let input = Input { id: accepted.wakeup.id.to_string(), text: text.to_owned() };
+                // The shim knows texts by their ids: one that is said again is not written again.
+                if self.say(run, input) { Delivery::Session } else { Delivery::Inbox }
+            }
+            WakeupStatus::Skipped => Delivery::Skipped,
+            _ if accepted.wakeup.run == Some(run) => Delivery::Session,
+            _ => Delivery::Inbox,
+        };
+        Ok((accepted, delivery))
     }
 
     /// The processes of a live run as they are now, parents before their children.
@@ -39,7 +51,10 @@ impl Engine {
         let number = last_launch(&dir);
         let found = tokio::task::spawn_blocking(move || process_tree(&dir, number)).await;
         let mut found = found.map_err(io::Error::other).flatten()?;
-        found.iter_mut().for_each(|process| scrubber.scrub(&mut process.command));
+        for process in &mut found {
+            scrubber.scrub(&mut process.command);
+            process.command = process.command.chars().take(COMMAND_CHARS_MAX).collect();
+        }
         Ok(found)
     }
 

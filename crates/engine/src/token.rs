@@ -15,6 +15,11 @@ pub enum TokenKind {
 }
 
 impl TokenKind {
+    /// Whether a text is written as a token of this kind.
+    pub fn is_of(self, token: &str) -> bool {
+        token.starts_with(self.prefix())
+    }
+
     fn prefix(self) -> &'static str {
         match self {
             TokenKind::Admin => "wkf_admin_",

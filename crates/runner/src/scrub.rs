@@ -1,16 +1,21 @@
-//! Keeps the values of secrets out of texts: each is replaced, as it is, as JSON writes it, and line
-//! by line if it has several. What is shorter than [`VALUE_BYTES_MIN`] is left alone.
+//! Keeps the values of secrets out of texts: each is replaced, as it is, as JSON, URLs and Base64
+//! write it, and line by line if it has several. What is shorter than [`VALUE_BYTES_MIN`] is left alone.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
 use serde_json::Value;
-use wakeful_domain::secret::VALUE_BYTES_MIN;
 
+/// What is shorter would be found by chance in any text. Secrets of the store are longer anyway.
+pub const VALUE_BYTES_MIN: usize = 4;
 /// What stands in the place of a secret.
 pub const MASK: &str = "***";
+/// Fewer digits of Base64 would stand by chance in any other.
+const BASE64_DIGITS_MIN: usize = 8;
 /// A line of a value that has several lines counts by itself from this length on.
 const LINE_BYTES_MIN: usize = 8;
 
@@ -21,6 +26,8 @@ pub fn patterns(values: &[String]) -> Vec<String> {
         patterns.insert(text.to_owned());
         let quoted = Value::from(text).to_string();
         patterns.insert(quoted[1..quoted.len() - 1].to_owned());
+        patterns.insert(percent_encoded(text));
+        patterns.extend(base64_forms(text.as_bytes()));
     };
     for value in values.iter().filter(|value| value.len() >= VALUE_BYTES_MIN) {
         add(value);
@@ -33,11 +40,44 @@ pub fn patterns(values: &[String]) -> Vec<String> {
     patterns
 }
 
+/// As it stands in a URL.
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => encoded.push(char::from(byte)),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+/// What Base64 makes of it wherever it stands in a longer text, as in `Authorization: Basic`: of the
+/// three ways it may lie, the digits that depend on nothing around it.
+fn base64_forms(value: &[u8]) -> Vec<String> {
+    // By itself, to its end.
+    let mut forms = vec![STANDARD.encode(value), URL_SAFE.encode(value)];
+    forms.retain(|form| form.len() >= BASE64_DIGITS_MIN);
+    for before in 0..3 {
+        let padded = [vec![0; before], value.to_vec()].concat();
+        let digits = STANDARD_NO_PAD.encode(&padded);
+        let (first, end) = ((before * 8).div_ceil(6), padded.len() * 8 / 6);
+        if end - first.min(end) >= BASE64_DIGITS_MIN {
+            let digits = &digits[first..end];
+            forms.push(digits.replace('+', "-").replace('/', "_"));
+            forms.push(digits.to_owned());
+        }
+    }
+    forms
+}
+
 /// Replaces secrets. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Scrubber {
     /// `None` if there is nothing to look for.
     finder: Option<AhoCorasick>,
+    /// What the secrets are is not known: nothing is let through.
+    is_blind: bool,
 }
 
 impl fmt::Debug for Scrubber {
@@ -53,15 +93,21 @@ impl Scrubber {
         if patterns.is_empty() {
             return Scrubber::default();
         }
-        // It fails only for more text than memory holds; then a finder for the longest one is no help either.
+        // It fails only for more text than memory holds; then nothing is let through.
         let kind = Some(AhoCorasickKind::ContiguousNFA);
         let finder = AhoCorasick::builder().kind(kind).match_kind(MatchKind::LeftmostLongest).build(&patterns).ok();
-        Scrubber { finder }
+        Scrubber { is_blind: finder.is_none(), finder }
+    }
+
+    /// For values that are not known any more: every text is replaced.
+    pub fn blind() -> Scrubber {
+        Scrubber { finder: None, is_blind: true }
     }
 
     /// The text without the secrets.
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
         match &self.finder {
+            None if self.is_blind && !text.is_empty() => Cow::Borrowed(MASK),
             Some(finder) if finder.is_match(text) => {
                 let mut scrubbed = String::with_capacity(text.len());
                 finder.replace_all_with(text, &mut scrubbed, |_, _, out| {
@@ -76,21 +122,21 @@ impl Scrubber {
 
     /// Takes the secrets out of a text in place.
     pub fn scrub(&self, text: &mut String) {
-        if let Cow::Owned(scrubbed) = self.text(text) {
-            *text = scrubbed;
+        if self.is_blind || self.finder.is_some() {
+            *text = self.text(text).into_owned();
         }
     }
 
     /// Takes the secrets out of every text in a document, names included.
     pub fn json(&self, document: &mut Value) {
-        if self.finder.is_none() {
+        if self.finder.is_none() && !self.is_blind {
             return;
         }
         match document {
             Value::String(text) => self.scrub(text),
             Value::Array(items) => items.iter_mut().for_each(|item| self.json(item)),
             Value::Object(fields) => {
-                if fields.keys().any(|name| matches!(self.text(name), Cow::Owned(_))) {
+                if !self.is_blind && fields.keys().any(|name| matches!(self.text(name), Cow::Owned(_))) {
                     let taken = std::mem::take(fields);
                     fields.extend(taken.into_iter().map(|(name, value)| (self.text(&name).into_owned(), value)));
                 }
@@ -109,10 +155,10 @@ mod tests {
 
     #[test]
     fn a_value_is_replaced_in_every_form_it_comes_in() {
-        let scrubber = Scrubber::new(&["pa\"ss".into(), "first line of it\nsecond\n".into(), "abc".into()]);
+        let scrubber = Scrubber::new(&["long pa\"ss".into(), "first line of it\nsecond\n".into(), "abc".into()]);
         let check = |text: &str, expected: &str| assert_eq!(scrubber.text(text), expected);
         check("nothing here", "nothing here");
-        check(r#"x pa"ss y pa\"ss"#, "x *** y ***");
+        check(r#"x long pa"ss y long pa\"ss"#, "x *** y ***");
         check("first line of it\nsecond\n", "***");
         check("first line of it and", "*** and");
         check("second", "second");
@@ -121,16 +167,34 @@ mod tests {
     }
 
     #[test]
+    fn a_value_is_found_in_urls_and_in_base64_wherever_it_lies() {
+        let secret = "s3cret/päss";
+        let scrubber = Scrubber::new(&[secret.into()]);
+        assert_eq!(scrubber.text("https://x/?k=s3cret%2Fp%C3%A4ss&z"), "https://x/?k=***&z");
+        for user in ["", "u", "us", "user", "longer-user"] {
+            let header = STANDARD_NO_PAD.encode(format!("{user}:{secret}:x"));
+            assert!(scrubber.text(&header).contains(MASK), "{header}");
+        }
+    }
+
+    #[test]
+    fn who_does_not_know_the_secrets_lets_nothing_through() {
+        let mut document = json!({"summary": "anything", "n": 1});
+        Scrubber::blind().json(&mut document);
+        assert_eq!(document, json!({"summary": "***", "n": 1}));
+    }
+
+    #[test]
     fn documents_are_scrubbed_whole() {
-        let mut document = json!({"a": ["hunter2", {"hunter2": "my hunter2!"}], "n": 1});
-        Scrubber::new(&["hunter2".into()]).json(&mut document);
+        let mut document = json!({"a": ["hunter22", {"hunter22": "my hunter22!"}], "n": 1});
+        Scrubber::new(&["hunter22".into()]).json(&mut document);
         assert_eq!(document, json!({"a": ["***", {"***": "my ***!"}], "n": 1}));
     }
 
     #[test]
     fn the_longest_secret_wins() {
-        let scrubber = Scrubber::new(&["token".into(), "token-and-more".into()]);
-        assert_eq!(scrubber.text("token-and-more token"), "*** ***");
+        let scrubber = Scrubber::new(&["a-token.".into(), "a-token.-and-more".into()]);
+        assert_eq!(scrubber.text("a-token.-and-more a-token."), "*** ***");
         assert!(!format!("{scrubber:?}").contains("token"));
     }
 }

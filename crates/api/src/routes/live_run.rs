@@ -93,6 +93,7 @@ async fn steer(
     let delivery = match delivery {
         Delivery::Session => "session",
         Delivery::Inbox => "inbox",
+        Delivery::Skipped => "skipped",
     };
     Ok((StatusCode::ACCEPTED, Json(SteerView { delivery, wakeup: WakeupView::new(accepted.wakeup, None) })))
 }

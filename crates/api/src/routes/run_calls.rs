@@ -128,8 +128,6 @@ async fn put_checkpoint(
         let detail = format!("the checkpoint is larger than {CHECKPOINT_BYTES_MAX} bytes (256 KiB)");
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail));
     }
-    let mut body = body;
-    api.engine.scrubber(id).json(&mut body.value);
     let run = speaking(&api, &principal, id, "a checkpoint", &body.value).await?;
     api.engine
         .write(
@@ -164,19 +162,12 @@ async fn progress(
     PathId(id): PathId<kind::Run>,
     body: Body<ProgressRequest>,
 ) -> Result<Json<RunView>, Problem> {
-    let mut report = body.value;
+    let report = body.value;
     if report.message.as_ref().is_some_and(|message| message.len() > MESSAGE_BYTES_MAX) {
         return Err(Problem::invalid("message", format!("is longer than {MESSAGE_BYTES_MAX} bytes; put it into data")));
     }
     if let Some(problem) = report.usage.as_ref().and_then(Usage::problem) {
         return Err(Problem::invalid("usage", problem));
-    }
-    let scrubber = api.engine.scrubber(id);
-    if let Some(message) = &mut report.message {
-        scrubber.scrub(message);
-    }
-    if let Some(data) = &mut report.data {
-        scrubber.json(data);
     }
     let run = speaking(&api, &principal, id, "a progress report", &json!({ "message": report.message })).await?;
     let progress = runs::Progress {
@@ -209,7 +200,6 @@ async fn finish(
     if let Some(fields) = brought.as_object_mut() {
         fields.remove("fence");
     }
-    api.engine.scrubber(id).json(&mut brought);
     check_report(&brought.to_string()).map_err(|problem| Problem::invalid("body", problem))?;
     let run = speaking(&api, &principal, id, "a result", &brought).await?;
     if report.fence != run.fence {

@@ -9,13 +9,14 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use wakeful_domain::id::CompanyId;
 use wakeful_domain::secret::{name_problem, value_problem};
 use wakeful_engine::clock;
-use wakeful_store::Refusal;
-use wakeful_store::ops::secrets;
+use wakeful_store::ops::request_keys;
+use wakeful_store::ops::secrets::{self, Sealed};
 
 use crate::access::{Permission, Principal};
 use crate::body::Body;
 use crate::errors::ProblemDocument;
-use crate::parameters::{Parameters, PathCompany, limit, path_parameter};
+use crate::idempotency::request_key;
+use crate::parameters::{IdempotencyKey, Parameters, PathCompany, limit, path_parameter};
 use crate::wire::{NewSecret, Page, PutSecret, SecretValue, SecretView};
 use crate::{Api, Problem};
 
@@ -34,23 +35,17 @@ impl FromRequestParts<Api> for PathName {
     }
 }
 
-async fn keep(api: &Api, company: CompanyId, name: String, value: &SecretValue) -> Result<SecretView, Problem> {
-    if let Some(problem) = name_problem(&name) {
+/// The sealed value, if name and value may be kept.
+fn sealed(api: &Api, company: CompanyId, name: &str, value: &SecretValue) -> Result<Sealed, Problem> {
+    if let Some(problem) = name_problem(name) {
         return Err(Problem::invalid("name", problem));
     }
     if let Some(problem) = value_problem(&value.0) {
         return Err(Problem::invalid("value", problem));
     }
-    let sealed = api.engine.config().vault.seal_secret(company, &name, &value.0).map_err(|error| {
+    api.engine.config().vault.seal_secret(company, name, &value.0).map_err(|error| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_sealed", format!("the value could not be sealed: {error}"))
-    })?;
-    let kept = api
-        .engine
-        .write("secret.put", (clock::now(), company, name, sealed), |tx, (now, company, name, sealed)| {
-            Box::pin(secrets::put(tx, *now, *company, name, sealed))
-        })
-        .await?;
-    Ok(kept.into())
+    })
 }
 
 /// Makes a secret. One of the same name is refused: replace it with PUT.
@@ -60,22 +55,36 @@ async fn create(
     State(api): State<Api>,
     principal: Principal,
     PathCompany(company): PathCompany,
+    IdempotencyKey(key): IdempotencyKey,
     body: Body<NewSecret>,
 ) -> Result<(StatusCode, Json<SecretView>), Problem> {
     principal.require(Permission::Manage)?;
+    let key = request_key(key, &format!("POST /companies/{}/secrets", company.id), &body.bytes);
     let new = body.value;
-    let found = api
+    let sealed = sealed(&api, company.id, &new.name, &new.value)?;
+    let made = api
         .engine
-        .db()
-        .read("secret.find", (company.id, new.name.clone()), |tx, (company, name)| {
-            Box::pin(async move { Ok(secrets::find(tx, *company, name).await?) })
-        })
+        .write(
+            "secret.create",
+            (clock::now(), company.id, new.name, sealed, key),
+            |tx, (now, company, name, sealed, key)| {
+                Box::pin(async move {
+                    if let Some(key) = key
+                        && request_keys::find(tx, Some(*company), key).await?.is_some()
+                        && let Some(made) = secrets::find(tx, *company, name).await?
+                    {
+                        return Ok(made);
+                    }
+                    let made = secrets::insert(tx, *now, *company, name, sealed).await?;
+                    if let Some(key) = key {
+                        request_keys::keep(tx, *now, Some(*company), key, name).await?;
+                    }
+                    Ok(made)
+                })
+            },
+        )
         .await?;
-    if found.is_some() {
-        let told = format!("there is a secret `{}` already: replace it with PUT …/secrets/{0}", new.name);
-        return Err(Refusal::conflict("secret_exists", told, serde_json::json!({ "name": new.name })).into());
-    }
-    Ok((StatusCode::CREATED, Json(keep(&api, company.id, new.name, &new.value).await?)))
+    Ok((StatusCode::CREATED, Json(made.into())))
 }
 
 /// Makes a secret, or replaces its value: runs that start from now on get the new one.
@@ -90,7 +99,14 @@ async fn put(
     body: Body<PutSecret>,
 ) -> Result<Json<SecretView>, Problem> {
     principal.require(Permission::Manage)?;
-    keep(&api, company.id, name, &body.value.value).await.map(Json)
+    let sealed = sealed(&api, company.id, &name, &body.value.value)?;
+    let kept = api
+        .engine
+        .write("secret.put", (clock::now(), company.id, name, sealed), |tx, (now, company, name, sealed)| {
+            Box::pin(secrets::put(tx, *now, *company, name, sealed))
+        })
+        .await?;
+    Ok(Json(kept.into()))
 }
 
 #[derive(Debug, Deserialize)]

@@ -153,6 +153,7 @@ pub struct SteerRequest {
 pub struct SteerView {
     /// `session`: on its way into the live session, an event `steered` of the run confirms it.
     /// `inbox`: it waits for the agent to look, and for the next run of the lane.
+    /// `skipped`: the agent's policy does not want it; the wakeup says why.
     pub delivery: &'static str,
     pub wakeup: WakeupView,
 }

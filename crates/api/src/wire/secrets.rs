@@ -23,7 +23,7 @@ impl fmt::Debug for SecretValue {
 pub struct NewSecret {
     /// 1 to 64 letters, digits, `-`, `_` or `.`.
     pub name: String,
-    /// 4 bytes to 64 KiB.
+    /// 8 bytes to 64 KiB.
     #[schema(value_type = String)]
     pub value: SecretValue,
 }
@@ -32,7 +32,7 @@ pub struct NewSecret {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PutSecret {
-    /// 4 bytes to 64 KiB.
+    /// 8 bytes to 64 KiB.
     #[schema(value_type = String)]
     pub value: SecretValue,
 }

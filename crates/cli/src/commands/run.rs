@@ -29,6 +29,7 @@ pub async fn run(session: &Session, verb: &RunVerb) -> Result<(), Failure> {
             let steered = session.client.post(&path, &json!({ "message": message })).await?;
             session.output.show(&steered, || match text(&steered, "/delivery").as_str() {
                 "session" => "on its way into the live session; the run's event `steered` confirms it".into(),
+                "skipped" => format!("it was skipped: {}", text(&steered, "/wakeup/status_reason")),
                 _ => "it waits in the run's inbox, and for the next run if the agent does not look".into(),
             });
             Ok(())

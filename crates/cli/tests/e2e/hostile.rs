@@ -39,7 +39,7 @@ async fn a_failure_that_an_agent_reports_beats_the_success_of_its_cli() {
     let server = Server::start().await;
     let script = r#"cat > /dev/null; printf '{"outcome":"failed","error":"the tests do not pass"}' > "$WAKEFUL_RESULT_FILE"
         echo '{"type":"result","subtype":"success","is_error":false,"result":"all done","session_id":"s"}'"#;
-    let adapter = json!({ "type": "claude", "command": ["/bin/sh", "-c", script] });
+    let adapter = json!({ "type": "claude", "command": ["/bin/sh", "-c", script], "steering": false });
     let agent = server.agent(&json!({ "name": "honest", "adapter": adapter, "retry": { "delays_s": [] } })).await;
     let run = server.run_of(&agent, json!({})).await;
     assert_eq!((&run["status"], &run["error"]), (&json!("failed"), &json!("the tests do not pass")), "{run:#}");

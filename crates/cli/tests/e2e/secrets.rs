@@ -51,6 +51,9 @@ async fn a_secret_reaches_the_run_and_nothing_else() {
         echo "token $WAKEFUL_TOKEN" >&2
         J='cana''ry-8f3b\"quoted\\'
         wakeful checkpoint "{\"key\": \"$J\"}" > /dev/null || exit 6
+        wakeful ask "is $KEY right?" > /dev/null || exit 7
+        wakeful task add "use $KEY" > /dev/null || exit 8
+        printf %s "$KEY" | base64; printf %s "$KEY" | base64 >&2
         printf '{"summary": "used %s", "outcome": "failed", "error": "bad %s"}' "$J" "$J" > "$WAKEFUL_RESULT_FILE"
     "#;
     let env = json!({ "KEY": { "secret": "api-key" }, "KEY_FILE": { "secret": "api-key", "file": true } });
@@ -59,7 +62,7 @@ async fn a_secret_reaches_the_run_and_nothing_else() {
     let run = server.run_of(&agent, json!({})).await;
     assert_eq!((&run["summary"], &run["error"]), (&json!("used ***"), &json!("bad ***")), "{run:#}");
     let run = id(&run);
-    assert_eq!(server.stdout(&run).await, "the key is ***!\nhalf: *** end\n");
+    assert_eq!(server.stdout(&run).await, "the key is ***!\nhalf: *** end\n***\n");
     let text = server.request(reqwest::Method::GET, &format!("/runs/{run}/log/text")).send().await.unwrap();
     assert!(text.text().await.unwrap().contains("token ***"));
     assert_eq!(server.show(&format!("/runs/{run}/checkpoint")).await, json!({ "key": "***" }));

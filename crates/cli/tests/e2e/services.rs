@@ -100,7 +100,7 @@ async fn a_service_that_says_no_is_believed_with_its_words() {
     check(Reply::new(200, r#"{"outcome": "failed", "error": "no disk"}"#), "agent_error", "no disk").await;
     check(Reply::new(200, r#"{"outcome": "perhaps"}"#), "bad_result", "unknown variant `perhaps`").await;
     server.post(&format!("/agents/{agent}/resume"), &json!({})).await;
-    check(Reply::new(200, "").after(Duration::from_secs(5)), "timed_out", "did not answer within 1 s").await;
+    check(Reply::new(200, "").after(Duration::from_secs(5)), "http_timeout", "did not answer within 1 s").await;
 }
 
 #[tokio::test]
@@ -124,6 +124,7 @@ async fn a_callback_ends_the_run_and_the_answer_comes_once_it_is_durable() {
     report["summary"] = json!("done there");
     let (status, ended) = as_run.post(&format!("/runs/{run}/finish"), &report).await;
     assert_eq!((status, &ended["status"], &ended["summary"]), (200, &json!("succeeded"), &json!("done there")));
+    assert_eq!(ended["log"]["lines"], 1, "the log has the request: {ended:#}");
     assert_eq!(server.settled(&wakeup).await["status"], "completed");
     assert_eq!(as_run.post(&format!("/runs/{run}/finish"), &report).await.0, 409, "a second report is refused");
     server.assert_sound().await;
@@ -224,4 +225,30 @@ async fn private_addresses_are_refused_by_name_by_number_and_after_a_redirect() 
     let run = server.run_of(&agent, json!({})).await;
     assert_eq!(run["error_code"], "http_redirected", "{run:#}");
     assert!(!run["error"].as_str().unwrap().contains("key=1"), "{run:#}");
+}
+
+#[tokio::test]
+async fn a_service_that_has_begun_is_waited_for_whatever_became_of_its_agents_settings() {
+    let (mut server, service) = (server().await, Service::start().await);
+    assert_eq!(server.put("/companies/default/secrets/key", &json!({ "value": "canary-4711" })).await.0, 200);
+    let settings = json!({ "mode": "callback", "headers": { "x-key": { "secret": "key" } } });
+    let agent = agent(&server, &service, settings).await;
+    service.reply(Reply::new(202, ""));
+    let wakeup = server.wake(&agent, json!({})).await;
+    let received = called(&service, 1).await;
+    let run = id(&server.running(&wakeup).await);
+    server.until(&format!("/runs/{run}/events"), |events| events.to_string().contains("\"begun\"")).await;
+    assert_eq!(server.delete("/companies/default/secrets/key").await.0, 204);
+    server.kill9();
+    server.start_again().await;
+    let as_run = server.with_token(received.body["token"].as_str().unwrap());
+    let report = json!({ "fence": received.body["fence"], "outcome": "succeeded", "summary": "I had canary-4711" });
+    let (status, ended) = as_run.post(&format!("/runs/{run}/finish"), &report).await;
+    assert_eq!((status, &ended["summary"]), (200, &json!("I had ***")), "{ended:#}");
+    assert_eq!(as_run.post(&format!("/runs/{run}/finish"), &report).await.0, 409);
+    let events = server.show(&format!("/runs/{run}/events")).await.to_string();
+    assert!(
+        events.contains("I had ***") && !events.contains("4711"),
+        "what came too late is kept without secrets: {events}"
+    );
 }

@@ -80,6 +80,41 @@ async fn what_is_said_to_a_live_agent_is_its_next_turn_and_its_run_takes_the_wak
 }
 
 #[tokio::test]
+async fn each_of_several_messages_is_a_turn_of_its_own_and_none_is_said_twice() {
+    let server = Server::start().await;
+    let adapter = json!({ "type": "claude", "command": ["/bin/sh", "-c", CONVERSATION] });
+    let agent = server.agent(&json!({ "name": "ann", "adapter": adapter, "retry": { "delays_s": [] } })).await;
+    let run = id(&server.running(&server.wake(&agent, json!({})).await).await);
+    let mut said = Vec::new();
+    for number in 0..5 {
+        let body = json!({ "message": format!("message {number}") });
+        let (status, steered) = server.post(&format!("/runs/{run}/steer"), &body).await;
+        assert_eq!((status, &steered["delivery"]), (202, &json!("session")), "{steered:#}");
+        said.push(id(&steered["wakeup"]));
+    }
+    let ended = server.finished(&run).await;
+    assert_eq!((&ended["status"], &ended["summary"]), (&json!("succeeded"), &json!("turn 6")), "{ended:#}");
+    for wakeup in said {
+        assert_eq!(server.settled(&wakeup).await["run_id"], json!(run));
+    }
+    assert_eq!(server.all("/companies/default/runs").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_run_that_talked_while_the_server_was_away_was_not_silent() {
+    let mut server = Server::start().await;
+    let more = json!({ "limits": { "stale_after_s": 1 } });
+    let script = "i=0; while [ $i -lt 24 ]; do i=$((i + 1)); sleep 0.3; echo $i; done";
+    let agent = server.process_agent_with("talking", script, more).await;
+    let run = id(&server.running(&server.wake(&agent, json!({})).await).await);
+    server.kill9();
+    // Longer than the time after which a silent run is stopped.
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    server.start_again().await;
+    assert_eq!(server.finished(&run).await["status"], "succeeded");
+}
+
+#[tokio::test]
 async fn what_an_agent_does_not_take_waits_for_its_next_run() {
     let server = Server::start().await;
     let agent = server.process_agent("deaf", "test -e \"$HOME/once\" || { touch \"$HOME/once\"; sleep 1; }").await;

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use wakeful_domain::id::RunId;
 use wakeful_domain::outcome::{End, Outcome};
 use wakeful_domain::run::{LogSummary, Run};
 use wakeful_runner::adapters::{Conclusion, Exit};
-use wakeful_runner::process::log::close_after_death;
+use wakeful_runner::process::log::{close_after_death, summary_of_log};
 use wakeful_runner::process::{ExitRecord, Limit};
 use wakeful_store::Refusal;
 use wakeful_store::ops::finish::FinishRequest;
@@ -33,6 +34,7 @@ pub(super) async fn conclude(engine: &Engine, run: &Run, record: ExitRecord, mut
 }
 
 fn judge(engine: &Engine, run: &Run, record: &ExitRecord, log: &mut LogFollower) -> Conclusion {
+    let result_file = taken_result_file(engine, run);
     let done = |outcome| Conclusion::Done(Box::new(outcome));
     let with_what_is_known = |known: Outcome, judged: Outcome| Outcome {
         end: judged.end,
@@ -52,7 +54,6 @@ fn judge(engine: &Engine, run: &Run, record: &ExitRecord, log: &mut LogFollower)
     if let Some(limit) = record.limit_hit() {
         return done(with_what_is_known(log.reader.so_far(), beyond(limit)));
     }
-    let result_file = taken_result_file(engine, run);
     let exit = Exit { code: record.code, signal: record.signal, result_file, at: record.ended_at };
     let conclusion = log.reader.conclude(&exit);
     match conclusion {
@@ -87,14 +88,15 @@ fn beyond(limit: Limit) -> Outcome {
     }
 }
 
-/// What the agent left as its result file, which then holds no secret any more.
+/// What the agent left as its result file, without secrets. The file itself then holds none any more.
 fn taken_result_file(engine: &Engine, run: &Run) -> Option<String> {
     let dir = engine.run_dir(run.id);
     let left = result_file(&dir)?;
-    if let Err(error) = scrub_result_file(&dir, &left, &engine.scrubber(run.id)) {
+    let scrubbed = engine.scrubber(run.id).text(&left).into_owned();
+    if let Err(error) = scrub_result_file(&dir, &scrubbed) {
         tracing::warn!(run.id = %run.id, "secrets may stand in the result file of run {}: {error}", run.id);
     }
-    Some(left)
+    Some(scrubbed)
 }
 
 /// Notes what the run left to be ended, which changes nothing about its outcome.
@@ -114,6 +116,8 @@ async fn note_leftovers(engine: &Engine, run: &Run, record: &ExitRecord) {
 /// Ends a run whose shim died; its tree has been ended already.
 pub(super) async fn lost(engine: &Engine, run: &Run, mut log: LogFollower) {
     log.read_to_end(engine, run).await;
+    // How it would have judged itself does not count, but what it wrote must not stay as it is.
+    taken_result_file(engine, run);
     let told = "the process that watched over the run died, so how the agent ended is not known";
     let dir = engine.run_dir(run.id);
     // It reads the whole log for its sum.
@@ -134,8 +138,22 @@ pub(super) async fn lost(engine: &Engine, run: &Run, mut log: LogFollower) {
     finish(engine, run, request).await;
 }
 
-/// Ends a run without a process; `log` is what was kept of it.
-pub(super) async fn end_with_log(engine: &Engine, run: &Run, outcome: Outcome, log: Option<LogSummary>) {
+/// What the log of a run without a process comes to.
+pub(crate) async fn log_of(engine: &Engine, run: RunId) -> Option<LogSummary> {
+    let dir = engine.run_dir(run);
+    let summed = tokio::task::spawn_blocking(move || summary_of_log(&dir)).await;
+    match summed.map_err(std::io::Error::other).flatten() {
+        Ok(summary) => Some(summary_of(&summary)),
+        Err(error) => {
+            tracing::warn!(run.id = %run, "the log of run {run} could not be summed up: {error}");
+            None
+        }
+    }
+}
+
+/// Ends a run without a process.
+pub(super) async fn end_service(engine: &Engine, run: &Run, outcome: Outcome) {
+    let log = log_of(engine, run.id).await;
     let request = FinishRequest { log, ..request(engine, run, outcome) };
     finish(engine, run, request).await;
 }
@@ -151,7 +169,7 @@ pub(super) async fn end(engine: &Engine, run: &Run, outcome: Outcome, record: Op
     finish(engine, run, request).await;
 }
 
-pub(super) fn summary_of(log: &wakeful_runner::process::LogSummary) -> LogSummary {
+fn summary_of(log: &wakeful_runner::process::LogSummary) -> LogSummary {
     LogSummary {
         bytes: i64::try_from(log.bytes).unwrap_or(i64::MAX),
         lines: i64::try_from(log.lines).unwrap_or(i64::MAX),

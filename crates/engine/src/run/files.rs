@@ -8,7 +8,6 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use serde_json::Value as Json;
-use wakeful_runner::scrub::Scrubber;
 
 use super::start::Prepared;
 use crate::context::RunContext;
@@ -18,7 +17,7 @@ pub(super) const RESULT_FILE: &str = "result.json";
 const ADAPTER_FILE: &str = "adapter.json";
 
 /// Settings that may hold keys in plain; reading what an agent says needs none of them.
-const SETTINGS_NOT_KEPT: &[&str] = &["env", "headers"];
+pub(super) const SETTINGS_NOT_KEPT: &[&str] = &["env", "headers"];
 /// More of a result file is not read.
 const RESULT_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -47,6 +46,7 @@ pub(crate) fn keep_report(dir: &Path, report: &Json) -> io::Result<()> {
 }
 
 /// What the agent left as its result file. Anything but a plain file is none: opening a pipe would wait for ever.
+/// Of one that is too long, the beginning, which is no JSON.
 pub(super) fn result_file(dir: &Path) -> Option<String> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = fs::File::from(rustix::fs::open(dir.join(RESULT_FILE), flags, Mode::empty()).ok()?);
@@ -58,12 +58,13 @@ pub(super) fn result_file(dir: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Takes secrets out of the result file that an agent left.
-pub(super) fn scrub_result_file(dir: &Path, left: &str, scrubber: &Scrubber) -> io::Result<()> {
-    match scrubber.text(left) {
-        std::borrow::Cow::Borrowed(_) => Ok(()),
-        std::borrow::Cow::Owned(scrubbed) => write_private(&dir.join(RESULT_FILE), scrubbed.as_bytes()),
+/// Replaces the result file that an agent left by what was read of it, without secrets.
+pub(super) fn scrub_result_file(dir: &Path, scrubbed: &str) -> io::Result<()> {
+    let path = dir.join(RESULT_FILE);
+    if fs::read(&path)? == scrubbed.as_bytes() {
+        return Ok(());
     }
+    write_private(&path, scrubbed.as_bytes())
 }
 
 pub(super) fn private_dir(path: &Path) -> io::Result<()> {

@@ -46,7 +46,7 @@ pub(super) async fn follow(
     lines: &mut Lines,
 ) -> Followed {
     let mut log = LogFollower::begin(engine, run, adapter, context, number).await;
-    let talk = Conversation::begin(engine, run, adapter, context);
+    let talk = Conversation::begin(engine, run, adapter, context, &attached).await;
     let ended = listen(engine, run, talk, attached, number, lines, &mut log).await;
     match ended {
         Heard::Ended(record) => conclude::conclude(engine, run, *record, log).await,
@@ -102,7 +102,7 @@ async fn listen(
                 continue;
             }
             () = reached(talk.due_at()) => {
-                talk.heard(engine, run, log.reader.as_ref(), &attached).await;
+                talk.due(engine, run, &attached).await;
                 continue;
             }
         };
@@ -114,11 +114,12 @@ async fn listen(
             }
             Update::Output { .. } => {
                 log.read_on(engine, run).await;
-                talk.heard(engine, run, log.reader.as_ref(), &attached).await;
+                let taken = log.taken();
+                talk.heard(engine, run, log.reader.as_ref(), taken, &attached).await;
             }
             Update::InputTaken { id } => {
-                talk.written(log.reader.as_ref(), &id);
-                talk.heard(engine, run, log.reader.as_ref(), &attached).await;
+                talk.written(engine, run, &id).await;
+                talk.heard(engine, run, log.reader.as_ref(), Vec::new(), &attached).await;
             }
             Update::InputRefused { id, reason } => talk.refused(engine, run, &id, &reason).await,
             // The exit record that follows says the same, if the disk takes it.
@@ -158,8 +159,10 @@ async fn escalate_stuck(engine: &Engine, run: &Run, detail: String) {
         detail,
         actor: Actor::system(),
     };
-    let raised = engine.write("run.escalate_stuck", raise, |tx, raise| Box::pin(escalations::raise(tx, raise))).await;
-    report(run, "an escalation", raised.map(|_| ()));
+    let raised = engine.write("run.escalate_stuck", (run.proof(), raise), |tx, (run, raise)| {
+        Box::pin(escalations::raise_of_run(tx, *run, raise))
+    });
+    report(run, "an escalation", raised.await);
 }
 
 pub(super) async fn reached(at: Option<Instant>) {

@@ -11,15 +11,17 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use wakeful_domain::outcome::{End, Outcome};
-use wakeful_domain::run::{LogSummary, Run};
+use wakeful_domain::run::Run;
 use wakeful_domain::signature::key_of;
+use wakeful_runner::adapters::Adapter;
 use wakeful_runner::adapters::http::{Meaning, Service, body, judge};
 use wakeful_runner::http::{Answer, Call, CallError, call};
 use wakeful_runner::process::log::keep_exchange;
+use wakeful_store::ops::claim::Claimed;
 use wakeful_store::ops::run_events::NewRunEvent;
 
 use super::adopt::{claimed_again, known};
-use super::files::write_durable;
+use super::files::{SETTINGS_NOT_KEPT, write_durable};
 use super::follow::{note, note_started, reached};
 use super::start::{Prepared, adapter_of, asked_to_stop, refused};
 use super::{Refused, conclude};
@@ -89,12 +91,21 @@ pub(super) async fn adopt(engine: &Engine, run: Run, mut lines: Lines) {
         let told = "the server stopped while the service was at work, so its answer is not known";
         return conclude::end(engine, &run, lost(told.into()), None).await;
     }
-    match renewed(engine, &run, context, standing).await {
-        Ok((request, patience)) if request.standing.has_begun => {
-            wait_for_callback(engine, &run, patience, &lines).await;
+    let claimed = match claimed_again(engine, run.id).await {
+        Ok(claimed) => claimed,
+        Err(refusal) => {
+            let told = format!("the run could not be taken up again: {refusal}");
+            return conclude::end_service(engine, &run, lost(told)).await;
         }
-        Ok((request, patience)) => ask(engine, &run, request, patience, &mut lines).await,
-        Err(outcome) => conclude::end(engine, &run, *outcome, None).await,
+    };
+    let patience = Patience::of(claimed.agent.limits, &run);
+    // What has begun needs nothing of what it was asked with.
+    if standing.has_begun {
+        return wait_for_callback(engine, &run, patience, &lines).await;
+    }
+    match renewed(engine, claimed, context, standing).await {
+        Ok(request) => ask(engine, &run, request, patience, &mut lines).await,
+        Err(outcome) => conclude::end_service(engine, &run, *outcome).await,
     }
 }
 
@@ -105,23 +116,23 @@ fn standing(dir: &Path) -> Option<Standing> {
 /// The request of a run that an earlier server has prepared.
 async fn renewed(
     engine: &Engine,
-    run: &Run,
+    claimed: Claimed,
     mut context: RunContext,
     standing: Standing,
-) -> Result<(Request, Patience), Refused> {
-    let Standing { has_begun, token } = standing;
-    let opened = engine.config().vault.open(&token_place(run), &token.into());
+) -> Result<Request, Refused> {
+    let run = claimed.run.clone();
+    let opened = engine.config().vault.open(&token_place(&run), &standing.token.into());
     let token = opened.map_err(|error| refused("spawn_failed", format!("the run's token is not known: {error}")))?;
-    let claimed =
-        claimed_again(engine, run.id).await.map_err(|refusal| refused("spawn_failed", refusal.to_string()))?;
-    let patience = Patience::of(claimed.agent.limits, run);
-    context.adapter = adapter_of(&claimed);
-    let adapter = wakeful_runner::adapters::Adapter::Http;
+    // The kept configuration has no headers; the agent's present one has.
+    let present = adapter_of(&claimed);
+    for name in SETTINGS_NOT_KEPT {
+        if let Some(setting) = present.get(*name) {
+            context.adapter[*name] = setting.clone();
+        }
+    }
     let dir = engine.run_dir(run.id);
-    let prepared = Prepared { run: run.clone(), claimed, adapter, context, token: token.to_string(), dir };
-    let mut request = request(engine, &prepared).await?;
-    request.standing.has_begun = has_begun;
-    Ok((request, patience))
+    let prepared = Prepared { run, claimed, adapter: Adapter::Http, context, token: token.to_string(), dir };
+    request(engine, &prepared).await
 }
 
 fn token_place(run: &Run) -> String {
@@ -140,7 +151,7 @@ async fn request(engine: &Engine, prepared: &Prepared) -> Result<Request, Refuse
         None => engine.signing_key(run.agent).to_vec(),
     };
     let context = serde_json::to_value(&prepared.context).map_err(|error| failed(error.to_string()))?;
-    let callback_url = format!("{}/api/v1/runs/{}/finish", engine.address(), run.id);
+    let callback_url = format!("{}/api/v1/runs/{}/finish", engine.public_url(), run.id);
     let token = engine.config().vault.seal(&token_place(run), &prepared.token);
     let token = token.map_err(|error| failed(format!("the run's token cannot be kept: {error}")))?.into();
     let standing = Standing { has_begun: false, token };
@@ -209,11 +220,12 @@ async fn ask(engine: &Engine, run: &Run, mut request: Request, patience: Patienc
         Waited::TooLong => return too_long(engine, run).await,
         Waited::Done(answer) => answer,
     };
+    let answer = answer.map(|answer| scrubbed(engine, run, answer));
     let took = clock::monotonic().saturating_duration_since(asked_at);
-    let log = keep_answer(engine, run, service, &answer, took).await;
+    keep_answer(engine, run, service, &answer, took).await;
     match answer.map(|answer| judge(service, &answer, clock::now())) {
-        Err(error) => over(engine, run, Outcome::failed(error.code(), error.to_string()), log).await,
-        Ok(Meaning::Over(outcome)) => over(engine, run, *outcome, log).await,
+        Err(error) => over(engine, run, Outcome::failed(error.code(), error.to_string())).await,
+        Ok(Meaning::Over(outcome)) => over(engine, run, *outcome).await,
         Ok(Meaning::Begun) => {
             request.standing.has_begun = true;
             if let Err(error) = write_standing(&path, &request.standing) {
@@ -241,16 +253,24 @@ async fn wait_for_callback(engine: &Engine, run: &Run, patience: Patience, lines
 }
 
 async fn stopped(engine: &Engine, run: &Run, reason: String) {
-    conclude::end(engine, run, Outcome::ended(End::Cancelled, "cancelled", reason), None).await;
+    over(engine, run, Outcome::ended(End::Cancelled, "cancelled", reason)).await;
 }
 
 async fn too_long(engine: &Engine, run: &Run) {
     let told = "the run took longer than limits.max_duration_s allows; what the service still sends is refused";
-    conclude::end(engine, run, Outcome::ended(End::TimedOut, "timed_out", told), None).await;
+    over(engine, run, Outcome::ended(End::TimedOut, "timed_out", told)).await;
 }
 
-async fn over(engine: &Engine, run: &Run, outcome: Outcome, log: Option<LogSummary>) {
-    conclude::end_with_log(engine, run, outcome, log).await;
+async fn over(engine: &Engine, run: &Run, outcome: Outcome) {
+    conclude::end_service(engine, run, outcome).await;
+}
+
+/// The answer without secrets, before anything of it is cut or told.
+fn scrubbed(engine: &Engine, run: &Run, answer: Answer) -> Answer {
+    match String::from_utf8(answer.body) {
+        Ok(text) => Answer { body: engine.scrubber(run.id).text(&text).into_owned().into_bytes(), ..answer },
+        Err(error) => Answer { body: error.into_bytes(), ..answer },
+    }
 }
 
 /// What was asked and answered, as the log of the run.
@@ -260,7 +280,7 @@ async fn keep_answer(
     service: &Service,
     answer: &Result<Answer, CallError>,
     took: Duration,
-) -> Option<LogSummary> {
+) {
     let scrubber = engine.scrubber(run.id);
     let url = scrubber.text(service.url.split('?').next().unwrap_or_default()).into_owned();
     let (told, output) = match answer {
@@ -274,10 +294,7 @@ async fn keep_answer(
     let dir = engine.run_dir(run.id);
     let kept = tokio::task::spawn_blocking(move || keep_exchange(&dir, &told, output.as_bytes())).await;
     match kept.map_err(std::io::Error::other).flatten() {
-        Ok(summary) => Some(conclude::summary_of(&summary)),
-        Err(error) => {
-            tracing::warn!(run.id = %run.id, "the answer to run {} could not be logged: {error}", run.id);
-            None
-        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(run.id = %run.id, "the answer to run {} could not be logged: {error}", run.id),
     }
 }

@@ -14,6 +14,7 @@ mod start;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use wakeful_domain::id::RunId;
 use wakeful_domain::run::Run;
 use wakeful_store::ops::claim::Claimed;
 
@@ -22,7 +23,7 @@ use crate::live::{Lines, LiveRun};
 use crate::patrol;
 
 pub(crate) use adopt::{last_launch, recover};
-pub(crate) use conclude::request as finish_request;
+pub(crate) use conclude::{log_of, request as finish_request};
 pub(crate) use files::{keep_report, write_private};
 pub(crate) use start::Refused;
 
@@ -49,18 +50,30 @@ where
     let id = run.id;
     engine.live().insert(id, live);
     let work = task(engine.clone(), lines);
-    let engine = engine.clone();
-    engine.clone().spawn(async move {
+    let registered = Registered { engine: engine.clone(), id };
+    engine.spawn(async move {
+        let engine = &registered.engine;
         tokio::select! {
-            () = work => {}
-            () = patrol::watch(&engine, id) => {}
+            () = work => engine.inner.archive.take(id),
+            () = patrol::watch(engine, id) => {}
             // The run goes on with its shim; the next server finds it again.
-            () = let_go(&engine, in_flight) => {}
+            () = let_go(engine, in_flight) => {}
         }
-        engine.live().remove(&id);
-        // The place it had on this host is free.
-        engine.inner.nudge.changed();
     });
+}
+
+/// A run's place among the live ones; it is given up however its task ends.
+struct Registered {
+    engine: Engine,
+    id: RunId,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.engine.live().remove(&self.id);
+        // The place it had on this host is free.
+        self.engine.inner.nudge.changed();
+    }
 }
 
 /// How long a stop waits for a service's answer, which nobody could take later.

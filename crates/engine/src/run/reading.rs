@@ -10,10 +10,12 @@ use wakeful_domain::run::{LogSummary, Run};
 use wakeful_runner::adapters::{Adapter, Reader, Signal, Stream};
 use wakeful_runner::process::log::{Lines, LogRecord, LogStream, read_log};
 use wakeful_runner::process::{Found, find};
+use wakeful_runner::scrub::Scrubber;
 use wakeful_store::Refusal;
 use wakeful_store::ops::run_events::NewRunEvent;
 use wakeful_store::ops::runs;
 
+use super::conversation::id_of;
 use super::follow::report;
 use crate::clock;
 use crate::context::RunContext;
@@ -44,6 +46,9 @@ pub(super) struct LogFollower {
     inherited_seq: u64,
     lines: Lines,
     unwritten: Vec<NewRunEvent>,
+    /// The ids of texts that the agent has confirmed since they were asked for.
+    taken: Vec<String>,
+    scrubber: Scrubber,
     is_dirty: bool,
     written_at: Instant,
 }
@@ -78,6 +83,8 @@ impl LogFollower {
             inherited_seq: u64::try_from(known).unwrap_or(0),
             lines: Lines::default(),
             unwritten: Vec::new(),
+            taken: Vec::new(),
+            scrubber: engine.scrubber(run.id),
             is_dirty: false,
             written_at: clock::monotonic(),
         }
@@ -125,10 +132,22 @@ impl LogFollower {
             return;
         }
         let Some((stream, line)) = self.lines.push(record) else { return };
-        let signals = give(self.reader.as_mut(), stream, &line);
-        if record.seq > self.inherited_seq {
-            self.unwritten.extend(signals.into_iter().map(event));
+        self.mean(stream, &line, record.seq > self.inherited_seq);
+    }
+
+    /// Draws from a line what it means.
+    fn mean(&mut self, stream: LogStream, line: &str, is_news: bool) {
+        let signals = give(self.reader.as_mut(), stream, line);
+        let confirmed = signals.iter().filter(|signal| signal.kind == "steered");
+        self.taken.extend(confirmed.filter_map(|signal| id_of(&signal.message)).map(str::to_owned));
+        if is_news {
+            self.unwritten.extend(signals.into_iter().map(|signal| event(signal, &self.scrubber)));
         }
+    }
+
+    /// The ids of texts that the agent has confirmed since this was asked.
+    pub fn taken(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.taken)
     }
 
     /// When output has waited long enough to be noted; `None` if none waits.
@@ -167,10 +186,7 @@ impl LogFollower {
     pub async fn read_to_end(&mut self, engine: &Engine, run: &Run) {
         self.read_on(engine, run).await;
         for (stream, line) in std::mem::take(&mut self.lines).finish() {
-            let signals = give(self.reader.as_mut(), stream, &line);
-            if self.seq > self.inherited_seq {
-                self.unwritten.extend(signals.into_iter().map(event));
-            }
+            self.mean(stream, &line, self.seq > self.inherited_seq);
         }
         if self.is_dirty || !self.unwritten.is_empty() {
             self.write(engine, run).await;
@@ -196,7 +212,10 @@ fn give(reader: &mut dyn Reader, stream: LogStream, line: &str) -> Vec<Signal> {
     }
 }
 
-fn event(signal: Signal) -> NewRunEvent {
+/// The log has no secret as it was written; what a CLI wrote with escapes is only seen here.
+fn event(mut signal: Signal, scrubber: &Scrubber) -> NewRunEvent {
+    scrubber.scrub(&mut signal.message);
+    scrubber.json(&mut signal.data);
     let level = if signal.kind == "error" { "error" } else { "info" };
     NewRunEvent { kind: signal.kind.to_owned(), level, message: signal.message, data: signal.data }
 }

@@ -200,10 +200,7 @@ fn describe(engine: &Engine, prepared: &Prepared, number: u32, command: Command)
         stop_signal: command.stop_signal,
         grace_ms: u64::from(grace_s) * 1_000,
         max_duration_ms: limits.max_duration_s.map(|seconds| u64::from(seconds) * 1_000),
-        first_output_ms: limits
-            .first_output_s
-            .or(first_output_s_default(prepared.adapter))
-            .map(|s| u64::from(s) * 1_000),
+        first_output_ms: limits.first_output_s.or(first_output_s_default(prepared)).map(|s| u64::from(s) * 1_000),
         limits: ProcessLimits {
             memory_bytes_max: limits.max_memory_mb.map(|mb| u64::from(mb) * MIB),
             pids_max: limits.max_processes.map(u64::from),
@@ -219,9 +216,11 @@ fn describe(engine: &Engine, prepared: &Prepared, number: u32, command: Command)
 }
 
 /// An agent that reports as it works says at once that it is there; a command may be silent for as long as it likes.
-fn first_output_s_default(adapter: Adapter) -> Option<u32> {
-    match adapter {
+fn first_output_s_default(prepared: &Prepared) -> Option<u32> {
+    let is_stream = prepared.context.adapter.get("events").and_then(Json::as_str) == Some("json_lines");
+    match prepared.adapter {
         Adapter::Process | Adapter::Http => None,
+        Adapter::Cli if !is_stream => None,
         _ => Some(120),
     }
 }

@@ -51,10 +51,13 @@ impl Engine {
             return known;
         }
         // It is starting, or an earlier server started it and it is not found again yet.
-        kept(self, run).unwrap_or_else(|error| {
-            tracing::error!(run.id = %run, "the secrets of run {run} are not known any more: {error}");
-            Scrubber::default()
-        })
+        match kept(self, run) {
+            Ok(values) => Scrubber::new(&values),
+            Err(error) => {
+                tracing::error!(run.id = %run, "the secrets of run {run} are not known any more, so nothing it says is let through: {error}");
+                Scrubber::blind()
+            }
+        }
     }
 
     pub(crate) fn set_scrubber(&self, run: RunId, scrubber: Scrubber) {
@@ -64,26 +67,25 @@ impl Engine {
     }
 }
 
-/// Keeps what a run is given. The directory of the run is there.
+/// Keeps what a run is given, beside what it was given before. The directory of the run is there.
 pub(crate) fn keep(engine: &Engine, run: RunId, values: &[String]) -> io::Result<()> {
-    engine.set_scrubber(run, Scrubber::new(values));
-    let sealed =
-        engine.config().vault.seal(&place_of(run), &serde_json::to_string(values)?).map_err(io::Error::other)?;
+    let mut all = kept(engine, run)?;
+    all.extend(values.iter().filter(|value| !all.contains(value)).cloned().collect::<Vec<_>>());
+    engine.set_scrubber(run, Scrubber::new(&all));
+    let sealed = engine.config().vault.seal(&place_of(run), &serde_json::to_string(&all)?).map_err(io::Error::other)?;
     write_private(&engine.run_dir(run).join(FILE), &serde_json::to_vec(&SealedText::from(sealed))?)
 }
 
-/// What keeps out of a run's words what an earlier server gave it.
-fn kept(engine: &Engine, run: RunId) -> io::Result<Scrubber> {
+/// What the run was given, also by an earlier server; nothing if it was never started.
+fn kept(engine: &Engine, run: RunId) -> io::Result<Vec<String>> {
     let bytes = match std::fs::read(engine.run_dir(run).join(FILE)) {
         Ok(bytes) => bytes,
-        // It was never started.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Scrubber::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
     let sealed: SealedText = serde_json::from_slice(&bytes)?;
     let opened = engine.config().vault.open(&place_of(run), &sealed.into()).map_err(io::Error::other)?;
-    let values: Vec<String> = serde_json::from_str(&opened)?;
-    Ok(Scrubber::new(&values))
+    Ok(serde_json::from_str(&opened)?)
 }
 
 /// Takes out of an outcome what the run was given.

@@ -130,12 +130,12 @@ pub fn judge(service: &Service, answer: &Answer, now: Timestamp) -> Meaning {
 /// A success that may say more: a report, any other document as the result, or a text as the summary.
 fn result(answer: &Answer) -> Outcome {
     let succeeded = Outcome::succeeded();
-    let Ok(text) = std::str::from_utf8(&answer.body) else {
-        return if answer.body.is_empty() || answer.is_cut { succeeded } else { bad_result("it is not UTF-8") };
-    };
+    if answer.is_cut {
+        return bad_result("it is longer than 1 MiB");
+    }
+    let Ok(text) = std::str::from_utf8(&answer.body) else { return bad_result("it is not UTF-8") };
     match serde_json::from_str::<Value>(text) {
         _ if text.trim().is_empty() => succeeded,
-        _ if answer.is_cut => bad_result("it is longer than 1 MiB"),
         Ok(Value::Object(fields)) if fields.keys().any(|name| REPORT_KEYS.contains(&name.as_str())) => {
             match Report::read(text) {
                 Ok(report) => report.judge(succeeded),

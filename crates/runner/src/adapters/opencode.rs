@@ -123,7 +123,8 @@ impl OpencodeReader {
         self.course.used(&usage_of(&part["tokens"]));
         self.course.cost(part["cost"].as_f64().and_then(figures::micros_of_dollars));
         match part["reason"].as_str() {
-            Some("tool-calls") => self.course.goes_on(),
+            // It goes on after both, as after a provider that does not say why it stopped.
+            Some("tool-calls" | "unknown") => self.course.goes_on(),
             Some("content-filter") => {
                 self.course.failed("the response was blocked by the provider's content filter", None);
             }

@@ -74,7 +74,7 @@ impl CallError {
             CallError::BadUrl { .. } | CallError::BadHeader { .. } => "bad_config",
             CallError::AddressRefused { .. } => "address_refused",
             CallError::Redirected { .. } => "http_redirected",
-            CallError::TimedOut { .. } => "timed_out",
+            CallError::TimedOut { .. } => "http_timeout",
             CallError::Unreachable { .. } => "unreachable",
         }
     }
@@ -198,8 +198,10 @@ fn target(from: &Url, status: StatusCode, location: &str) -> Result<Url, CallErr
     if !matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
         return Err(refused("only 307 and 308 keep the request as it is; name the target in adapter.url"));
     }
-    if from.host() != to.host() {
-        return Err(refused("it is another host, which must not get this run's token; name it in adapter.url"));
+    let port = |url: &Url| url.port_or_known_default();
+    let is_upgrade = (from.scheme(), port(from), to.scheme(), port(&to)) == ("http", Some(80), "https", Some(443));
+    if from.host() != to.host() || (port(from) != port(&to) && !is_upgrade) {
+        return Err(refused("it is another server, which must not get this run's token; name it in adapter.url"));
     }
     if from.scheme() == "https" && to.scheme() != "https" {
         return Err(refused("it leaves https"));
@@ -256,11 +258,14 @@ mod tests {
             }
         };
         check(307, "/y", Ok("https://a.example/y"));
-        check(308, "https://a.example:8443/", Ok("https://a.example:8443/"));
+        check(308, "https://a.example:8443/", Err("another server"));
         check(302, "/y", Err("only 307 and 308"));
-        check(307, "https://b.example/", Err("another host"));
-        check(307, "http://169.254.169.254/", Err("another host"));
-        check(307, "http://a.example/", Err("leaves https"));
+        check(307, "https://b.example/", Err("another server"));
+        check(307, "http://169.254.169.254/", Err("another server"));
+        check(307, "http://a.example:443/", Err("leaves https"));
+        let plain = Url::parse("http://a.example/x").unwrap();
+        let upgraded = target(&plain, StatusCode::PERMANENT_REDIRECT, "https://a.example/x").unwrap();
+        assert_eq!(upgraded.as_str(), "https://a.example/x");
     }
 
     #[test]

@@ -26,8 +26,11 @@ const PRIVATE: &[(&str, &str)] = &[
     ("100::/64", "discarded"),
     ("2001::/23", "reserved"),
     ("2001:db8::/32", "documentation"),
+    ("3fff::/20", "documentation"),
+    ("5f00::/16", "reserved"),
     ("fc00::/7", "a private network"),
     ("fe80::/10", "link-local"),
+    ("fec0::/10", "a private network"),
     ("ff00::/8", "multicast"),
 ];
 
@@ -77,8 +80,10 @@ fn meant(address: IpAddr) -> IpAddr {
         IpAddr::V4(Ipv4Addr::new(a, b, c, d))
     };
     match v6.segments() {
-        // Mapped, and the NAT64 prefixes of RFC 6052 and RFC 8215.
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, _, _, _, _, high, low] => carried(high, low),
+        // Mapped, translated (RFC 2765), and the NAT64 prefixes of RFC 6052 and RFC 8215.
+        [0, 0, 0, 0, 0, 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, _, _, _, _, high, low] => carried(high, low),
         // 6to4.
         [0x2002, high, low, ..] => carried(high, low),
         // The deprecated compatible form; `::` and `::1` are IPv6's own.
@@ -119,6 +124,8 @@ mod tests {
             "2001:0:1::",
             "fd00::1",
             "fe80::1",
+            "fec0::1",
+            "::ffff:0:10.0.0.1",
             "ff02::1",
         ] {
             assert!(objection(&guard, address).is_some(), "{address}");

@@ -19,6 +19,7 @@ const PUT: &str = "
 pub async fn put(tx: &mut Tx, now: Timestamp, run: RunId, fence: i64, body: &Json) -> Result<(), Refusal> {
     let run = runs::get_live(tx, run, fence).await?;
     tx.execute(PUT, &[run.id.into(), run.agent.into(), task_key(run.task), json(body), now.into()]).await?;
+    runs::heard(tx, now, run.id, run.fence).await?;
     Ok(())
 }
 

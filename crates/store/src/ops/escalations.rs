@@ -4,10 +4,11 @@ use serde_json::json as object;
 use wakeful_domain::actor::Actor;
 use wakeful_domain::escalation::{Escalation, EscalationKind, EscalationStatus, Severity};
 use wakeful_domain::id::{CompanyId, EscalationId, RunId};
+use wakeful_domain::run::RunFence;
 use wakeful_domain::time::Timestamp;
 
-use crate::ops::events;
 use crate::ops::filter::{List, Page};
+use crate::ops::{events, runs};
 use crate::value::name;
 use crate::{Error, Refusal, Row, Tx};
 
@@ -170,6 +171,12 @@ pub(crate) async fn resolve_key(
         resolve(tx, now, row.get()?, by).await?;
     }
     Ok(())
+}
+
+/// Raises one about a live run, which its end resolves; of a run that has ended nobody needs to hear it.
+pub async fn raise_of_run(tx: &mut Tx, run: RunFence, raise: &Raise) -> Result<(), Refusal> {
+    runs::get_live(tx, run.run, run.fence).await?;
+    self::raise(tx, raise).await.map(|_| ())
 }
 
 /// The key of a run from which nothing is heard.

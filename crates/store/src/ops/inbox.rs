@@ -74,6 +74,7 @@ pub async fn acknowledge(tx: &mut Tx, request: &AcknowledgeRequest) -> Result<Ac
     let agent = runs::get(tx, request.run).await?.agent;
     agents::get_locked(tx, agent).await?;
     let run = runs::get_live(tx, request.run, request.fence).await?;
+    runs::heard(tx, request.now, run.id, run.fence).await?;
     let mut answer = Acknowledgement::default();
     for id in &request.wakeups {
         let wakeup = match wakeups::get(tx, *id).await {

@@ -343,6 +343,20 @@ pub async fn progress(tx: &mut Tx, progress: &Progress) -> Result<Run, Refusal> 
     get(tx, run.id).await
 }
 
+const HEARD: &str = "
+    update runs
+    set last_event_at = $3,
+      silence_tier = case when silence_tier < 3 then 0 else silence_tier end
+    where id = $1
+      and fence = $2
+      and status in ('starting', 'running')";
+
+/// Notes that the agent of a live run has said something, whatever it was.
+pub(crate) async fn heard(tx: &mut Tx, now: Timestamp, run: RunId, fence: i64) -> Result<(), Error> {
+    tx.execute(HEARD, &[run.into(), fence.into(), now.into()]).await?;
+    Ok(())
+}
+
 const SILENCE_TIER: &str = "select silence_tier from runs where id = $1";
 
 /// How far the silence of a run has been acted upon.
@@ -397,7 +411,8 @@ pub async fn request_stop(tx: &mut Tx, id: RunId, stop: &StopRequest) -> Result<
             object!({ "status": run.status }),
         ));
     }
-    if run.stop.as_ref().is_none_or(|standing| standing.puts_back && !stop.puts_back) {
+    let is_cancel = !stop.puts_back && !stop.stalled;
+    if run.stop.as_ref().is_none_or(|standing| (standing.puts_back || standing.stalled) && is_cancel) {
         tx.execute(REQUEST_STOP, &[id.into(), json_option(Some(stop))]).await?;
         let told = NewRunEvent::plain("stop_requested", format!("asked to stop: {}", stop.reason), json_value(stop));
         run_events::append(tx, id, stop.at, &told).await?;

@@ -1,5 +1,6 @@
 //! Secrets, sealed: this module sees no value, only what the engine's vault made of it.
 
+use serde_json::json as object;
 use wakeful_domain::id::CompanyId;
 use wakeful_domain::secret::Secret;
 use wakeful_domain::time::Timestamp;
@@ -42,6 +43,28 @@ const FIND: &str = "
     from secrets
     where company_id = $1
       and name = $2";
+
+/// Keeps a new secret; one of the same name is a conflict.
+pub async fn insert(
+    tx: &mut Tx,
+    now: Timestamp,
+    company: CompanyId,
+    name: &str,
+    sealed: &Sealed,
+) -> Result<Secret, Refusal> {
+    if find(tx, company, name).await?.is_some() {
+        let told = format!("there is a secret `{name}` already: replace it with PUT …/secrets/{name}");
+        return Err(Refusal::conflict("secret_exists", told, object!({ "name": name })));
+    }
+    put(tx, now, company, name, sealed).await
+}
+
+const COUNT: &str = "select count(*) from secrets where key_id <> $1";
+
+/// How many secrets were sealed under another master key than this one.
+pub async fn count_of_other_keys(tx: &mut Tx, key_id: &str) -> Result<i64, Refusal> {
+    Ok(tx.query_one(COUNT, &[key_id.into()]).await?.get()?)
+}
 
 /// What is known of a secret without its value.
 pub async fn find(tx: &mut Tx, company: CompanyId, name: &str) -> Result<Option<Secret>, Error> {

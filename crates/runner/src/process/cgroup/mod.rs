@@ -33,6 +33,7 @@ const FREEZES_MAX: u32 = 20;
 #[derive(Debug, Default)]
 pub(super) struct Cgroups {
     groups: Vec<Group>,
+    wanted: ProcessLimits,
     /// Whether the kernel keeps the limit.
     pub limits_memory: bool,
     pub limits_pids: bool,
@@ -56,7 +57,7 @@ pub(super) fn prefix(run: &str) -> String {
 impl Cgroups {
     /// Makes what may be made and is of use.
     pub fn create(run: &str, number: u32, limits: ProcessLimits) -> Cgroups {
-        let mut made = Cgroups::default();
+        let mut made = Cgroups { wanted: limits, ..Cgroups::default() };
         if run.is_empty() || run.contains('/') {
             return made;
         }
@@ -89,25 +90,14 @@ impl Cgroups {
         if fs::create_dir(&dir).is_err() {
             return;
         }
-        let set = |file: &str, value: u64| fs::write(dir.join(file), value.to_string()).is_ok();
+        let can = |file: &str| dir.join(file).exists();
         match place.hierarchy {
             Hierarchy::Unified => {
-                self.limits_memory = limits.memory_bytes_max.is_some_and(|bytes| set("memory.max", bytes));
-                self.limits_pids = limits.pids_max.is_some_and(|count| set("pids.max", count));
-                if self.limits_memory {
-                    // There may be no swap to limit. Killed are all or none: half a tree is no agent.
-                    set("memory.swap.max", 0);
-                    set("memory.oom.group", 1);
-                }
+                self.limits_memory = limits.memory_bytes_max.is_some() && can("memory.max");
+                self.limits_pids = limits.pids_max.is_some() && can("pids.max");
             }
-            Hierarchy::Memory => {
-                self.limits_memory = limits.memory_bytes_max.is_some_and(|bytes| set("memory.limit_in_bytes", bytes));
-                if let Some(bytes) = limits.memory_bytes_max.filter(|_| self.limits_memory) {
-                    // It counts swap as well, where swap is counted.
-                    set("memory.memsw.limit_in_bytes", bytes);
-                }
-            }
-            Hierarchy::Pids => self.limits_pids = limits.pids_max.is_some_and(|count| set("pids.max", count)),
+            Hierarchy::Memory => self.limits_memory = can("memory.limit_in_bytes"),
+            Hierarchy::Pids => self.limits_pids = can("pids.max"),
             Hierarchy::Freezer => {}
         }
         self.groups.push(Group { hierarchy: place.hierarchy, dir, home: place.own.clone() });
@@ -141,6 +131,38 @@ impl Cgroups {
         for group in &self.groups {
             self.is_shared |= move_here(group.hierarchy, &group.home).is_err();
         }
+        if !self.is_shared {
+            self.limit();
+        }
+    }
+
+    /// Sets the limits, now that the shim itself is outside and they are the tree's alone.
+    fn limit(&mut self) {
+        let (mut memory, mut pids) = (false, false);
+        for group in &self.groups {
+            let set = |file: &str, value: u64| fs::write(group.dir.join(file), value.to_string()).is_ok();
+            let set_memory = |file: &str| self.wanted.memory_bytes_max.is_some_and(|bytes| set(file, bytes));
+            match group.hierarchy {
+                Hierarchy::Unified => {
+                    pids |= self.wanted.pids_max.is_some_and(|count| set("pids.max", count));
+                    if set_memory("memory.max") {
+                        memory = true;
+                        // There may be no swap to limit. Killed are all or none: half a tree is no agent.
+                        set("memory.swap.max", 0);
+                        set("memory.oom.group", 1);
+                    }
+                }
+                Hierarchy::Memory => {
+                    memory |= set_memory("memory.limit_in_bytes");
+                    // It counts swap as well, where swap is counted.
+                    set_memory("memory.memsw.limit_in_bytes");
+                }
+                Hierarchy::Pids => pids |= self.wanted.pids_max.is_some_and(|count| set("pids.max", count)),
+                Hierarchy::Freezer => {}
+            }
+        }
+        self.limits_memory &= memory;
+        self.limits_pids &= pids;
     }
 
     /// Kills all members at once, those included that are being born.
@@ -177,7 +199,8 @@ impl Cgroups {
     /// Removes the groups, once the tree is gone. Whoever was put into them by somebody else stays, and so do they.
     pub fn remove(&self) {
         for group in &self.groups {
-            remove(&group.dir, !self.is_shared);
+            // Whoever is inside now is none of ours: the tree is proven gone.
+            remove(&group.dir, false);
         }
     }
 }

@@ -38,6 +38,10 @@ pub fn compress(dir: &Path) -> io::Result<Option<Compressed>> {
     }
     let unfinished = dir.join(format!("{PACKED_LOG_FILE}.unfinished"));
     let packed = pack(&plain, length, &unfinished).inspect_err(|_| drop(fs::remove_file(&unfinished)))?;
+    if plain.length()? != length {
+        fs::remove_file(&unfinished)?;
+        return Err(io::Error::other("the log has grown meanwhile"));
+    }
     fs::rename(&unfinished, dir.join(PACKED_LOG_FILE))?;
     sync(dir)?;
     fs::remove_file(dir.join(LOG_FILE))?;

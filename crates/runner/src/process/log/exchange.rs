@@ -20,3 +20,8 @@ pub fn keep_exchange(dir: &Path, told: &str, output: &[u8]) -> io::Result<LogSum
     splitter.finish(|piece| writer.append(LogStream::Stdout, piece, at));
     Ok(writer.finish())
 }
+
+/// What the log in `dir` comes to, as it is. Blocks on the file, all of which it reads. Only for a run without a shim.
+pub fn summary_of_log(dir: &Path) -> io::Result<LogSummary> {
+    Ok(LogWriter::open(dir, LogLimits::default())?.finish())
+}

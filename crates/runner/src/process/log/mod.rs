@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use wakeful_domain::time::Timestamp;
 
 pub use compress::{Compressed, compress};
-pub use exchange::keep_exchange;
+pub use exchange::{keep_exchange, summary_of_log};
 pub use lines::{LINE_BYTES_MAX, Lines};
 pub use read::{LogChunk, LogReader, bytes_of, read_log, read_log_lines, tail_log};
 pub use write::close_after_death;

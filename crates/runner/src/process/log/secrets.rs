@@ -2,9 +2,8 @@
 //! secret is held back, at most the longest one; never is the first half of one let go because the second takes its time.
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, BuildError, MatchKind};
-use wakeful_domain::secret::VALUE_BYTES_MIN;
 
-use crate::scrub::{MASK, patterns};
+use crate::scrub::{MASK, VALUE_BYTES_MIN, patterns};
 
 /// What to look for; shared by the streams of a launch.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use super::super::record::{ShimRecord, shim_file};
 use super::super::tree;
 
 /// Longer commands are cut.
-const COMMAND_CHARS_MAX: usize = 200;
+const COMMAND_CHARS_MAX: usize = 4_096;
 /// More processes than this are not listed.
 const PROCESSES_MAX: usize = 1_000;
 
@@ -22,7 +22,7 @@ pub struct TreeProcess {
     pub pid: i32,
     /// The shim's for the agent's main process and for what was left to the shim.
     pub parent: i32,
-    /// Program and arguments, cut at 200 characters.
+    /// Program and arguments, cut at 4,096 characters.
     pub command: String,
     /// As `/proc` has it: `R` runs, `S` sleeps, `D` waits for a device, `T` is stopped, `Z` has ended.
     pub state: char,
