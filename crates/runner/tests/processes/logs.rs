@@ -13,8 +13,7 @@ use super::setup::*;
 
 /// A log of some megabytes, with short lines, long ones and other bytes.
 async fn long_log() -> (Launch, ExitRecord) {
-    let script =
-        "seq 1 30000; head -c 300000 /dev/zero | tr '\\0' x; echo; printf '\\377\\n'; seq 1 10000 >&2; seq 1 100";
+    let script = "seq 1 30000; head -c 300000 /dev/zero | tr '\\0' x; echo; printf '\\377\\n'; seq 1 10000 >&2; sleep 0.5; seq 1 100";
     let launch = sh(script);
     let record = run(&launch).await;
     (launch, record)
