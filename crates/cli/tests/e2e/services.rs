@@ -131,7 +131,7 @@ async fn a_callback_ends_the_run_and_the_answer_comes_once_it_is_durable() {
 }
 
 #[tokio::test]
-async fn a_callback_run_survives_a_kill_of_the_server_and_a_sync_one_is_lost_and_tried_again() {
+async fn w05_a_callback_run_survives_a_kill_of_the_server_and_a_sync_one_is_lost_and_tried_again() {
     let (mut server, service) = (server().await, Service::start().await);
     let there = agent(&server, &service, json!({ "mode": "callback" })).await;
     service.reply(Reply::new(202, ""));
