@@ -64,7 +64,9 @@ fn of_two_ends_of_a_run_exactly_one_is_applied() {
         for round in 1..=10 {
             world.wake(agent).await;
             let run = world.claim().await.run;
-            let ends = [Outcome::succeeded(), Outcome::failed("bad_config", "x")];
+            // Not a failure: five of them in a row would open the lane's circuit.
+            let other = Outcome { summary: Some("the other end".into()), ..Outcome::succeeded() };
+            let ends = [Outcome::succeeded(), other];
             let answers = join_all(ends.map(|outcome| world.try_finish(world.ending(&run, outcome)))).await;
             assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
             let runs_total = "select runs_total from agents";
