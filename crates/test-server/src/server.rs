@@ -44,6 +44,7 @@ pub struct Server {
     dir: TempDir,
     data: PathBuf,
     child: Option<Child>,
+    program: PathBuf,
     options: Vec<String>,
     variables: Vec<(String, String)>,
     client: Client,
@@ -75,6 +76,7 @@ impl Server {
             data: dir.path().join("data"),
             dir,
             child: None,
+            program: program().into(),
             options: options.iter().map(|option| (*option).to_owned()).collect(),
             variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             client,
@@ -82,6 +84,11 @@ impl Server {
         server.launch("127.0.0.1:0").await.unwrap();
         server.ready().await;
         server
+    }
+
+    /// Starts another build of the program from now on.
+    pub fn use_program(&mut self, program: &Path) {
+        program.clone_into(&mut self.program);
     }
 
     /// Starts it again where it was: same directory, same address.
@@ -109,7 +116,7 @@ impl Server {
         let log_path = self.dir.path().join("server.log");
         let log = File::options().create(true).append(true).open(&log_path).unwrap();
         let began = log.metadata().unwrap().len();
-        let child = clean(&mut Command::new(program()), self.outside())
+        let child = clean(&mut Command::new(&self.program), self.outside())
             .args(["up", "--listen", listen, "--data-dir"])
             .arg(self.path())
             .args(&self.options)

@@ -1,0 +1,110 @@
+//! The server is asked to stop, twice, and replaced by another build while runs are live.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+use wakeful_test_server::{clean, id, is_alive, printed, program, signal};
+
+use super::server;
+use crate::fakes::assert_ended;
+use crate::logs::{Wanted, lines_problem, records};
+use crate::waiting::{ended, nothing_is_left, seconds};
+use crate::{Case, Measured, Scale};
+
+pub const STOP_AND_UPGRADE: Case = Case {
+    name: "stop_and_upgrade",
+    rows: "27",
+    provoked: "SIGTERM with live runs, a second SIGTERM at once, then another build of the binary on the same data; the old file is gone",
+    must_hold: "runs live on and are adopted, logs without a gap, results applied, a wake that fell due meanwhile is not lost",
+    run: |scale, seed| Box::pin(stop_and_upgrade(scale, seed)),
+};
+
+/// Copies the binary as one of another version: the same code that calls itself by another number.
+fn another_build(to: &Path, version: &str) {
+    let mut bytes = fs::read(program()).unwrap();
+    let own = env!("CARGO_PKG_VERSION").as_bytes();
+    assert_eq!(own.len(), version.len());
+    let places: Vec<usize> =
+        bytes.windows(own.len()).enumerate().filter(|(_, part)| *part == own).map(|(at, _)| at).collect();
+    for at in places {
+        bytes[at..at + own.len()].copy_from_slice(version.as_bytes());
+    }
+    fs::write(to, bytes).unwrap();
+    fs::set_permissions(to, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+async fn version_of(program: &Path, home: &Path) -> String {
+    let mut command = std::process::Command::new(program);
+    clean(&mut command, home).arg("--version");
+    printed(command).await.ok().trim().to_owned()
+}
+
+/// Says how it went in its result file, so that there is a result to apply.
+fn script(lines: usize) -> String {
+    format!(
+        "i=0; while [ $i -lt {lines} ]; do i=$((i+1)); echo \"$WAKEFUL_RUN line $i\"; sleep 0.05; done
+        echo '{{\"summary\": \"wrote {lines}\", \"session\": \"s-1\"}}' > \"$WAKEFUL_RESULT_FILE\""
+    )
+}
+
+async fn stop_and_upgrade(scale: Scale, _seed: u64) -> Measured {
+    let (agents, rounds) = scale.of((4, 2), (20, 6));
+    let mut server = server(agents + 1, &[]).await;
+    let mut versions = std::collections::BTreeSet::new();
+    let mut slowest_stop = Duration::ZERO;
+    let mut runs = 0;
+    for round in 0..rounds {
+        // Some end while no server is there, some after.
+        let mut live = Vec::new();
+        for number in 0..agents {
+            let lines = if number % 2 == 0 { 12 } else { 80 };
+            let agent = server.process_agent(&format!("writer-{round}-{number}"), &script(lines)).await;
+            let run = server.running(&server.wake(&agent, json!({})).await).await;
+            live.push((run, lines));
+        }
+        let sleeper = server.process_agent(&format!("later-{round}"), "true").await;
+        let later = server.wake(&sleeper, json!({ "delay_ms": 500 })).await;
+        let began = Instant::now();
+        signal(server.pid(), rustix::process::Signal::TERM);
+        // The second follows at once.
+        assert!(server.stop().await.success());
+        slowest_stop = slowest_stop.max(began.elapsed());
+        let still = live.iter().filter(|(run, _)| is_alive(pid(run))).count();
+        assert!(still > 0, "no run outlived the server");
+        sleep(Duration::from_millis(900)).await;
+        let next = server.outside().join(format!("wakeful-{round}"));
+        another_build(&next, &format!("9.{round}.0"));
+        versions.insert(version_of(&next, server.outside()).await);
+        if round > 0 {
+            fs::remove_file(server.outside().join(format!("wakeful-{}", round - 1))).unwrap();
+        }
+        server.use_program(&next);
+        server.start_again().await;
+        assert_eq!(server.show("/readyz").await["version"], format!("9.{round}.0"), "it is the same build");
+        for (run, lines) in &live {
+            let (over, _) = ended(&server, &id(run), Duration::from_secs(30)).await;
+            assert_ended(&over, "succeeded", "");
+            let applied = (&over["process"], &over["summary"], &over["session_after"]);
+            assert_eq!(applied, (&run["process"], &json!(format!("wrote {lines}")), &json!("s-1")), "{over:#}");
+            assert_eq!(lines_problem(&records(&server, &id(run)).await, &id(run), Wanted::All(*lines)), None);
+            runs += 1;
+        }
+        assert_eq!(server.settled(&later).await["status"], "completed");
+    }
+    nothing_is_left(&server).await;
+    server.assert_sound().await;
+    Ok(format!(
+        "{rounds} upgrades (a copy of the binary under another path that calls itself by another version: {} of them), {runs} runs: \
+         all adopted or ended meanwhile, 0 lines lost, results applied, {rounds} of {rounds} wakes that fell due meanwhile done; \
+         stopped within {}",
+        versions.len(),
+        seconds(slowest_stop)
+    ))
+}
+
+fn pid(run: &Value) -> u32 {
+    u32::try_from(run["process"]["pid"].as_u64().unwrap()).unwrap()
+}
