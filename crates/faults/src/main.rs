@@ -9,12 +9,13 @@ use std::time::Duration;
 use wakeful_faults::{Case, End, Scale, Told, agent, case, cases, table};
 
 const USAGE: &str = "\
-usage: cargo xtask faults [--seed N] [--small] [--case NAME]… [--table FILE] [--list]
+usage: cargo xtask faults [--seed N] [--small] [--case NAME]… [--table FILE] [--other PROGRAM] [--list]
 
   --seed N      the seed of what is random (1)
   --small       a little of each, in seconds
   --case NAME   this case alone; may be repeated
-  --table FILE  put the table into the document, between its markers
+  --table FILE  put the lines of these cases into the document's table
+  --other PROGRAM  another build of `wakeful`, for `stop_and_upgrade`
   --list        name the cases";
 
 struct Wanted {
@@ -59,6 +60,12 @@ fn wanted(words: &[&str]) -> Result<Wanted, String> {
                 let name = value()?;
                 wanted.cases.push(case(name).ok_or_else(|| format!("there is no case `{name}`; see --list"))?);
             }
+            "--other" => {
+                let path = PathBuf::from(value()?);
+                // Named from where the caller stands.
+                let path = path.canonicalize().map_err(|error| format!("--other: {error}"))?;
+                cases::OTHER_BUILD.set(path).map_err(|_| "--other stands there twice")?;
+            }
             "--table" => wanted.table = Some(value()?.into()),
             other => return Err(format!("`{other}` is not known here")),
         }
@@ -92,7 +99,7 @@ fn run(wanted: &Wanted) -> ExitCode {
     println!("\n{} cases, {broken} broken (seed {})", told.len(), wanted.seed);
     if let Some(path) = &wanted.table {
         let document = std::fs::read_to_string(path).unwrap_or_default();
-        let written = table::put(&document, &table::table(&told)).map(|document| std::fs::write(path, document));
+        let written = table::put(&document, &told).map(|document| std::fs::write(path, document));
         match written {
             Some(Ok(())) => {}
             Some(Err(error)) => eprintln!("{} could not be written: {error}", path.display()),

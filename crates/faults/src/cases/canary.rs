@@ -92,7 +92,7 @@ const CARELESS: &str = r#"
 "#;
 
 async fn canary(scale: Scale, seed: u64) -> Measured {
-    let (agents, period) = scale.of((2, Duration::from_secs(4)), (8, Duration::from_secs(30)));
+    let (agents, period) = scale.of((2, Duration::from_secs(4)), (8, Duration::from_secs(20)));
     let mut rng = fastrand::Rng::with_seed(seed);
     let secret: String = std::iter::repeat_with(|| rng.alphanumeric()).take(32).collect();
     let server = server(agents + 1, &[]).await;

@@ -166,7 +166,7 @@ const STUBBORN: &str = r#"trap '' TERM
     sh -c 'echo $$ > child; exec sleep 600' &
     sh -c 'echo $$ > stopped; kill -STOP $$; exec sleep 600' &
     (env -i /usr/bin/setsid /bin/sh -c 'echo $$ > cleared; exec /bin/sleep 600' &)
-    sh -c 'sleep 0 & echo $! > zombie; echo $$ > parent; exec sleep 600' &
+    sh -c 'sleep 0.2 & echo $! > zombie; echo $$ > parent; exec sleep 600' &
     echo $$ > leader
     sleep 600; sleep 600"#;
 const STUBBORN_FILES: [&str; 8] = ["leader", "child", "session", "orphan", "stopped", "cleared", "zombie", "parent"];
@@ -183,7 +183,7 @@ async fn stubborn_pids(server: &Server, agent: &str) -> Vec<u32> {
 }
 
 async fn hard_to_kill(scale: Scale, _seed: u64) -> Measured {
-    let count = scale.of(2, 20);
+    let count = scale.of(2, 10);
     let server = server(count, &[]).await;
     let limits = json!({ "limits": { "grace_s": 1 } });
     let (mut slowest, mut processes) = (Duration::ZERO, 0);

@@ -40,6 +40,7 @@ async fn idle(scale: Scale, _seed: u64) -> Measured {
     sleep(Duration::from_secs(2)).await;
     let spent = || (cpu(server.pid()), shims.iter().map(|pid| cpu(*pid)).sum::<Duration>());
     let before = spent();
+    assert!(!before.0.is_zero(), "the meter of processor time is blind");
     sleep(period).await;
     let after = spent();
     let (server_ms, shims_ms) = ((after.0 - before.0).as_millis(), (after.1 - before.1).as_millis());
@@ -59,7 +60,7 @@ async fn idle(scale: Scale, _seed: u64) -> Measured {
     assert!(server_ms + shims_ms <= budget, "{server_ms} ms of the server, {shims_ms} ms of the shims");
     server.assert_sound().await;
     Ok(format!(
-        "{agents} live agents, {} s: {server_ms} ms of the server, {shims_ms} ms of all shims together; \
+        "{agents} live agents, {} s: {server_ms} ms of the server, {shims_ms} ms of all shims together (in ticks of 10 ms a process); \
          RSS of a shim {} KiB (median), of the server {server_mib} MiB; {calls} calls of a model",
         period.as_secs(),
         rss[rss.len() / 2]

@@ -17,6 +17,8 @@ use wakeful_test_server::Server;
 
 use crate::Case;
 
+pub use upgrade::OTHER_BUILD;
+
 /// All cases.
 pub const ALL: &[Case] = &[
     kills::SERVER_KILLED,

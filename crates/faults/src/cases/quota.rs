@@ -100,7 +100,7 @@ fn script(limit: &str) -> String {
 async fn usage_limit(scale: Scale, _seed: u64) -> Measured {
     let server = server(10, &[]).await;
     let limits = limits();
-    let watched = scale.of(Duration::from_secs(2), Duration::from_secs(20));
+    let watched = scale.of(Duration::from_secs(2), Duration::from_secs(10));
     let parked = join_all(limits.iter().map(|limit| parked(&server, limit, watched))).await;
     let wakes = parked.len();
     // The limit of one lifts within seconds, and it comes back by itself.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures_util::future::join_all;
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use wakeful_test_server::sse::follow;
 use wakeful_test_server::{Server, clean, id, printed, program};
 
@@ -169,16 +169,34 @@ fn damaged(rng: &mut Rng) -> (&'static str, Vec<u8>) {
     (kind, bytes)
 }
 
-/// Whether some line says that the work is done, for whoever reads it as JSON; a figure that no number holds is none.
+/// Whether a whole event, perhaps behind other text, says that the work is done. A figure or a character in it that
+/// JSON does not allow does not make it less whole; a brace that is missing does.
 fn holds_a_result(kind: &str, bytes: &[u8]) -> bool {
-    bytes.split(|byte| *byte == b'\n').any(|line| {
-        let line = String::from_utf8_lossy(line).replace("1e400", "0");
-        let event: Value = serde_json::from_str(&line).unwrap_or_default();
-        match kind {
-            "claude" => event["type"] == "result",
-            _ => event["type"] == "turn.completed",
-        }
+    let needle = if kind == "claude" { "\"type\":\"result\"" } else { "\"type\":\"turn.completed\"" };
+    String::from_utf8_lossy(bytes).split('\n').any(|line| {
+        let starts = line.match_indices('{').map(|(at, _)| &line[at..]);
+        line.contains(needle) && starts.filter(|rest| rest.contains(needle)).any(is_balanced)
     })
+}
+
+/// Whether the braces close at the end of the text and not before.
+fn is_balanced(text: &str) -> bool {
+    let (mut depth, mut is_in_string, mut is_escaped) = (0_i32, false, false);
+    let text = text.trim_end();
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if is_escaped => is_escaped = false,
+            '\\' if is_in_string => is_escaped = true,
+            '"' => is_in_string = !is_in_string,
+            '{' | '[' if !is_in_string => depth += 1,
+            '}' | ']' if !is_in_string => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return at + c.len_utf8() == text.len();
+        }
+    }
+    false
 }
 
 async fn broken_streams(scale: Scale, seed: u64) -> Measured {
@@ -268,4 +286,21 @@ async fn poison(scale: Scale, _seed: u64) -> Measured {
         dead.len(),
         dead.len()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_that_is_not_whole_is_none() {
+        let check =
+            |text: &str, is_whole: bool| assert_eq!(holds_a_result("claude", text.as_bytes()), is_whole, "{text}");
+        check(CLAUDE, true);
+        check("text {\"type\":\"result\",\"a\":{\"b\":\"}\"},\"c\":1e400}\n", true);
+        check("{\"type\":\"result\",\"a\":{\"b\":1}\n", false);
+        check("{\"type\":\"result\"}, more\n", false);
+        check("{\"type\":\"assistant\"}\n", false);
+        check(&CLAUDE[..CLAUDE.trim_end().len() - 1], false);
+    }
 }
