@@ -59,7 +59,6 @@ async fn disk_full() {
 }
 
 #[tokio::test]
-#[ignore = "broken: a run that ends on a full disk says that its log is truncated, but nothing in the log marks where"]
 async fn end_on_full_disk() {
     held("end_on_full_disk").await;
 }

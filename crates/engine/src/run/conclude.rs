@@ -29,6 +29,12 @@ pub(super) async fn conclude(engine: &Engine, run: &Run, record: ExitRecord, mut
         Conclusion::SessionUnknown { error } => return Followed::SessionUnknown { error },
     };
     note_leftovers(engine, run, &record).await;
+    if record.log.lost_bytes > 0 {
+        let told =
+            format!("{} bytes of the agent's output are lost: the disk did not take them", record.log.lost_bytes);
+        let data = serde_json::json!({ "bytes": record.log.lost_bytes });
+        note(engine, run, NewRunEvent::warn("output_lost", told, data)).await;
+    }
     end(engine, run, outcome, Some(&record)).await;
     Followed::Ended
 }

@@ -110,6 +110,13 @@ async fn a_full_disk_costs_output_but_not_the_run() {
     let all: u64 = (1..=20_000_u64).map(|number| u64::from(number.ilog10()) + 2).sum::<u64>() + 4;
     let kept = kept.len() + bytes_of(&log_of(&launch), LogStream::Stderr).len();
     assert_eq!(record.log.lost_bytes + kept as u64, all);
+    let last = log_of(&launch).pop().unwrap();
+    let missing = last.missing.unwrap();
+    assert_eq!(
+        (last.stream, missing.bytes),
+        (LogStream::Wakeful, Some(record.log.lost_bytes)),
+        "the loss has its mark"
+    );
     check_summary(&launch, &record);
 }
 

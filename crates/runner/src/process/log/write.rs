@@ -15,6 +15,7 @@ use super::super::clock;
 use super::super::launch::LogLimits;
 use super::super::record::{LOG_FILE, LogSummary};
 use super::encode::Encoder;
+use super::in_place::{Loss, mark_in_place};
 use super::resume::{Resumed, resume};
 use super::split::Piece;
 use super::tail::{Tail, TailEntry};
@@ -50,12 +51,6 @@ struct Batched {
     end: usize,
     output: Loss,
     marks: Loss,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Loss {
-    bytes: u64,
-    lines: u64,
 }
 
 impl LogWriter {
@@ -174,6 +169,9 @@ impl LogWriter {
         self.flush();
         self.mark_loss();
         self.flush();
+        if self.unmarked.bytes > 0 {
+            self.mark_in_place();
+        }
         if let (Some(file), true) = (&self.file, self.has_written)
             && file.sync_data().is_err()
         {
@@ -200,13 +198,27 @@ impl LogWriter {
         if marks.bytes == 0 {
             return;
         }
-        let text = format!(
-            "{} bytes of output ({} lines) were lost here: the disk did not take them",
-            marks.bytes, marks.lines
-        );
-        self.mark(&text, Missing { bytes: Some(marks.bytes), lines: Some(marks.lines) });
+        self.mark(&loss_in_words(marks), missing(marks));
         if let Some(last) = self.batched.last_mut() {
             last.marks = marks;
+        }
+    }
+
+    /// Nothing is appended any more, so the mark takes the place of what is there.
+    fn mark_in_place(&mut self) {
+        let at = clock::now();
+        let mark = |seq, lost| {
+            let mut record = Vec::new();
+            let text = loss_in_words(lost);
+            let piece = Piece { bytes: text.as_bytes(), partial: false };
+            Encoder::default().encode(&mut record, seq, LogStream::Wakeful, piece, at, Some(missing(lost)));
+            record
+        };
+        // Without a place for it the summary alone says that something is missing.
+        if let Ok(Some((marked, given_up))) = mark_in_place(&self.path, self.unmarked, mark) {
+            self.written = marked;
+            self.lost_bytes += given_up;
+            self.unmarked = Loss::default();
         }
     }
 
@@ -246,6 +258,14 @@ pub fn close_after_death(dir: &Path, reason: &str) -> io::Result<LogSummary> {
     let mut writer = LogWriter::open(dir, LogLimits::default())?;
     writer.mark(reason, Missing::default());
     Ok(writer.finish())
+}
+
+fn loss_in_words(lost: Loss) -> String {
+    format!("{} bytes of output ({} lines) were lost here: the disk did not take them", lost.bytes, lost.lines)
+}
+
+fn missing(lost: Loss) -> Missing {
+    Missing { bytes: Some(lost.bytes), lines: Some(lost.lines) }
 }
 
 /// The output that a piece stands for, its line end included.

@@ -49,6 +49,9 @@ use watch::{Ended, Watch};
 /// How long a shim tries to leave its exit record on a disk that does not take it, once a second.
 const EXIT_RECORD_ATTEMPTS_MAX: u32 = 3_600;
 
+/// The end is kept back for so many of them if the log has lost something and has no mark of it yet.
+const MARK_ATTEMPTS_MAX: u32 = 10;
+
 /// Runs the shim of one launch, whose description comes over standard input, and ends with it.
 pub fn main() -> ExitCode {
     // Away from the terminal and the group of the server. It fails only for a group leader, who is away already.
@@ -108,14 +111,15 @@ fn run(mut launch: Launch, stream: UnixStream, received: Vec<u8>) -> io::Result<
             servers.send(&Report::Started(identity.clone()));
             let ended = Watch::new(&launch, identity, agent, guard, &mut servers, &mut log, &signals).run()?;
             drop(secret_files);
-            exit_record(started_at, pid, ended, &mut log)
+            (exit_record(started_at, pid, ended, &mut log), Some(log))
         }
         Err(failure) => {
             servers.send(&Report::StartFailed(failure.clone()));
-            start_failed_record(started_at, failure, &launch)
+            (start_failed_record(started_at, failure, &launch), None)
         }
     };
-    leave(&launch, &ended, servers);
+    let (record, log) = ended;
+    leave(&launch, record, log, servers);
     Ok(())
 }
 
@@ -209,19 +213,23 @@ fn blank_record(started_at: Timestamp, log: LogSummary) -> ExitRecord {
 }
 
 /// Leaves the exit record, says so, and goes. A full disk is waited for: nobody else knows how it ended.
-fn leave(launch: &Launch, record: &ExitRecord, mut servers: Servers) {
-    let exited = Report::Exited(Box::new(record.clone()));
+fn leave(launch: &Launch, mut record: ExitRecord, mut log: Option<LogWriter>, mut servers: Servers) {
     let mut is_told = false;
-    for _ in 0..EXIT_RECORD_ATTEMPTS_MAX {
-        match files::write_exit_record(launch.number, record) {
+    for attempt in 0..EXIT_RECORD_ATTEMPTS_MAX {
+        if let Some(log) = log.as_mut().filter(|_| !is_told && record.log.lost_bytes > 0) {
+            // There may be room for the mark of what was lost by now.
+            record.log = log.finish();
+        }
+        match files::write_exit_record(launch.number, &record) {
             // Without its directory the run is beyond help.
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                if !is_told {
-                    servers.send(&exited);
+                if !is_told && (record.log.lost_bytes == 0 || attempt >= MARK_ATTEMPTS_MAX) {
+                    servers.send(&Report::Exited(Box::new(record.clone())));
                     is_told = true;
                 }
                 wait_for_newcomers(&servers, Duration::from_secs(1));
-                servers.accept(std::slice::from_ref(&exited));
+                let told = is_told.then(|| Report::Exited(Box::new(record.clone())));
+                servers.accept(told.as_slice());
             }
             Ok(()) | Err(_) => break,
         }
@@ -229,7 +237,7 @@ fn leave(launch: &Launch, record: &ExitRecord, mut servers: Servers) {
     // Before the last word, so that whoever hears it finds the directory as it stays.
     servers.hide();
     if !is_told {
-        servers.send(&exited);
+        servers.send(&Report::Exited(Box::new(record)));
     }
 }
 
