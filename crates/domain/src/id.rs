@@ -36,6 +36,7 @@ pub mod kind {
     pub enum Project {}
     pub enum Comment {}
     pub enum Escalation {}
+    pub enum Schedule {}
 
     impl Kind for Company {
         const PREFIX: &'static str = "co";
@@ -81,6 +82,10 @@ pub mod kind {
         const PREFIX: &'static str = "esc";
         const NOUN: &'static str = "escalation";
     }
+    impl Kind for Schedule {
+        const PREFIX: &'static str = "sch";
+        const NOUN: &'static str = "schedule";
+    }
 }
 
 pub type CompanyId = Id<kind::Company>;
@@ -94,6 +99,7 @@ pub type GoalId = Id<kind::Goal>;
 pub type ProjectId = Id<kind::Project>;
 pub type CommentId = Id<kind::Comment>;
 pub type EscalationId = Id<kind::Escalation>;
+pub type ScheduleId = Id<kind::Schedule>;
 
 /// An identifier of one kind of thing.
 pub struct Id<K> {

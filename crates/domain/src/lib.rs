@@ -8,6 +8,7 @@
 //! - [`task`]: what an agent works on; [`goal`]: what tasks are for; [`project`]: where they are worked on.
 //! - [`comment`]: what somebody said about a task.
 //! - [`wakeup`]: one reason to wake one agent; a durable row with exactly one fate.
+//! - [`schedule`]: what wakes agents, makes tasks or does something by the clock; each nominal time is a *slot*.
 //! - [`lane`]: (agent, task) or (agent, no task): pending wakeups and at most one live run.
 //! - [`run`]: one execution of an agent for one lane, with a *batch* of wakeups and a *fence*.
 //! - [`session`]: whether a run resumes what its lane has; the note to a fresh one.
@@ -41,6 +42,7 @@ pub mod outcome;
 pub mod project;
 pub mod retry;
 pub mod run;
+pub mod schedule;
 pub mod secret;
 pub mod session;
 pub mod settle;
