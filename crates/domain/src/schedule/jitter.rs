@@ -48,7 +48,7 @@ impl Jitter {
 pub(super) fn share(schedule: ScheduleId, purpose: &[u8], of: u64) -> u64 {
     let hash = Sha256::new().chain_update(purpose).chain_update(schedule.uuid().as_bytes()).finalize();
     let high = hash.iter().take(8).fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
-    (u128::from(high) * u128::from(of) >> 64) as u64
+    ((u128::from(high) * u128::from(of)) >> 64) as u64
 }
 
 impl Serialize for Jitter {

@@ -120,6 +120,12 @@ impl Trigger {
         }
     }
 
+    /// How far the next two slots after `now` are apart: what a heartbeat's jitter goes by.
+    pub fn period(&self, company: &Zone, anchor: Timestamp, now: Timestamp) -> Option<Duration> {
+        let first = next(self, company, anchor, now)?;
+        Some(next(self, company, anchor, first)?.since(first))
+    }
+
     /// What is wrong with it at creation: that it has no slot after `now`, ever.
     pub fn problem(&self, company: &Zone, anchor: Timestamp, now: Timestamp) -> Option<TriggerError> {
         if next(self, company, anchor, now).is_some() {
@@ -165,7 +171,7 @@ pub fn next_counting(
 
 /// How many slots of a period there are up to and with `until`; the anchor is the first.
 fn slots_up_to(period: Duration, anchor: Timestamp, until: Timestamp) -> Option<i64> {
-    let passed = until.as_micros().checked_sub(anchor.as_micros())?;
+    let passed = until.as_micros().saturating_sub(anchor.as_micros());
     let period = i64::try_from(period.as_micros()).ok().filter(|period| *period > 0)?;
     if passed < 0 { Some(0) } else { (passed / period).checked_add(1) }
 }

@@ -88,6 +88,7 @@ fn often_in_words(fields: &Fields) -> Option<String> {
     let [seconds, minutes, hours] = [fields.seconds, fields.minutes, u64::from(fields.hours)];
     let (second, minute, hour) = (step(seconds, 60), step(minutes, 60), step(hours, 24));
     let every = |count: u32, unit_s: u64| every_in_words(Duration::from_secs(u64::from(count) * unit_s));
+    let from_to = working_hours(fields.hours);
     match (second, minute, hour) {
         (Some(seconds), Some(1), Some(1)) if seconds < 60 => Some(every(seconds, 1)),
         (Some(60), Some(minutes), Some(1)) if minutes < 60 => Some(every(minutes, 60)),
@@ -96,8 +97,20 @@ fn often_in_words(fields: &Fields) -> Option<String> {
         (Some(60), None, Some(hours)) if minutes.count_ones() == 1 && hours < 24 => {
             Some(format!("{} at :{:02}", every(hours, 3_600), minutes.trailing_zeros()))
         }
+        // Only from one hour to another.
+        (Some(60), Some(minutes), _) => {
+            let (from, to) = from_to?;
+            Some(format!("{} from {from:02}:00 to {to:02}:{:02}", every(minutes, 60), 60 - minutes))
+        }
         _ => None,
     }
+}
+
+/// The first and the last of three hours or more that follow each other; fewer are said as times.
+fn working_hours(hours: u32) -> Option<(u32, u32)> {
+    let (first, count) = (hours.trailing_zeros(), hours.count_ones());
+    let all = !(u32::MAX << count);
+    (count > 2 && hours >> first == all).then(|| (first, first + count - 1))
 }
 
 fn every_in_words(period: Duration) -> String {
@@ -112,7 +125,7 @@ fn every_in_words(period: Duration) -> String {
 /// The step of a field that starts at 0 and goes through all of `size` evenly; `size` for 0 alone.
 fn step(bits: u64, size: u32) -> Option<u32> {
     let count = bits.count_ones();
-    let step = (count > 0 && size % count == 0).then(|| size / count)?;
+    let step = (count > 0 && size.is_multiple_of(count)).then(|| size / count)?;
     (0..count).all(|place| bits & (1 << (place * step)) != 0).then_some(step)
 }
 

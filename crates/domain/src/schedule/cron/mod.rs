@@ -2,7 +2,8 @@
 //!
 //! Five fields (minute, hour, day of month, month, day of week) or six (seconds first), each of
 //! numbers, names (`JAN`, `MON`), ranges (`FRI-MON` runs over the end of the week), lists, steps,
-//! and of days `L` (last), `5L` (last Friday), `MON#2` (second Monday); or `@daily` and the like.
+//! and of days `L` (last), `5L` (last Friday), `MON#2` (second Monday); or `@daily` and the like. A number before a
+//! step goes on to the end: `5/15` is `5-59/15`.
 //! As in vixie cron, a day is meant by *either* day field if both are restricted; a field that
 //! begins with `*` is not, `*/2` included: then *both* must match.
 //!
