@@ -92,6 +92,8 @@ fn a_tick_that_is_a_little_late_loses_nothing() {
         let schedule = Schedule { catch_up: policy, ..every(1) };
         assert_eq!(letters(&come(&schedule, after(11))), "f".repeat(11));
     }
+    // Later than that is a downtime: one of them fires for all.
+    assert_eq!(letters(&come(&each_second, after(12))), format!("{}f", "m".repeat(11)));
 }
 
 #[test]
@@ -210,7 +212,9 @@ fn jitter_moves_the_firing_and_not_the_slot() {
     assert!(!offset.is_zero());
     let next = next_slot(&schedule, &zone("UTC"), after(0)).unwrap();
     assert_eq!((next.slot, next.fires_at), (after(300), after(300) + offset));
-    assert!(come(&schedule, next.fires_at - Duration::from_micros(1)).slots.is_empty());
+    // Between the nominal time and the firing the slot is still to come.
+    let between = come(&schedule, next.fires_at - Duration::from_micros(1));
+    assert_eq!((between.slots.len(), between.next), (0, Some(next)));
     let due = come(&schedule, next.fires_at);
     assert_eq!(due.slots[0].slot, after(300));
     assert_eq!(due.slots[0].verdict, Verdict::Fire { at: next.fires_at, is_late: false });

@@ -236,7 +236,7 @@ fn a_sample_of_all_changes_of_the_clocks() {
     let changes = changes();
     assert!(changes.len() > 1_500, "{}", changes.len());
     let oracles = oracles();
-    let firings: usize = changes.iter().step_by(53).map(|(name, second)| compare(name, *second, &oracles)).sum();
+    let firings: usize = changes.iter().step_by(89).map(|(name, second)| compare(name, *second, &oracles)).sum();
     assert!(firings > 1_000);
 }
 
@@ -281,7 +281,7 @@ fn random_times_in_random_zones() {
     let oracles = oracles();
     let names: Vec<String> = jiff::tz::db().available().map(|name| name.as_str().to_owned()).collect();
     let mut random = fastrand::Rng::with_seed(5);
-    for _ in 0..40 {
+    for _ in 0..25 {
         let second = random.i64(1_420_070_400..2_082_758_400) / MINUTE * MINUTE;
         compare(&names[random.usize(..names.len())], second, &oracles);
     }

@@ -113,6 +113,9 @@ proptest! {
             counted += due.slots.iter().map(|slot| slot.count).sum::<u64>();
             if let Some(next) = due.next {
                 prop_assert!(next.fires_at > now);
+                let settled = due.last_slot().unwrap_or(schedule.settled_until());
+                let first = wakeful_domain::schedule::next(&trigger, &zone, schedule.anchor(), settled);
+                prop_assert_eq!(first, Some(next.slot));
             }
             schedule.last_slot = due.last_slot().or(schedule.last_slot);
             rows.extend(due.slots);
