@@ -8,7 +8,7 @@ use wakeful_domain::time::Timestamp;
 use wakeful_domain::waiting::Host;
 use wakeful_store::Refusal;
 use wakeful_store::ops::claim::ClaimRequest;
-use wakeful_store::ops::dispatch::dispatch;
+use wakeful_store::ops::dispatch::{Dispatched, dispatch};
 use wakeful_store::ops::runs;
 use wakeful_store::ops::timers::TimerReport;
 
@@ -92,13 +92,16 @@ async fn dispatched(
     claims: Vec<(ClaimRequest, String)>,
 ) -> Result<(TimerReport, usize), Refusal> {
     let (requests, tokens): (Vec<_>, Vec<_>) = claims.into_iter().unzip();
-    let (timers, claimed) =
+    let Dispatched { fired, timers, claimed } =
         engine.db().write("dispatch", (now, requests), |tx, told| Box::pin(dispatch(tx, told))).await?;
+    for run in &fired.stops {
+        engine.signal_stop(*run, "its schedule fires again");
+    }
     let count = claimed.len();
     for (claimed, token) in claimed.into_iter().zip(tokens) {
         run::spawn_claimed(engine, claimed, token);
     }
-    if count > 0 || timers.expired > 0 {
+    if count > 0 || timers.expired > 0 || fired.schedules > 0 {
         engine.inner.nudge.told();
     }
     Ok((timers, count))

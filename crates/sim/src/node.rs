@@ -10,7 +10,7 @@ use wakeful_domain::time::Timestamp;
 use wakeful_domain::waiting::Host;
 use wakeful_store::Refusal;
 use wakeful_store::ops::claim::ClaimRequest;
-use wakeful_store::ops::dispatch::dispatch;
+use wakeful_store::ops::dispatch::{Dispatched, dispatch};
 use wakeful_store::ops::{runs, standing, wakeups};
 
 use crate::deed::Deed;
@@ -103,7 +103,7 @@ impl World {
         for run in runs.iter().filter(|run| self.mirror.runs.contains_key(run)) {
             self.homes.insert(*run, Home { node, lease_until: self.now + LEASE });
         }
-        let Answer::Done((timers, claimed)) = answer else { return Ok(true) };
+        let Answer::Done(Dispatched { timers, claimed, .. }) = answer else { return Ok(true) };
         let started = claimed.len();
         for claimed in claimed {
             self.nodes[node].live.insert(claimed.run.id, Following::claimed(&claimed));

@@ -18,6 +18,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, sql: include_str!("../migrations/0001_first.sql") },
     Migration { version: 2, sql: include_str!("../migrations/0002_tasks_and_guards.sql") },
     Migration { version: 3, sql: include_str!("../migrations/0003_secrets_and_silence.sql") },
+    Migration { version: 4, sql: include_str!("../migrations/0004_schedules.sql") },
 ];
 
 const LEDGER: &str =

@@ -117,8 +117,9 @@ async fn dispatch(db: Db, nudge: Arc<Notify>, hand: mpsc::UnboundedSender<(Insta
                 let token_hash = hash_of(&mint(TokenKind::Run)?);
                 requests.push(ClaimRequest { now, run: ids.next(now), token_hash });
             }
-            let (_, claimed) =
+            let dispatched =
                 db.write("dispatch", (now, requests), |tx, told| Box::pin(dispatch::dispatch(tx, told))).await?;
+            let claimed = dispatched.claimed;
             let at = Instant::now();
             let is_all = claimed.len() < wanted;
             if !claimed.is_empty() && hand.send((at, claimed)).is_err() {

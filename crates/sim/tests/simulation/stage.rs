@@ -135,7 +135,7 @@ impl Stage {
                 ClaimRequest { now: self.now, run, token_hash: run.to_string() }
             })
             .collect();
-        self.write(&(self.now, requests), |tx, told| Box::pin(dispatch(tx, told))).1
+        self.write(&(self.now, requests), |tx, told| Box::pin(dispatch(tx, told))).claimed
     }
 
     pub fn succeed(&mut self, run: &Run) {

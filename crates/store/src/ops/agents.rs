@@ -8,7 +8,7 @@ use wakeful_domain::session::SessionPolicy;
 use wakeful_domain::time::Timestamp;
 
 use crate::ops::filter::{List, Page};
-use crate::ops::{events, guards, quiet_hours, ready, wakeups};
+use crate::ops::{events, guards, quiet_hours, ready, schedules, wakeups};
 use crate::value::{json, name};
 use crate::{Error, Refusal, Row, Tx};
 
@@ -334,6 +334,7 @@ pub async fn delete(tx: &mut Tx, now: Timestamp, id: AgentId) -> Result<Agent, R
     tx.lock(LOCK_OPEN_TASKS, &[id.into()]).await?;
     let agent = set_state(tx, now, id, AgentEvent::Terminate, Some("deleted")).await?;
     tx.execute(HIDE, &[id.into(), now.into()]).await?;
+    schedules::disable_of_agent(tx, now, id).await?;
     for mut row in tx.query(UNASSIGN, &[id.into(), now.into()]).await? {
         let (task, status): (TaskId, String) = (row.get()?, row.get()?);
         let data = object!({ "status": status, "assignee": null, "from": { "status": status, "assignee": id } });

@@ -4,14 +4,24 @@
 use wakeful_domain::time::Timestamp;
 
 use crate::ops::claim::{ClaimRequest, Claimed, claim_some};
+use crate::ops::firing::{self, Fired};
 use crate::ops::timers::{self, TimerReport};
 use crate::{Refusal, Tx};
 
 /// What a dispatcher brings: the time, and an id for each run that it may start.
 pub type Dispatch = (Timestamp, Vec<ClaimRequest>);
 
+/// What was done, and what is to follow from it.
+#[derive(Debug)]
+pub struct Dispatched {
+    pub fired: Fired,
+    pub timers: TimerReport,
+    pub claimed: Vec<Claimed>,
+}
+
 /// Does what is due and claims what may start.
-pub async fn dispatch(tx: &mut Tx, (now, requests): &Dispatch) -> Result<(TimerReport, Vec<Claimed>), Refusal> {
+pub async fn dispatch(tx: &mut Tx, (now, requests): &Dispatch) -> Result<Dispatched, Refusal> {
+    let fired = firing::fire_due(tx, *now).await?;
     let timers = timers::tick(tx, *now).await?;
-    Ok((timers, claim_some(tx, requests).await?))
+    Ok(Dispatched { fired, timers, claimed: claim_some(tx, requests).await? })
 }

@@ -390,6 +390,29 @@ async fn pending_timer(tx: &mut Tx, wakeup: &Wakeup) -> Result<Option<Wakeup>, R
     }
 }
 
+const COUNT: &str = "
+    update wakeups
+    set count = count + 1
+    where id = $1";
+
+/// Counts one more that a wakeup stands for.
+pub(crate) async fn count(tx: &mut Tx, wakeup: WakeupId) -> Result<(), Error> {
+    tx.execute(COUNT, &[wakeup.into()]).await?;
+    Ok(())
+}
+
+/// Enters a wake for which a live run stands: a row of its own, final whatever becomes of the run.
+pub(crate) async fn coalesce(tx: &mut Tx, wake: &Wake, run: RunId) -> Result<WakeupId, Refusal> {
+    let agent = Target::of(tx, wake.agent).await?;
+    let cause = Cause::of(tx, wake).await?;
+    let mut wakeup = draft(&agent, wake, &cause, None);
+    wakeup.status = WakeupStatus::Coalesced;
+    wakeup.status_reason = Some("overlap".to_owned());
+    wakeup.run = Some(run);
+    wakeup.finished_at = Some(wake.now);
+    settled(tx, wakeup, wake, "wakeup.coalesced").await.map(|accepted| accepted.wakeup.id)
+}
+
 const COUNT_SATISFIED: &str = "
     update wakeups
     set count = count + 1

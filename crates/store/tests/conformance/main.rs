@@ -25,6 +25,7 @@ mod projects;
 mod property;
 mod races;
 mod records;
+mod schedules;
 mod secrets;
 mod sessions;
 mod timers;

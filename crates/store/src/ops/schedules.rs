@@ -1,0 +1,251 @@
+//! Schedules as rows: made, read, listed, changed, paused, removed. How they fire is `firing`.
+
+use std::time::Duration;
+
+use serde_json::json as object;
+use wakeful_domain::active_hours::ActiveHours;
+use wakeful_domain::company::Company;
+use wakeful_domain::id::{AgentId, CompanyId, ScheduleId};
+use wakeful_domain::schedule::{Jitter, Next, Schedule, State, Zone, next_slot};
+use wakeful_domain::time::Timestamp;
+
+use crate::ops::companies;
+use crate::ops::filter::{List, Page};
+use crate::value::{json, json_option, name};
+use crate::{Error, Refusal, Row, Tx, Value};
+
+pub(crate) const COLUMNS: &str = "id, company_id, name, trigger_json, target, active_hours, jitter_ms, overlap, catch_up, \
+    stale_after_ms, starts_at, ends_at, max_fires, fires, state, state_note, last_slot, next_slot_at, created_at, updated_at";
+
+pub(crate) fn read(mut row: Row) -> Result<Schedule, Error> {
+    let ms = |value: i64| Duration::from_millis(u64::try_from(value).unwrap_or(0));
+    let count = |value: i64| u64::try_from(value).unwrap_or(0);
+    Ok(Schedule {
+        id: row.get()?,
+        company: row.get()?,
+        name: row.get()?,
+        trigger: row.json()?,
+        target: row.json()?,
+        gate: None,
+        active_hours: row.json_option::<ActiveHours>()?,
+        jitter: Jitter::up_to(ms(row.get()?)),
+        overlap: row.name()?,
+        catch_up: row.name()?,
+        stale_after: row.get::<Option<i64>>()?.map(ms),
+        starts_at: row.get()?,
+        ends_at: row.get()?,
+        max_fires: row.get::<Option<i64>>()?.map(count),
+        fires: count(row.get()?),
+        state: {
+            let state: String = row.get()?;
+            let note: Option<String> = row.get()?;
+            // A state of a later build does not fire here.
+            State::from_parts(&state, note).unwrap_or(State::Disabled { reason: format!("unknown state `{state}`") })
+        },
+        last_slot: row.get()?,
+        next_slot_at: row.get()?,
+        created_at: row.get()?,
+        updated_at: row.get()?,
+    })
+}
+
+/// The zone that a company's schedules go by. One that is not known is universal time, as everywhere.
+pub(crate) fn zone_of(company: &Company) -> Zone {
+    company.time_zone.parse().unwrap_or_else(|_| Zone::utc())
+}
+
+const INSERT: &str = "
+    insert into schedules (id, company_id, name, trigger_json, target, agent_id, active_hours, jitter_ms, overlap,
+      catch_up, stale_after_ms, starts_at, ends_at, max_fires, fires, state, state_note, last_slot, next_slot_at,
+      due_at, created_at, updated_at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0, $15, $16, $17, $18, $19, $20, $20)";
+
+/// Makes a schedule. A name that another one of the company has is a conflict.
+pub async fn insert(tx: &mut Tx, schedule: &Schedule) -> Result<Schedule, Refusal> {
+    check_name(tx, schedule).await?;
+    let next = coming(tx, schedule).await?;
+    let mut parameters: Vec<Value<'_>> = vec![schedule.id.into(), schedule.company.into()];
+    parameters.extend(settings(schedule));
+    parameters.extend([
+        schedule.last_slot.into(),
+        next.map(|next| next.slot).into(),
+        next.map(|next| next.fires_at).into(),
+        schedule.created_at.into(),
+    ]);
+    tx.execute(INSERT, &parameters).await?;
+    get(tx, schedule.id).await
+}
+
+/// What a person can set: the columns from `name` to `state_note`, `fires` left out.
+fn settings(schedule: &Schedule) -> [Value<'_>; 14] {
+    let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    [
+        (&schedule.name).into(),
+        json(&schedule.trigger),
+        json(&schedule.target),
+        schedule.target.agent().into(),
+        json_option(schedule.active_hours.as_ref()),
+        ms(schedule.jitter.width()).into(),
+        name(&schedule.overlap),
+        name(&schedule.catch_up),
+        schedule.stale_after.map(ms).into(),
+        schedule.starts_at.into(),
+        schedule.ends_at.into(),
+        schedule.max_fires.map(|count| i64::try_from(count).unwrap_or(i64::MAX)).into(),
+        schedule.state.as_str().into(),
+        schedule.state.note().into(),
+    ]
+}
+
+/// The slot to come after all that have their row.
+async fn coming(tx: &mut Tx, schedule: &Schedule) -> Result<Option<Next>, Refusal> {
+    let zone = zone_of(&companies::get(tx, schedule.company).await?);
+    Ok(next_slot(schedule, &zone, schedule.settled_until()))
+}
+
+const OF_NAME: &str = "select id from schedules where company_id = $1 and name = $2";
+
+async fn check_name(tx: &mut Tx, schedule: &Schedule) -> Result<(), Refusal> {
+    let found = tx.query_first(OF_NAME, &[schedule.company.into(), (&schedule.name).into()]).await?;
+    match found.map(|mut row| row.get::<ScheduleId>()).transpose()? {
+        Some(other) if other != schedule.id => {
+            let told = format!("there is a schedule `{}` already: choose another name", schedule.name);
+            Err(Refusal::conflict("schedule_exists", told, object!({ "schedule": other })))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The schedule with this id.
+pub async fn get(tx: &mut Tx, id: ScheduleId) -> Result<Schedule, Refusal> {
+    let sql = format!("select {COLUMNS} from schedules where id = $1");
+    let found = tx.query_first(&sql, &[id.into()]).await?.map(read).transpose()?;
+    found.ok_or_else(|| Refusal::not_found(id))
+}
+
+/// The same; its row is locked until the transaction ends.
+pub(crate) async fn get_locked(tx: &mut Tx, id: ScheduleId) -> Result<Schedule, Refusal> {
+    let sql = format!("select {COLUMNS} from schedules where id = $1 {{for_update}}");
+    let found = tx.query_first(&sql, &[id.into()]).await?.map(read).transpose()?;
+    found.ok_or_else(|| Refusal::not_found(id))
+}
+
+/// A page of a company's schedules, newest first; of one name if it is given.
+pub async fn list(
+    tx: &mut Tx,
+    company: CompanyId,
+    name: Option<String>,
+    cursor: Option<String>,
+    limit: i64,
+) -> Result<Page<Schedule>, Refusal> {
+    let list = List::of(COLUMNS, "schedules").and("company_id = $", company).and_if("name = $", name);
+    Ok(list.page(tx, cursor, limit, read, |schedule| schedule.id.to_string()).await?)
+}
+
+/// Every schedule of a company that fires, for the plan; at most `limit`.
+pub async fn active(tx: &mut Tx, company: CompanyId, limit: i64) -> Result<Vec<Schedule>, Refusal> {
+    let sql = format!(
+        "select {COLUMNS} from schedules where company_id = $1 and state = 'active' order by due_at, id limit $2"
+    );
+    Ok(tx.query(&sql, &[company.into(), limit.into()]).await?.into_iter().map(read).collect::<Result<_, _>>()?)
+}
+
+const CHANGE: &str = "
+    update schedules
+    set name = $2,
+      trigger_json = $3,
+      target = $4,
+      agent_id = $5,
+      active_hours = $6,
+      jitter_ms = $7,
+      overlap = $8,
+      catch_up = $9,
+      stale_after_ms = $10,
+      starts_at = $11,
+      ends_at = $12,
+      max_fires = $13,
+      state = $14,
+      state_note = $15,
+      last_slot = $16,
+      next_slot_at = $17,
+      due_at = $18,
+      updated_at = $19
+    where id = $1";
+
+/// Changes a schedule, given what becomes of it. Slots that passed under the old settings and have no row yet are
+/// not made up: what is changed begins now.
+pub async fn change<T: Send + Sync>(
+    tx: &mut Tx,
+    now: Timestamp,
+    id: ScheduleId,
+    argument: &T,
+    apply: fn(&T, &mut Schedule) -> Result<(), Refusal>,
+) -> Result<Schedule, Refusal> {
+    let mut schedule = get_locked(tx, id).await?;
+    apply(argument, &mut schedule)?;
+    check_name(tx, &schedule).await?;
+    schedule.last_slot = Some(schedule.settled_until().max(now));
+    let next = coming(tx, &schedule).await?;
+    let mut parameters: Vec<Value<'_>> = vec![id.into()];
+    parameters.extend(settings(&schedule));
+    parameters.extend([
+        schedule.last_slot.into(),
+        next.map(|next| next.slot).into(),
+        next.map(|next| next.fires_at).into(),
+        now.into(),
+    ]);
+    tx.execute(CHANGE, &parameters).await?;
+    get(tx, id).await
+}
+
+const FIRED: &str = "
+    update schedules
+    set fires = $2,
+      last_slot = $3,
+      next_slot_at = $4,
+      due_at = $5,
+      state = $6,
+      state_note = $7
+    where id = $1";
+
+/// Notes how far a schedule has come.
+pub(crate) async fn fired(tx: &mut Tx, schedule: &Schedule, next: Option<Next>) -> Result<(), Error> {
+    let parameters = [
+        schedule.id.into(),
+        i64::try_from(schedule.fires).unwrap_or(i64::MAX).into(),
+        schedule.last_slot.into(),
+        next.map(|next| next.slot).into(),
+        next.map(|next| next.fires_at).into(),
+        schedule.state.as_str().into(),
+        schedule.state.note().into(),
+    ];
+    tx.execute(FIRED, &parameters).await?;
+    Ok(())
+}
+
+const REMOVE_SLOTS: &str = "delete from slots where schedule_id = $1";
+const REMOVE: &str = "delete from schedules where id = $1";
+
+/// Removes a schedule and its ledger. What it has woken goes on.
+pub async fn remove(tx: &mut Tx, id: ScheduleId) -> Result<(), Refusal> {
+    get_locked(tx, id).await?;
+    tx.execute(REMOVE_SLOTS, &[id.into()]).await?;
+    tx.execute(REMOVE, &[id.into()]).await?;
+    Ok(())
+}
+
+const DISABLE_OF_AGENT: &str = "
+    update schedules
+    set state = 'disabled',
+      state_note = 'its agent was deleted',
+      next_slot_at = null,
+      due_at = null,
+      updated_at = $2
+    where agent_id = $1
+      and state <> 'disabled'";
+
+/// Disables every schedule of an agent that is gone.
+pub(crate) async fn disable_of_agent(tx: &mut Tx, now: Timestamp, agent: AgentId) -> Result<(), Error> {
+    tx.execute(DISABLE_OF_AGENT, &[agent.into(), now.into()]).await?;
+    Ok(())
+}

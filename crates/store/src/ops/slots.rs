@@ -1,0 +1,153 @@
+//! The ledger of schedules: what became of each slot. A slot can have one row only.
+
+use wakeful_domain::id::{RunId, ScheduleId, TaskId, WakeupId};
+use wakeful_domain::run::RunStatus;
+use wakeful_domain::schedule::{SlotDecision, SlotStatus};
+use wakeful_domain::time::Timestamp;
+use wakeful_domain::wakeup::WakeupStatus;
+
+use crate::ops::filter::Page;
+use crate::value::name;
+use crate::{Error, Refusal, Row, Tx};
+
+/// What became of a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    pub schedule: ScheduleId,
+    pub slot_at: Timestamp,
+    pub last_at: Timestamp,
+    pub count: i64,
+    pub status: SlotStatus,
+    pub reason: Option<String>,
+    pub wakeup: Option<WakeupId>,
+    pub task: Option<TaskId>,
+    /// When it was decided.
+    pub at: Timestamp,
+}
+
+/// What a decision about a slot has come to.
+#[derive(Debug, Clone)]
+pub(crate) struct Fate {
+    pub status: SlotStatus,
+    pub reason: Option<String>,
+    pub wakeup: Option<WakeupId>,
+    pub task: Option<TaskId>,
+}
+
+const INSERT: &str = "
+    insert into slots (schedule_id, slot_at, last_at, count, status, reason, wakeup_id, task_id, at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+
+/// Enters a slot. One that is there already is an error of the store: nothing of the transaction then stands.
+pub(crate) async fn insert(
+    tx: &mut Tx,
+    now: Timestamp,
+    schedule: ScheduleId,
+    decision: &SlotDecision,
+    fate: &Fate,
+) -> Result<(), Error> {
+    let parameters = [
+        schedule.into(),
+        decision.slot.into(),
+        decision.last.into(),
+        i64::try_from(decision.count).unwrap_or(i64::MAX).into(),
+        name(&fate.status),
+        (&fate.reason).into(),
+        fate.wakeup.into(),
+        fate.task.into(),
+        now.into(),
+    ];
+    tx.execute(INSERT, &parameters).await?;
+    Ok(())
+}
+
+fn read(mut row: Row) -> Result<Slot, Error> {
+    Ok(Slot {
+        schedule: row.get()?,
+        slot_at: row.get()?,
+        last_at: row.get()?,
+        count: row.get()?,
+        status: row.name()?,
+        reason: row.get()?,
+        wakeup: row.get()?,
+        task: row.get()?,
+        at: row.get()?,
+    })
+}
+
+const LIST: &str = "
+    select schedule_id, slot_at, last_at, count, status, reason, wakeup_id, task_id, at
+    from slots
+    where schedule_id = $1
+      and slot_at < $2
+    order by slot_at desc
+    limit $3";
+
+/// A page of a schedule's slots, newest first; the cursor is a time.
+pub async fn list(tx: &mut Tx, schedule: ScheduleId, before: Timestamp, limit: i64) -> Result<Page<Slot>, Refusal> {
+    let rows = tx.query(LIST, &[schedule.into(), before.into(), (limit + 1).into()]).await?;
+    let mut items = rows.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let has_more = items.len() as i64 > limit;
+    items.truncate(usize::try_from(limit).unwrap_or(0));
+    let next_cursor = items.last().filter(|_| has_more).map(|slot| slot.slot_at.to_string());
+    Ok(Page { items, next_cursor })
+}
+
+/// What an earlier fire of a schedule has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Earlier {
+    /// Nothing that still goes on.
+    Over,
+    /// Its wakeup waits.
+    Waiting(WakeupId),
+    /// It is in the batch of a live run.
+    Live(RunId),
+}
+
+const LATEST: &str = "
+    select wakeups.id, wakeups.status, runs.id, runs.status
+    from slots
+    join wakeups on wakeups.id = slots.wakeup_id
+    left join runs on runs.id = wakeups.run_id
+    where slots.schedule_id = $1
+      and slots.wakeup_id is not null
+      and slots.status = 'fired'
+    order by slots.slot_at desc
+    limit 1";
+
+/// What the latest fire of a schedule has come to.
+pub(crate) async fn earlier(tx: &mut Tx, schedule: ScheduleId) -> Result<Earlier, Error> {
+    let Some(mut row) = tx.query_first(LATEST, &[schedule.into()]).await? else { return Ok(Earlier::Over) };
+    let wakeup: WakeupId = row.get()?;
+    let status: WakeupStatus = row.name()?;
+    let run: Option<RunId> = row.get()?;
+    let run_status: Option<String> = row.get()?;
+    let is_live = run_status.as_deref().is_some_and(|status| {
+        RunStatus::ALL.iter().any(|(name, known)| *name == status && known.is_live())
+    });
+    Ok(match (status, run) {
+        (WakeupStatus::Claimed, Some(run)) if is_live => Earlier::Live(run),
+        (WakeupStatus::Pending, _) => Earlier::Waiting(wakeup),
+        _ => Earlier::Over,
+    })
+}
+
+const COALESCED: &str = "
+    select slots.wakeup_id
+    from slots
+    join wakeups on wakeups.id = slots.wakeup_id
+    where slots.schedule_id = $1
+      and slots.wakeup_id is not null
+      and slots.status = 'coalesced'
+      and wakeups.run_id = $2
+      and wakeups.status = 'coalesced'
+    order by slots.slot_at desc
+    limit 1";
+
+/// The row that counts what a live run has stood for.
+pub(crate) async fn coalesced_into(tx: &mut Tx, schedule: ScheduleId, run: RunId) -> Result<Option<WakeupId>, Error> {
+    match tx.query_first(COALESCED, &[schedule.into(), run.into()]).await? {
+        Some(mut row) => Ok(Some(row.get()?)),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,222 @@
+//! Schedules on both engines: every slot has one row and fires once, whatever the overlap, the time that
+//! was slept through, and several dispatchers at once.
+
+use futures_util::future::join_all;
+use serde_json::json;
+use wakeful_domain::id::{AgentId, ScheduleId};
+use wakeful_domain::schedule::{CatchUp, Jitter, Overlap, Schedule, SlotStatus, State, Target, Trigger};
+use wakeful_domain::time::Timestamp;
+use wakeful_domain::wakeup::WakeupStatus;
+use wakeful_store::Refusal;
+use wakeful_store::ops::dispatch::dispatch;
+use wakeful_store::ops::firing::{self, Fired};
+use wakeful_store::ops::slots::Slot;
+use wakeful_store::ops::{schedules, slots};
+
+use crate::world::{World, on_both, seconds};
+
+impl World {
+    fn draft_schedule(&self, name: &str, trigger: serde_json::Value, target: serde_json::Value) -> Schedule {
+        let trigger: Trigger = serde_json::from_value(trigger).unwrap();
+        let target: Target = serde_json::from_value(target).unwrap();
+        Schedule {
+            id: self.id(),
+            company: self.company,
+            name: name.into(),
+            trigger,
+            target,
+            gate: None,
+            active_hours: None,
+            jitter: Jitter::NONE,
+            overlap: Overlap::default(),
+            catch_up: CatchUp::default(),
+            stale_after: None,
+            starts_at: None,
+            ends_at: None,
+            max_fires: None,
+            fires: 0,
+            state: State::Active,
+            next_slot_at: None,
+            last_slot: None,
+            created_at: self.now(),
+            updated_at: self.now(),
+        }
+    }
+
+    async fn insert_schedule(&self, schedule: Schedule) -> Result<Schedule, Refusal> {
+        self.db.write("insert", schedule, |tx, schedule| Box::pin(schedules::insert(tx, schedule))).await
+    }
+
+    async fn get_schedule(&self, id: ScheduleId) -> Schedule {
+        self.db.read("get", id, |tx, id| Box::pin(schedules::get(tx, *id))).await.unwrap()
+    }
+
+    async fn fire(&self) -> Fired {
+        self.db.write("fire", self.now(), |tx, now| Box::pin(firing::fire_due(tx, *now))).await.unwrap()
+    }
+
+    /// The slots of a schedule, oldest first.
+    async fn slots(&self, id: ScheduleId) -> Vec<Slot> {
+        let before = Timestamp::from_millis(i64::MAX / 1_000_000);
+        let page = self.db.read("slots", (id, before), |tx, (id, before)| Box::pin(slots::list(tx, *id, *before, 200)));
+        page.await.unwrap().items.into_iter().rev().collect()
+    }
+
+    async fn every_minute(&self, agent: AgentId, overlap: Overlap) -> Schedule {
+        let target = json!({ "wake": { "agent": agent, "payload": { "n": 1 } } });
+        let draft = Schedule { overlap, ..self.draft_schedule("often", json!({ "every": "1m" }), target) };
+        self.insert_schedule(draft).await.unwrap()
+    }
+}
+
+fn statuses(slots: &[Slot]) -> Vec<SlotStatus> {
+    slots.iter().map(|slot| slot.status).collect()
+}
+
+#[test]
+fn a_slot_fires_once_and_wakes_its_agent() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        let schedule = world.every_minute(agent, Overlap::Coalesce).await;
+        assert_eq!(schedule.next_slot_at, Some(schedule.created_at + std::time::Duration::from_secs(60)));
+        assert_eq!(world.fire().await, Fired::default());
+        world.pass(seconds(60));
+        assert_eq!(world.fire().await.fires, 1);
+        assert_eq!(world.fire().await, Fired::default(), "once");
+        let slots = world.slots(schedule.id).await;
+        assert_eq!((slots.len(), slots[0].status), (1, SlotStatus::Fired));
+        let wakeup = world.wakeup(slots[0].wakeup.unwrap()).await;
+        assert_eq!((wakeup.source.as_str(), &wakeup.payload["n"]), ("schedule", &json!(1)));
+        assert_eq!(wakeup.context["schedule"], json!(schedule.id));
+        let run = world.claim().await.run;
+        world.succeed(&run).await;
+        assert_eq!(world.status(wakeup.id).await, WakeupStatus::Completed);
+        assert_eq!(world.get_schedule(schedule.id).await.fires, 1);
+        world.assert_sound().await;
+    });
+}
+
+#[test]
+fn what_is_live_or_waits_stands_for_later_slots_as_the_policy_says() {
+    on_both(async |world| {
+        for (overlap, live, ended) in [
+            (Overlap::Coalesce, SlotStatus::Coalesced, SlotStatus::Fired),
+            (Overlap::Skip, SlotStatus::Skipped, SlotStatus::Fired),
+            (Overlap::Queue, SlotStatus::Fired, SlotStatus::Fired),
+            (Overlap::CancelRunning, SlotStatus::Fired, SlotStatus::Coalesced),
+        ] {
+            let agent = world.agent(&format!("a-{}", overlap.as_str())).await;
+            let schedule = world.every_minute(agent, overlap).await;
+            world.pass(seconds(60));
+            world.fire().await;
+            // Two more while it is live; one after it has ended.
+            let run = world.claim().await.run;
+            for _ in 0..2 {
+                world.pass(seconds(60));
+                let fired = world.fire().await;
+                let stops = if overlap == Overlap::CancelRunning { fired.stops } else { Vec::new() };
+                assert!(stops.iter().all(|stop| *stop == run.id));
+            }
+            let slots = world.slots(schedule.id).await;
+            assert_eq!((slots.len(), slots[1].status), (3, live), "{overlap:?}");
+            if overlap == Overlap::Coalesce {
+                assert_eq!(slots[1].wakeup, slots[2].wakeup, "one row counts what a run stands for");
+                assert_eq!(world.wakeup(slots[1].wakeup.unwrap()).await.count, 2);
+            }
+            world.succeed(&run).await;
+            world.pass(seconds(60));
+            world.fire().await;
+            assert_eq!(world.slots(schedule.id).await[3].status, ended, "{overlap:?}");
+            world.db.write("remove", schedule.id, |tx, id| Box::pin(schedules::remove(tx, *id))).await.unwrap();
+            while let Some(claimed) = world.claim_any().await {
+                world.succeed(&claimed.run).await;
+            }
+        }
+        world.assert_sound().await;
+    });
+}
+
+#[test]
+fn downtime_is_caught_up_with_as_the_policy_says_and_the_ledger_has_no_hole() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        for (catch_up, fires) in [(CatchUp::Skip, 0), (CatchUp::Latest, 1), (CatchUp::All, 25)] {
+            let target = json!({ "wake": { "agent": agent } });
+            let draft = world.draft_schedule(catch_up.as_str(), json!({ "every": "1m" }), target);
+            let draft = Schedule { catch_up, overlap: Overlap::Queue, ..draft };
+            let schedule = world.insert_schedule(draft).await.unwrap();
+            world.pass(seconds(8 * 3_600 + 30));
+            assert_eq!(world.fire().await.fires, fires, "{catch_up:?}");
+            let schedule = world.get_schedule(schedule.id).await;
+            let count = "select cast(sum(count) as bigint) from slots";
+            assert_eq!(world.number(count).await, 480, "{catch_up:?}");
+            assert!(schedule.next_slot_at.unwrap() > world.now());
+            world.db.write("remove", schedule.id, |tx, id| Box::pin(schedules::remove(tx, *id))).await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_routine_makes_a_task_and_its_assignee_is_woken_once() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        let task = json!({ "title": "Report of {{date}}", "assignee": agent, "labels": ["routine"] });
+        let draft = world.draft_schedule("report", json!({ "every": "1h" }), json!({ "task": task }));
+        let schedule = world.insert_schedule(Schedule { max_fires: Some(1), ..draft }).await.unwrap();
+        world.pass(seconds(3_600));
+        assert_eq!(world.fire().await.fires, 1);
+        let slot = world.slots(schedule.id).await.remove(0);
+        assert!(slot.task.is_some() && slot.wakeup.is_none());
+        assert_eq!(world.claim().await.task.unwrap().id, slot.task.unwrap());
+        let schedule = world.get_schedule(schedule.id).await;
+        assert!(matches!(schedule.state, State::Disabled { .. }) && schedule.next_slot_at.is_none());
+        world.pass(seconds(7_200));
+        assert_eq!(world.fire().await, Fired::default());
+    });
+}
+
+#[test]
+fn several_dispatchers_fire_each_slot_once() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        let mut ids = Vec::new();
+        for number in 0..30 {
+            let target = json!({ "wake": { "agent": agent } });
+            let draft = world.draft_schedule(&format!("s-{number}"), json!({ "every": "1m" }), target);
+            ids.push(world.insert_schedule(draft).await.unwrap().id);
+        }
+        world.pass(seconds(60));
+        let nodes = (0..4).map(|_| async {
+            let told = (world.now(), Vec::new());
+            world.db.write("dispatch", told, |tx, told| Box::pin(dispatch(tx, told))).await
+        });
+        let fired: usize =
+            join_all(nodes).await.into_iter().map(|dispatched| dispatched.unwrap().fired.fires).sum();
+        assert_eq!(fired, 30);
+        for id in ids {
+            assert_eq!(statuses(&world.slots(id).await), [SlotStatus::Fired]);
+        }
+        assert_eq!(world.number("select count(*) from wakeups").await, 30);
+        world.assert_sound().await;
+    });
+}
+
+#[test]
+fn a_deleted_agents_schedules_are_disabled_and_names_are_taken_once() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        let schedule = world.every_minute(agent, Overlap::Coalesce).await;
+        let again = world.draft_schedule("often", json!({ "every": "1m" }), json!({ "wake": { "agent": agent } }));
+        let refused = world.insert_schedule(again).await.unwrap_err();
+        assert!(matches!(refused, Refusal::Conflict { code: "schedule_exists", .. }), "{refused}");
+        let arguments = (world.now(), agent);
+        let delete = world.db.write("delete", arguments, |tx, (now, id)| {
+            Box::pin(wakeful_store::ops::agents::delete(tx, *now, *id))
+        });
+        delete.await.unwrap();
+        let schedule = world.get_schedule(schedule.id).await;
+        assert_eq!(schedule.state, State::Disabled { reason: "its agent was deleted".into() });
+        world.pass(seconds(600));
+        assert_eq!(world.fire().await, Fired::default());
+    });
+}
