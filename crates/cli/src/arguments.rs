@@ -1,12 +1,14 @@
 //! The command line, described once: parsing, help and completions come from here.
 
 mod places;
+mod schedules;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 pub use places::{GoalVerb, ProjectAddArguments, ProjectVerb, WorktreeVerb};
+pub use schedules::{ScheduleAddArguments, ScheduleVerb};
 
 /// Wakes, runs and watches AI agents.
 #[derive(Debug, Parser)]
@@ -64,6 +66,9 @@ pub enum Command {
     /// List the git worktrees that were made for tasks, and what is in those that are kept
     #[command(subcommand)]
     Worktree(WorktreeVerb),
+    /// Add, list, pause, fire or remove schedules, and see what is planned
+    #[command(subcommand)]
+    Schedule(ScheduleVerb),
     /// List, show, follow or cancel runs
     #[command(subcommand)]
     Run(RunVerb),

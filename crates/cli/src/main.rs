@@ -58,6 +58,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Project(verb) => commands::project::run(&session()?, &verb).await,
         Command::Goal(verb) => commands::goal::run(&session()?, &verb).await,
         Command::Worktree(verb) => commands::worktree::run(&session()?, &verb).await,
+        Command::Schedule(verb) => commands::schedule::run(&session()?, &verb).await,
         Command::Run(verb) => commands::run::run(&session()?, &verb).await,
         Command::Wakeup(verb) => commands::wakeup::run(&session()?, &verb).await,
         Command::Why { id } => commands::why::run(&session()?, &id).await,

@@ -18,6 +18,7 @@ mod nudge;
 mod patrol;
 pub mod pressure;
 mod run;
+mod scheduling;
 pub mod secrets;
 mod steering;
 mod token;

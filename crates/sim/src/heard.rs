@@ -10,6 +10,7 @@ use wakeful_domain::task::Task;
 use wakeful_domain::wakeup::{Wakeup, WakeupStatus};
 use wakeful_store::Refusal;
 use wakeful_store::ops::claim::Claimed;
+use wakeful_store::ops::dispatch::Dispatched;
 use wakeful_store::ops::inbox::Acknowledgement;
 use wakeful_store::ops::timers::TimerReport;
 use wakeful_store::ops::wake::Accepted;
@@ -59,12 +60,12 @@ impl Heard for Vec<Result<Accepted, Refusal>> {
     }
 }
 
-impl Heard for (TimerReport, Vec<Claimed>) {
+impl Heard for Dispatched {
     fn told(&self) -> Told {
         let batch = |claimed: &Claimed| claimed.wakeups.iter().map(|wakeup| wakeup.id).collect();
         Told::Dispatched {
-            timers: self.0,
-            claimed: self.1.iter().map(|claimed| (claimed.run.id, batch(claimed))).collect(),
+            timers: self.timers,
+            claimed: self.claimed.iter().map(|claimed| (claimed.run.id, batch(claimed))).collect(),
         }
     }
 }

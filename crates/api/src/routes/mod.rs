@@ -12,6 +12,7 @@ mod me;
 mod projects;
 mod run_calls;
 mod runs;
+mod schedules;
 mod secrets;
 
 mod task_calls;
@@ -39,6 +40,7 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(task_calls::routes())
         .merge(escalations::routes())
         .merge(secrets::routes())
+        .merge(schedules::routes())
         .merge(wake::routes())
         .merge(wakeups::routes())
         .merge(runs::routes())

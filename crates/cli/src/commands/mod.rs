@@ -8,6 +8,7 @@ pub mod goal;
 pub mod inside;
 pub mod project;
 pub mod run;
+pub mod schedule;
 pub mod secret;
 pub mod task;
 pub mod wake;

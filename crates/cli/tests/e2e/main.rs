@@ -27,6 +27,7 @@ mod outcomes;
 mod postgres;
 mod projects;
 mod refusals;
+mod schedules;
 mod secrets;
 mod services;
 mod sessions;

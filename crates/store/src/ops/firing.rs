@@ -18,7 +18,7 @@ use wakeful_domain::wakeup::{Source, WakeupStatus};
 
 use crate::ops::origin::Origin;
 use crate::ops::schedules::{self, zone_of};
-use crate::ops::slots::{self, Earlier, Fate};
+use crate::ops::slots::{self, Earlier, Fate, Slot};
 use crate::ops::wake::{self, Maker, Wake};
 use crate::ops::{companies, events, ready, runs, tasks};
 use crate::{Refusal, Tx};
@@ -71,7 +71,7 @@ pub async fn fire_due(tx: &mut Tx, now: Timestamp) -> Result<Fired, Refusal> {
 }
 
 /// Fires a schedule now, whatever its slots say: the slot is this moment.
-pub async fn fire_now(tx: &mut Tx, now: Timestamp, id: ScheduleId) -> Result<(Schedule, Fired), Refusal> {
+pub async fn fire_now(tx: &mut Tx, now: Timestamp, id: ScheduleId) -> Result<(Slot, Fired), Refusal> {
     let agent = schedules::get(tx, id).await?.target.agent();
     ready::lock(tx, Vec::new(), agent.into_iter().collect()).await?;
     let mut schedule = schedules::get_locked(tx, id).await?;
@@ -82,7 +82,7 @@ pub async fn fire_now(tx: &mut Tx, now: Timestamp, id: ScheduleId) -> Result<(Sc
     decide(tx, now, &mut schedule, &zone, &decision, &mut fired).await?;
     let next = wakeful_domain::schedule::next_slot(&schedule, &zone, schedule.settled_until());
     schedules::fired(tx, &schedule, next).await?;
-    Ok((schedules::get(tx, id).await?, fired))
+    Ok((slots::get(tx, id, now).await?, fired))
 }
 
 async fn fire(tx: &mut Tx, now: Timestamp, mut schedule: Schedule, fired: &mut Fired) -> Result<(), Refusal> {

@@ -50,7 +50,7 @@ pub(crate) fn read(mut row: Row) -> Result<Schedule, Error> {
 }
 
 /// The zone that a company's schedules go by. One that is not known is universal time, as everywhere.
-pub(crate) fn zone_of(company: &Company) -> Zone {
+pub fn zone_of(company: &Company) -> Zone {
     company.time_zone.parse().unwrap_or_else(|_| Zone::utc())
 }
 

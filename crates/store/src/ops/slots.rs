@@ -75,6 +75,17 @@ fn read(mut row: Row) -> Result<Slot, Error> {
     })
 }
 
+const GET: &str = "
+    select schedule_id, slot_at, last_at, count, status, reason, wakeup_id, task_id, at
+    from slots
+    where schedule_id = $1
+      and slot_at = $2";
+
+/// One slot.
+pub(crate) async fn get(tx: &mut Tx, schedule: ScheduleId, slot: Timestamp) -> Result<Slot, Error> {
+    read(tx.query_one(GET, &[schedule.into(), slot.into()]).await?)
+}
+
 const LIST: &str = "
     select schedule_id, slot_at, last_at, count, status, reason, wakeup_id, task_id, at
     from slots
@@ -122,9 +133,9 @@ pub(crate) async fn earlier(tx: &mut Tx, schedule: ScheduleId) -> Result<Earlier
     let status: WakeupStatus = row.name()?;
     let run: Option<RunId> = row.get()?;
     let run_status: Option<String> = row.get()?;
-    let is_live = run_status.as_deref().is_some_and(|status| {
-        RunStatus::ALL.iter().any(|(name, known)| *name == status && known.is_live())
-    });
+    let is_live = run_status
+        .as_deref()
+        .is_some_and(|status| RunStatus::ALL.iter().any(|(name, known)| *name == status && known.is_live()));
     Ok(match (status, run) {
         (WakeupStatus::Claimed, Some(run)) if is_live => Earlier::Live(run),
         (WakeupStatus::Pending, _) => Earlier::Waiting(wakeup),

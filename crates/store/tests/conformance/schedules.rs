@@ -190,8 +190,7 @@ fn several_dispatchers_fire_each_slot_once() {
             let told = (world.now(), Vec::new());
             world.db.write("dispatch", told, |tx, told| Box::pin(dispatch(tx, told))).await
         });
-        let fired: usize =
-            join_all(nodes).await.into_iter().map(|dispatched| dispatched.unwrap().fired.fires).sum();
+        let fired: usize = join_all(nodes).await.into_iter().map(|dispatched| dispatched.unwrap().fired.fires).sum();
         assert_eq!(fired, 30);
         for id in ids {
             assert_eq!(statuses(&world.slots(id).await), [SlotStatus::Fired]);
@@ -210,9 +209,9 @@ fn a_deleted_agents_schedules_are_disabled_and_names_are_taken_once() {
         let refused = world.insert_schedule(again).await.unwrap_err();
         assert!(matches!(refused, Refusal::Conflict { code: "schedule_exists", .. }), "{refused}");
         let arguments = (world.now(), agent);
-        let delete = world.db.write("delete", arguments, |tx, (now, id)| {
-            Box::pin(wakeful_store::ops::agents::delete(tx, *now, *id))
-        });
+        let delete = world
+            .db
+            .write("delete", arguments, |tx, (now, id)| Box::pin(wakeful_store::ops::agents::delete(tx, *now, *id)));
         delete.await.unwrap();
         let schedule = world.get_schedule(schedule.id).await;
         assert_eq!(schedule.state, State::Disabled { reason: "its agent was deleted".into() });

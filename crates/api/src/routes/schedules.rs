@@ -1,0 +1,471 @@
+//! Schedules: made, listed, changed, paused, fired by hand; their slots, and what is planned.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use wakeful_domain::id::{CompanyId, ScheduleId, kind};
+use wakeful_domain::schedule::{
+    Jitter, Schedule, State as ScheduleState, Target, Trigger, TriggerText, Zone, next_slot, plan,
+};
+use wakeful_domain::time::{Timestamp, parse_duration};
+use wakeful_engine::clock;
+use wakeful_store::Refusal;
+use wakeful_store::ops::{agents, companies, request_keys, schedules, slots};
+
+use crate::access::{Permission, Principal};
+use crate::body::Body;
+use crate::errors::ProblemDocument;
+use crate::idempotency::request_key;
+use crate::parameters::{IdempotencyKey, Parameters, PathCompany, PathId, check_text, id_in_option, limit};
+use crate::wire::{
+    Empty, NewSchedule, Page, PauseRequest, PlanView, PlannedView, SchedulePatch, ScheduleView, SlotView, Whole,
+};
+use crate::{Api, Problem};
+
+/// Slots in one plan.
+const PLAN_MAX: usize = 10_000;
+/// Schedules in one plan.
+const PLANNED_SCHEDULES_MAX: i64 = 10_000;
+/// A plan may reach this far ahead: a year.
+const PLAN_AHEAD: Duration = Duration::from_secs(366 * 86_400);
+/// A plan reaches this far ahead unless it is said.
+const PLAN_AHEAD_DEFAULT: Duration = Duration::from_secs(86_400);
+const NEXT_DEFAULT: usize = 5;
+const NEXT_MAX: usize = 100;
+
+pub fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(create, list))
+        .routes(routes!(show, change, remove))
+        .routes(routes!(pause))
+        .routes(routes!(resume))
+        .routes(routes!(run))
+        .routes(routes!(next))
+        .routes(routes!(list_slots))
+        .routes(routes!(show_plan))
+}
+
+/// The schedule with its company's zone, if the caller may see it.
+async fn visible(api: &Api, principal: &Principal, id: ScheduleId) -> Result<(Schedule, Zone), Problem> {
+    let found = api
+        .engine
+        .db()
+        .read("schedule.get", id, |tx, id| {
+            Box::pin(async move {
+                let schedule = schedules::get(tx, *id).await?;
+                let zone = schedules::zone_of(&companies::get(tx, schedule.company).await?);
+                Ok((schedule, zone))
+            })
+        })
+        .await?;
+    match principal.sees(found.0.company) {
+        true => Ok(found),
+        false => Err(Problem::not_found("schedule", &id.to_string())),
+    }
+}
+
+fn zone_in(text: &str) -> Zone {
+    text.parse().unwrap_or_else(|_| Zone::utc())
+}
+
+fn trigger_of(text: TriggerText) -> Result<Trigger, Problem> {
+    Trigger::try_from(text).map_err(|error| {
+        let field = if error.field == "trigger" { "trigger".to_owned() } else { format!("trigger.{}", error.field) };
+        Problem::invalid(&field, error.message)
+    })
+}
+
+fn duration_in(field: &str, text: Option<&String>) -> Result<Option<Duration>, Problem> {
+    text.map(|text| parse_duration(text).map_err(|error| Problem::invalid(field, error.to_string()))).transpose()
+}
+
+/// Refuses what could never fire, or not in this build.
+fn check(schedule: &Schedule, zone: &Zone, now: Timestamp) -> Result<(), Problem> {
+    if let Target::Action(action) = &schedule.target {
+        let told = format!("`{}`: actions are not available yet; use a wake or a task", action.name);
+        return Err(Problem::invalid("target.action", told));
+    }
+    if let Target::Wake(wake) = &schedule.target
+        && wake.model.is_some()
+    {
+        return Err(Problem::invalid("target.wake.model", "is not available yet; set the agent's own adapter.model"));
+    }
+    if let Some((field, message)) = schedule.problem() {
+        return Err(Problem::invalid(&field, message));
+    }
+    if let Some(error) = schedule.trigger.problem(zone, schedule.anchor(), now) {
+        return Err(Problem::invalid(&format!("trigger.{}", error.field), error.message));
+    }
+    Ok(())
+}
+
+/// Refuses an agent that is not the company's.
+async fn check_agent(api: &Api, company: CompanyId, target: &Target) -> Result<(), Problem> {
+    let Some(agent) = target.agent() else { return Ok(()) };
+    let field = match target {
+        Target::Task(_) => "target.task.assignee",
+        Target::Wake(_) | Target::Action(_) => "target.wake.agent",
+    };
+    let found = api.engine.db().read("agent.get", agent, |tx, agent| Box::pin(agents::get(tx, *agent))).await;
+    match found {
+        Ok(agent) if agent.company == company => Ok(()),
+        Ok(_) | Err(Refusal::NotFound { .. }) => {
+            Err(Problem::invalid(field, format!("there is no agent `{agent}` in this company")))
+        }
+        Err(refusal) => Err(refusal.into()),
+    }
+}
+
+/// Makes a schedule. Its first slot lies after now.
+#[utoipa::path(post, path = "/companies/{company}/schedules", tag = "schedules", params(("company" = String, Path, description = "id or slug")),
+    request_body = NewSchedule, responses((status = 201, body = ScheduleView), (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument)))]
+async fn create(
+    State(api): State<Api>,
+    principal: Principal,
+    PathCompany(company): PathCompany,
+    IdempotencyKey(key): IdempotencyKey,
+    body: Body<NewSchedule>,
+) -> Result<(StatusCode, Json<ScheduleView>), Problem> {
+    principal.require(Permission::Manage)?;
+    let key = request_key(key, &format!("POST /companies/{}/schedules", company.id), &body.bytes);
+    let new = body.value;
+    check_text("name", Some(&new.name))?;
+    if new.gate.is_some() {
+        return Err(Problem::invalid("gate", "gates are not available yet: leave it out"));
+    }
+    let (now, zone) = (clock::now(), zone_in(&company.time_zone));
+    let schedule = Schedule {
+        id: api.engine.new_id(),
+        company: company.id,
+        name: new.name,
+        trigger: trigger_of(new.trigger)?,
+        target: new.target,
+        gate: None,
+        active_hours: new.active_hours,
+        jitter: Jitter::up_to(duration_in("jitter", new.jitter.as_ref())?.unwrap_or_default()),
+        overlap: new.overlap.unwrap_or_default(),
+        catch_up: new.catch_up.unwrap_or_default(),
+        stale_after: duration_in("stale_after", new.stale_after.as_ref())?,
+        starts_at: new.starts_at,
+        ends_at: new.ends_at,
+        max_fires: new.max_fires,
+        fires: 0,
+        state: ScheduleState::Active,
+        next_slot_at: None,
+        last_slot: None,
+        created_at: now,
+        updated_at: now,
+    };
+    check(&schedule, &zone, now)?;
+    check_agent(&api, company.id, &schedule.target).await?;
+    let made = api
+        .engine
+        .write("schedule.create", (schedule, key), |tx, (schedule, key)| {
+            Box::pin(async move {
+                let made = request_keys::made_before(
+                    tx,
+                    schedule.created_at,
+                    Some(schedule.company),
+                    key.as_ref(),
+                    schedule.id,
+                );
+                match made.await? {
+                    Some(earlier) => schedules::get(tx, earlier).await,
+                    None => schedules::insert(tx, schedule).await,
+                }
+            })
+        })
+        .await?;
+    Ok((StatusCode::CREATED, Json(ScheduleView::new(made, &zone, now))))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    limit: Option<i64>,
+    cursor: Option<String>,
+    name: Option<String>,
+}
+
+/// Lists a company's schedules.
+#[utoipa::path(get, path = "/companies/{company}/schedules", tag = "schedules",
+    params(("company" = String, Path, description = "id or slug"), ("limit" = Option<i64>, Query), ("cursor" = Option<String>, Query),
+        ("name" = Option<String>, Query)),
+    responses((status = 200, body = Page<ScheduleView>)))]
+async fn list(
+    State(api): State<Api>,
+    principal: Principal,
+    PathCompany(company): PathCompany,
+    Parameters(query): Parameters<ListQuery>,
+) -> Result<Json<Page<ScheduleView>>, Problem> {
+    principal.require(Permission::Read)?;
+    id_in_option::<kind::Schedule>("cursor", query.cursor.as_ref())?;
+    let (now, zone) = (clock::now(), zone_in(&company.time_zone));
+    let arguments = (company.id, query.name, query.cursor, limit(query.limit)?);
+    let page = api
+        .engine
+        .db()
+        .read("schedule.list", arguments, |tx, (company, name, cursor, limit)| {
+            Box::pin(schedules::list(tx, *company, name.clone(), cursor.clone(), *limit))
+        })
+        .await?;
+    Ok(Json(Page::of(page, |schedule| ScheduleView::new(schedule, &zone, now))))
+}
+
+/// Shows a schedule.
+#[utoipa::path(get, path = "/schedules/{id}", tag = "schedules", params(("id" = String, Path)),
+    responses((status = 200, body = ScheduleView), (status = 404, body = ProblemDocument)))]
+async fn show(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Schedule>,
+) -> Result<Json<ScheduleView>, Problem> {
+    principal.require(Permission::Read)?;
+    let (schedule, zone) = visible(&api, &principal, id).await?;
+    Ok(Json(ScheduleView::new(schedule, &zone, clock::now())))
+}
+
+/// Changes a schedule. What is changed begins now: slots that have passed are not made up.
+#[utoipa::path(patch, path = "/schedules/{id}", tag = "schedules", params(("id" = String, Path)), request_body = SchedulePatch,
+    responses((status = 200, body = ScheduleView), (status = 422, body = ProblemDocument)))]
+async fn change(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Schedule>,
+    body: Body<SchedulePatch>,
+) -> Result<Json<ScheduleView>, Problem> {
+    principal.require(Permission::Manage)?;
+    let (mut changed, zone) = visible(&api, &principal, id).await?;
+    let (patch, now) = (body.value, clock::now());
+    if let Some(name) = patch.name {
+        check_text("name", Some(&name))?;
+        changed.name = name;
+    }
+    if let Some(trigger) = patch.trigger {
+        changed.trigger = trigger_of(trigger)?;
+    }
+    if let Some(target) = patch.target {
+        check_agent(&api, changed.company, &target).await?;
+        changed.target = target;
+    }
+    changed.overlap = patch.overlap.unwrap_or(changed.overlap);
+    changed.catch_up = patch.catch_up.unwrap_or(changed.catch_up);
+    if let Some(text) = patch.stale_after {
+        changed.stale_after = duration_in("stale_after", text.as_ref())?;
+    }
+    if let Some(text) = patch.jitter {
+        changed.jitter = Jitter::up_to(duration_in("jitter", text.as_ref())?.unwrap_or_default());
+    }
+    changed.active_hours = patch.active_hours.unwrap_or(changed.active_hours);
+    changed.ends_at = patch.ends_at.unwrap_or(changed.ends_at);
+    changed.max_fires = patch.max_fires.unwrap_or(changed.max_fires);
+    check(&changed, &zone, now)?;
+    let kept = api
+        .engine
+        .write("schedule.change", (now, id, changed), |tx, (now, id, changed)| {
+            Box::pin(schedules::change(tx, *now, *id, changed, |changed, schedule| {
+                // How far it has come, and whether it fires, are not the patch's business.
+                let (fires, state, last) = (schedule.fires, schedule.state.clone(), schedule.last_slot);
+                *schedule = Schedule { fires, state, last_slot: last, ..changed.clone() };
+                Ok(())
+            }))
+        })
+        .await?;
+    Ok(Json(ScheduleView::new(kept, &zone, now)))
+}
+
+/// Removes a schedule and its ledger. What it has woken goes on.
+#[utoipa::path(delete, path = "/schedules/{id}", tag = "schedules", params(("id" = String, Path)),
+    responses((status = 204), (status = 404, body = ProblemDocument)))]
+async fn remove(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Schedule>,
+) -> Result<StatusCode, Problem> {
+    principal.require(Permission::Manage)?;
+    visible(&api, &principal, id).await?;
+    api.engine.write("schedule.remove", id, |tx, id| Box::pin(schedules::remove(tx, *id))).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn set_state(
+    api: &Api,
+    id: ScheduleId,
+    zone: &Zone,
+    state: ScheduleState,
+) -> Result<Json<ScheduleView>, Problem> {
+    let now = clock::now();
+    let kept = api
+        .engine
+        .write("schedule.state", (now, id, state), |tx, (now, id, state)| {
+            Box::pin(schedules::change(tx, *now, *id, state, |state, schedule| {
+                schedule.state = state.clone();
+                Ok(())
+            }))
+        })
+        .await?;
+    Ok(Json(ScheduleView::new(kept, zone, now)))
+}
+
+/// Pauses a schedule: it has no slots meanwhile, and none is missed.
+#[utoipa::path(post, path = "/schedules/{id}/pause", tag = "schedules", params(("id" = String, Path)), request_body = PauseRequest,
+    responses((status = 200, body = ScheduleView), (status = 404, body = ProblemDocument)))]
+async fn pause(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Schedule>,
+    body: Body<PauseRequest>,
+) -> Result<Json<ScheduleView>, Problem> {
+    principal.require(Permission::Manage)?;
+    let (_, zone) = visible(&api, &principal, id).await?;
+    check_text("note", body.value.note.as_ref())?;
+    set_state(&api, id, &zone, ScheduleState::Paused { note: body.value.note }).await
+}
+
+/// Lets a schedule fire again, from now on.
+#[utoipa::path(post, path = "/schedules/{id}/resume", tag = "schedules", params(("id" = String, Path)), request_body = Empty,
+    responses((status = 200, body = ScheduleView), (status = 404, body = ProblemDocument)))]
+async fn resume(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Schedule>,
+    _body: Body<Empty>,
+) -> Result<Json<ScheduleView>, Problem> {
+    principal.require(Permission::Manage)?;
+    let (_, zone) = visible(&api, &principal, id).await?;
+    set_state(&api, id, &zone, ScheduleState::Active).await
+}
+
+/// Fires a schedule now, beside its slots; also one that is paused.
+#[utoipa::path(post, path = "/schedules/{id}/run", tag = "schedules", params(("id" = String, Path)), request_body = Empty,
+    responses((status = 202, body = SlotView), (status = 404, body = ProblemDocument)))]
+async fn run(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Schedule>,
+    _body: Body<Empty>,
+) -> Result<(StatusCode, Json<SlotView>), Problem> {
+    principal.require(Permission::Manage)?;
+    visible(&api, &principal, id).await?;
+    let slot = api.engine.fire_schedule(id).await?;
+    Ok((StatusCode::ACCEPTED, Json(slot.into())))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NextQuery {
+    n: Option<usize>,
+}
+
+/// Lists the nominal times of the slots to come.
+#[utoipa::path(get, path = "/schedules/{id}/next", tag = "schedules", params(("id" = String, Path), ("n" = Option<u64>, Query)),
+    responses((status = 200, body = Whole<String>), (status = 422, body = ProblemDocument)))]
+async fn next(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Schedule>,
+    Parameters(query): Parameters<NextQuery>,
+) -> Result<Json<Whole<String>>, Problem> {
+    principal.require(Permission::Read)?;
+    let count = query.n.unwrap_or(NEXT_DEFAULT);
+    if !(1..=NEXT_MAX).contains(&count) {
+        return Err(Problem::invalid("n", format!("is {count}; it must lie between 1 and {NEXT_MAX}")));
+    }
+    let (schedule, zone) = visible(&api, &principal, id).await?;
+    let mut after = clock::now();
+    let mut times = Vec::with_capacity(count);
+    while times.len() < count
+        && let Some(coming) = next_slot(&schedule, &zone, after)
+    {
+        times.push(coming.slot.to_string());
+        after = coming.slot;
+    }
+    Ok(Json(Whole { items: times }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SlotsQuery {
+    limit: Option<i64>,
+    /// The time of the last slot that was seen.
+    cursor: Option<Timestamp>,
+}
+
+/// Lists what became of a schedule's slots, newest first.
+#[utoipa::path(get, path = "/schedules/{id}/slots", tag = "schedules",
+    params(("id" = String, Path), ("limit" = Option<i64>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = Page<SlotView>)))]
+async fn list_slots(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Schedule>,
+    Parameters(query): Parameters<SlotsQuery>,
+) -> Result<Json<Page<SlotView>>, Problem> {
+    principal.require(Permission::Read)?;
+    visible(&api, &principal, id).await?;
+    let before = query.cursor.unwrap_or(clock::now() + PLAN_AHEAD);
+    let page = api
+        .engine
+        .db()
+        .read("slot.list", (id, before, limit(query.limit)?), |tx, (id, before, limit)| {
+            Box::pin(slots::list(tx, *id, *before, *limit))
+        })
+        .await?;
+    Ok(Json(Page::of(page, SlotView::from)))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlanQuery {
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+}
+
+/// Lists the slots to come of all schedules of a company, by the code that fires them.
+#[utoipa::path(get, path = "/companies/{company}/plan", tag = "schedules",
+    params(("company" = String, Path, description = "id or slug"), ("from" = Option<String>, Query), ("to" = Option<String>, Query)),
+    responses((status = 200, body = PlanView), (status = 422, body = ProblemDocument)))]
+async fn show_plan(
+    State(api): State<Api>,
+    principal: Principal,
+    PathCompany(company): PathCompany,
+    Parameters(query): Parameters<PlanQuery>,
+) -> Result<Json<PlanView>, Problem> {
+    principal.require(Permission::Read)?;
+    let now = clock::now();
+    let from = query.from.unwrap_or(now);
+    let to = query.to.unwrap_or(from + PLAN_AHEAD_DEFAULT);
+    for (field, at) in [("from", from), ("to", to)] {
+        if at > now + PLAN_AHEAD {
+            return Err(Problem::invalid(field, format!("{at} is more than a year ahead")));
+        }
+    }
+    if to < from {
+        return Err(Problem::invalid("to", "is before `from`"));
+    }
+    let found = api
+        .engine
+        .db()
+        .read("schedule.active", company.id, |tx, company| {
+            Box::pin(schedules::active(tx, *company, PLANNED_SCHEDULES_MAX))
+        })
+        .await?;
+    let zone = zone_in(&company.time_zone);
+    let mut items = Vec::new();
+    for schedule in &found {
+        let planned = plan(schedule, &zone, (from, to), PLAN_MAX + 1);
+        items.extend(planned.into_iter().map(|(next, skipped)| {
+            (next.slot, PlannedView::new(schedule, next, skipped.map(|reason| reason.as_str())))
+        }));
+        // Of each schedule its first ones, so that the first of all are among them.
+        items.sort_by_key(|(slot, _)| *slot);
+        items.truncate(PLAN_MAX + 1);
+    }
+    let truncated = items.len() > PLAN_MAX;
+    items.truncate(PLAN_MAX);
+    Ok(Json(PlanView { items: items.into_iter().map(|(_, planned)| planned).collect(), truncated }))
+}

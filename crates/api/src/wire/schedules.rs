@@ -1,0 +1,218 @@
+//! Schedules, their slots and plans in requests and answers. Durations are text: `90s`, `5m`, `2h30m`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use wakeful_domain::active_hours::ActiveHours;
+use wakeful_domain::schedule::trigger::write_duration;
+use wakeful_domain::schedule::{CatchUp, Next, Overlap, Schedule, Target, TriggerText, Zone, describe, next_words};
+use wakeful_domain::time::Timestamp;
+use wakeful_store::ops::slots::Slot;
+
+use super::agents::present;
+
+/// A schedule to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewSchedule {
+    /// Unique in the company.
+    pub name: String,
+    /// `{"cron": "0 9 * * MON-FRI", "time_zone"?}`, `{"every": "5m"}` or `{"at": time}`.
+    #[schema(value_type = Object)]
+    pub trigger: TriggerText,
+    /// `{"wake": {agent, payload?, priority?, reason?}}` or `{"task": {title, assignee?, …}}`.
+    #[schema(value_type = Object)]
+    pub target: Target,
+    #[schema(value_type = Option<Object>)]
+    pub gate: Option<Value>,
+    /// `coalesce` (default), `queue`, `skip` or `cancel_running`.
+    #[schema(value_type = Option<String>)]
+    pub overlap: Option<Overlap>,
+    /// `latest` (default), `skip` or `all`.
+    #[schema(value_type = Option<String>)]
+    pub catch_up: Option<CatchUp>,
+    pub stale_after: Option<String>,
+    pub jitter: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    pub active_hours: Option<ActiveHours>,
+    #[schema(value_type = Option<String>)]
+    pub starts_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>)]
+    pub ends_at: Option<Timestamp>,
+    pub max_fires: Option<u64>,
+}
+
+/// Changes to a schedule; what is absent stays, `null` takes away.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SchedulePatch {
+    pub name: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    pub trigger: Option<TriggerText>,
+    #[schema(value_type = Option<Object>)]
+    pub target: Option<Target>,
+    #[schema(value_type = Option<String>)]
+    pub overlap: Option<Overlap>,
+    #[schema(value_type = Option<String>)]
+    pub catch_up: Option<CatchUp>,
+    #[serde(deserialize_with = "present")]
+    pub stale_after: Option<Option<String>>,
+    #[serde(deserialize_with = "present")]
+    pub jitter: Option<Option<String>>,
+    #[serde(deserialize_with = "present")]
+    #[schema(value_type = Option<Object>)]
+    pub active_hours: Option<Option<ActiveHours>>,
+    #[serde(deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    pub ends_at: Option<Option<Timestamp>>,
+    #[serde(deserialize_with = "present")]
+    pub max_fires: Option<Option<u64>>,
+}
+
+/// Why a schedule rests.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PauseRequest {
+    pub note: Option<String>,
+}
+
+/// What wakes an agent or makes a task by the clock.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ScheduleView {
+    pub id: String,
+    pub company: String,
+    pub name: String,
+    #[schema(value_type = Object)]
+    pub trigger: TriggerText,
+    #[schema(value_type = Object)]
+    pub target: Target,
+    #[schema(value_type = Option<Object>)]
+    pub active_hours: Option<ActiveHours>,
+    pub jitter: Option<String>,
+    #[schema(value_type = String)]
+    pub overlap: Overlap,
+    #[schema(value_type = String)]
+    pub catch_up: CatchUp,
+    pub stale_after: Option<String>,
+    pub starts_at: Option<String>,
+    pub ends_at: Option<String>,
+    pub max_fires: Option<u64>,
+    /// How often it has fired.
+    pub fires: u64,
+    /// `active`, `paused` or `disabled`.
+    pub state: &'static str,
+    /// The note of a pause, or why it is disabled.
+    pub note: Option<String>,
+    /// The nominal time of the slot to come, without jitter.
+    pub next_slot_at: Option<String>,
+    pub last_slot: Option<String>,
+    /// The trigger as people say it, and when it is next.
+    pub words: String,
+    pub created_at: String,
+    pub updated_at: String,
+}
+
+impl ScheduleView {
+    pub fn new(schedule: Schedule, company: &Zone, now: Timestamp) -> Self {
+        let zone = schedule.trigger.zone(company);
+        let says = describe(&schedule.trigger, company);
+        let words = match schedule.next_slot_at {
+            Some(at) => format!("{says}; next {}", next_words(now, at, zone)),
+            None => says,
+        };
+        let width = schedule.jitter.width();
+        ScheduleView {
+            words,
+            id: schedule.id.to_string(),
+            company: schedule.company.to_string(),
+            name: schedule.name,
+            trigger: schedule.trigger.into(),
+            target: schedule.target,
+            active_hours: schedule.active_hours,
+            jitter: (!width.is_zero()).then(|| write_duration(width)),
+            overlap: schedule.overlap,
+            catch_up: schedule.catch_up,
+            stale_after: schedule.stale_after.map(write_duration),
+            starts_at: schedule.starts_at.map(|at| at.to_string()),
+            ends_at: schedule.ends_at.map(|at| at.to_string()),
+            max_fires: schedule.max_fires,
+            fires: schedule.fires,
+            state: schedule.state.as_str(),
+            note: schedule.state.note().map(str::to_owned),
+            next_slot_at: schedule.next_slot_at.map(|at| at.to_string()),
+            last_slot: schedule.last_slot.map(|at| at.to_string()),
+            created_at: schedule.created_at.to_string(),
+            updated_at: schedule.updated_at.to_string(),
+        }
+    }
+}
+
+/// What became of a slot.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SlotView {
+    /// The nominal time.
+    pub slot_at: String,
+    /// The last nominal time that the row stands for, and how many it stands for.
+    pub last_at: String,
+    pub count: i64,
+    /// `fired`, `coalesced`, `skipped`, `missed` or `failed`.
+    pub status: &'static str,
+    pub reason: Option<String>,
+    /// The wakeup that it made or was coalesced into.
+    pub wakeup: Option<String>,
+    /// The task that it made.
+    pub task: Option<String>,
+    /// When it was decided.
+    pub at: String,
+}
+
+impl From<Slot> for SlotView {
+    fn from(slot: Slot) -> Self {
+        SlotView {
+            slot_at: slot.slot_at.to_string(),
+            last_at: slot.last_at.to_string(),
+            count: slot.count,
+            status: slot.status.as_str(),
+            reason: slot.reason,
+            wakeup: slot.wakeup.map(|id| id.to_string()),
+            task: slot.task.map(|id| id.to_string()),
+            at: slot.at.to_string(),
+        }
+    }
+}
+
+/// A slot to come.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PlannedView {
+    pub slot_at: String,
+    /// The same with jitter.
+    pub fires_at: String,
+    /// The id of the schedule.
+    pub schedule: String,
+    pub name: String,
+    #[schema(value_type = Object)]
+    pub target: Target,
+    /// Why it will be skipped, if that is known.
+    pub skipped: Option<&'static str>,
+}
+
+impl PlannedView {
+    pub fn new(schedule: &Schedule, next: Next, skipped: Option<&'static str>) -> Self {
+        PlannedView {
+            slot_at: next.slot.to_string(),
+            fires_at: next.fires_at.to_string(),
+            schedule: schedule.id.to_string(),
+            name: schedule.name.clone(),
+            target: schedule.target.clone(),
+            skipped,
+        }
+    }
+}
+
+/// The slots to come of all schedules of a company, in order.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PlanView {
+    pub items: Vec<PlannedView>,
+    /// Whether there are more than are given.
+    pub truncated: bool,
+}

@@ -1,0 +1,122 @@
+//! Schedules in real time: they fire at their slots, once each, over a crash of the server; they
+//! rest, are fired by hand and planned; and what is wrong with one is said with its field and place.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::support::{Server, id};
+
+async fn schedule(server: &Server, body: Value) -> Value {
+    let (status, schedule) = server.post("/companies/default/schedules", &body).await;
+    assert_eq!(status, 201, "{schedule}");
+    schedule
+}
+
+#[tokio::test]
+async fn a_schedule_fires_each_second_once_over_a_kill_of_the_server() {
+    let mut server = Server::start().await;
+    let agent = server.process_agent("tick", "true").await;
+    let made = schedule(
+        &server,
+        json!({ "name": "often", "trigger": { "every": "1s" }, "target": { "wake": { "agent": agent } }, "catch_up": "all" }),
+    )
+    .await;
+    assert_eq!((&made["state"], &made["overlap"]), (&json!("active"), &json!("coalesce")), "{made:#}");
+    assert!(made["words"].as_str().unwrap().starts_with("every second; next "), "{made:#}");
+    let slots = format!("/schedules/{}/slots?limit=200", id(&made));
+    let count = |slots: &Value| slots["items"].as_array().map_or(0, Vec::len);
+    server.until(&slots, |slots| count(slots) >= 2).await;
+    server.kill9();
+    sleep(Duration::from_secs(2)).await;
+    server.start_again().await;
+    let found = server.until(&slots, |slots| count(slots) >= 6).await;
+    let times: Vec<i64> = found["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|slot| slot["slot_at"].as_str().unwrap().parse::<wakeful_domain::time::Timestamp>().unwrap().as_millis())
+        .collect();
+    assert!(times.windows(2).all(|pair| pair[0] - pair[1] == 1_000), "no slot is missing or double: {times:?}");
+    let first = found["items"].as_array().unwrap().last().unwrap();
+    let wakeup = server.settled(first["wakeup"].as_str().unwrap()).await;
+    assert_eq!((&wakeup["source"], &wakeup["status"]), (&json!("schedule"), &json!("completed")), "{wakeup:#}");
+    server.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_live_run_stands_for_the_slots_that_come_meanwhile() {
+    let server = Server::start().await;
+    let agent = server.process_agent("slow", "sleep 3").await;
+    let made = schedule(
+        &server,
+        json!({ "name": "often", "trigger": { "every": "1s" }, "target": { "wake": { "agent": agent } } }),
+    )
+    .await;
+    let path = format!("/schedules/{}/slots", id(&made));
+    let is_counted = |slots: &Value| {
+        slots["items"]
+            .as_array()
+            .is_some_and(|slots| slots.iter().filter(|slot| slot["status"] == "coalesced").count() >= 2)
+    };
+    let slots = server.until(&path, is_counted).await;
+    let coalesced: Vec<_> =
+        slots["items"].as_array().unwrap().iter().filter(|slot| slot["status"] == "coalesced").collect();
+    assert_eq!(coalesced[0]["wakeup"], coalesced[1]["wakeup"], "one row counts them: {slots:#}");
+    let counted = server.show(&format!("/wakeups/{}", coalesced[0]["wakeup"].as_str().unwrap())).await;
+    assert_eq!(counted["status"], "coalesced");
+    server.delete(&format!("/schedules/{}", id(&made))).await;
+}
+
+#[tokio::test]
+async fn a_person_says_it_in_the_words_of_the_command_line() {
+    let server = Server::start().await;
+    server.process_agent("ann", "true").await;
+    let add =
+        ["schedule", "add", "standup", "--cron", "0 9 * * MON-FRI", "--time-zone", "Europe/Paris", "--agent", "ann"];
+    let said = server.cli(&add).await.ok();
+    assert!(said.starts_with("standup: every weekday at 09:00, Europe/Paris; next "), "{said}");
+    assert_eq!(server.cli(&add).await.code, 5, "the name is taken");
+    let add = ["schedule", "add", "report", "--every", "1h", "--agent", "ann", "--task", "Report of {{date}}"];
+    server.cli(&add).await.ok();
+    let fired = server.cli(&["schedule", "run", "report"]).await.ok();
+    assert!(fired.starts_with("fired tsk_"), "{fired}");
+    let tasks = server.until("/companies/default/tasks", |tasks| tasks["items"][0]["title"].is_string()).await;
+    assert!(tasks["items"][0]["title"].as_str().unwrap().starts_with("Report of 20"), "{tasks:#}");
+    server.cli(&["schedule", "pause", "standup", "--note", "holidays"]).await.ok();
+    assert!(server.cli(&["schedule", "ls"]).await.ok().contains("holidays"));
+    let plan = server.cli(&["schedule", "plan", "--json"]).await.json();
+    let items = plan["items"].as_array().unwrap();
+    assert!(items.len() >= 23 && items.iter().all(|slot| slot["name"] == "report"), "{plan:#}");
+    assert!(server.cli(&["schedule", "resume", "standup"]).await.ok().contains("next "));
+    assert!(server.cli(&["schedule", "show", "report"]).await.ok().contains("fired  tsk_"));
+    server.cli(&["schedule", "rm", "report"]).await.ok();
+    assert_eq!(server.cli(&["schedule", "show", "report"]).await.code, 3);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_schedule_is_said_with_its_field_and_place() {
+    let server = Server::start().await;
+    let agent = server.process_agent("ann", "true").await;
+    let wake = json!({ "wake": { "agent": agent } });
+    let check = async |trigger: Value, target: &Value, field: &str, words: &str| {
+        let body = json!({ "name": "x", "trigger": trigger, "target": target });
+        let (status, problem) = server.post("/companies/default/schedules", &body).await;
+        let error = &problem["errors"][0];
+        assert_eq!((status, error["field"].as_str()), (422, Some(field)), "{problem}");
+        assert!(error["message"].as_str().unwrap().contains(words), "{problem}");
+    };
+    check(json!({ "cron": "0 9 32 * *" }), &wake, "trigger.cron", "field 3").await;
+    check(json!({ "cron": "0 0 30 2 *" }), &wake, "trigger.cron", "").await;
+    check(json!({ "cron": "0 9 * * *", "time_zone": "Mars/Olympus" }), &wake, "trigger.time_zone", "Mars/Olympus")
+        .await;
+    check(json!({ "every": "10ms" }), &wake, "trigger.every", "1s").await;
+    check(json!({ "at": "2020-01-01T00:00:00Z" }), &wake, "trigger.at", "").await;
+    check(json!({}), &wake, "trigger", "exactly one of").await;
+    let every = json!({ "every": "1h" });
+    check(every.clone(), &json!({ "task": { "title": "{{day}}" } }), "target.task.title", "{{day}}").await;
+    check(every.clone(), &json!({ "action": { "name": "task-scan" } }), "target.action", "not available yet").await;
+    let nobody = json!({ "wake": { "agent": "agt_00000000000000000000000000" } });
+    check(every, &nobody, "target.wake.agent", "no agent").await;
+}

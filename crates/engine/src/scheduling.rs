@@ -1,0 +1,22 @@
+//! Firing a schedule by hand. By the clock it is the dispatcher's transaction that fires.
+
+use wakeful_domain::id::ScheduleId;
+use wakeful_store::Refusal;
+use wakeful_store::ops::firing;
+use wakeful_store::ops::slots::Slot;
+
+use crate::clock;
+use crate::engine::Engine;
+
+impl Engine {
+    /// Fires a schedule now; gives the slot that this is.
+    pub async fn fire_schedule(&self, id: ScheduleId) -> Result<Slot, Refusal> {
+        let (slot, fired) = self
+            .write("schedule.fire", (clock::now(), id), |tx, (now, id)| Box::pin(firing::fire_now(tx, *now, *id)))
+            .await?;
+        for run in fired.stops {
+            self.signal_stop(run, "its schedule fires again");
+        }
+        Ok(slot)
+    }
+}
