@@ -22,6 +22,7 @@ const LISTS: &[&str] = &[
     "/companies/default/escalations",
     "/companies/default/projects",
     "/companies/default/goals",
+    "/companies/default/schedules",
     "/companies/default/events",
 ];
 
@@ -34,6 +35,11 @@ impl World {
         server.post("/companies/default/escalations", &json!({ "title": "Look" })).await;
         server.post("/companies/default/projects", &json!({ "name": "app" })).await;
         server.post("/companies/default/goals", &json!({ "title": "Grow" })).await;
+        let target = json!({ "wake": { "agent": agent } });
+        let schedule = json!({ "name": "often", "trigger": { "every": "300d" }, "target": target });
+        let (_, schedule) = server.post("/companies/default/schedules", &schedule).await;
+        // What it says of its next slot changes with time.
+        server.post(&format!("/schedules/{}/pause", id(&schedule)), &json!({})).await;
         let before = everything(&server).await;
         World { server, agent, before }
     }
