@@ -51,15 +51,14 @@ impl Watch {
         for pid in every_pid() {
             let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
             self.look_in(&values, &format!("the command line of {pid}"), &read("cmdline"));
-            if Watch::holds(&values, &read("environ")) {
-                match variable(pid, "WAKEFUL_RUN") {
-                    Some(_) => drop(self.in_own_environment.fetch_add(1, Ordering::Relaxed)),
-                    None => {
-                        self.found
-                            .lock()
-                            .unwrap()
-                            .insert(format!("the environment of {}", crate::machine::command_of(pid)));
-                    }
+            // Read once: a process may end between two looks at it.
+            let environment = read("environ");
+            if Watch::holds(&values, &environment) {
+                if environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(b"WAKEFUL_RUN=")) {
+                    self.in_own_environment.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    let place = format!("the environment of {}", crate::machine::command_of(pid));
+                    self.found.lock().unwrap().insert(place);
                 }
             }
         }
