@@ -113,8 +113,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a pause beats a cancel",
         file: RUNS,
-        old: "standing.puts_back && !stop.puts_back",
-        new: "!standing.puts_back && stop.puts_back",
+        old: "(standing.puts_back || standing.stalled) && is_cancel",
+        new: "!standing.puts_back && !standing.stalled && !is_cancel",
     },
     Mutant {
         name: "a success completes what waits in the lane, too",
