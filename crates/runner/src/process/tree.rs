@@ -107,5 +107,7 @@ pub(super) fn resident_bytes(member: &Stat) -> u64 {
 pub(super) fn proportional_bytes(member: &Stat) -> u64 {
     let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", member.pid)).unwrap_or_default();
     let kilobytes = text.lines().find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix(" kB")?.parse().ok());
-    kilobytes.map_or_else(|| resident_bytes(member), |kilobytes: u64| kilobytes * 1024)
+    // It may have ended since, and then takes nothing.
+    let now = || stat(member.pid).filter(Stat::is_running).map_or(0, |now| resident_bytes(&now));
+    kilobytes.map_or_else(now, |kilobytes: u64| kilobytes * 1024)
 }

@@ -90,7 +90,10 @@ async fn what_waits_when_the_agent_ends_is_refused() {
     let launch = listening("read first; echo up; while [ ! -e go ]; do sleep 0.01; done");
     let mut attached = start(&launch).await;
     output_with(&mut attached, &launch, "up").await;
-    attached.input("1", &"x".repeat(500_000)).unwrap();
+    attached.input("1", &"x".repeat(INPUT_BYTES_MAX)).unwrap();
+    // Beside it there is no room for another, which shows that it has come.
+    attached.input("2", "x").unwrap();
+    assert_eq!(answer(&mut attached).await.0, "2");
     fs::write(file_in(&launch, "go"), "").unwrap();
     let (id, reason) = answer(&mut attached).await;
     assert!(id == "1" && reason.is_some());
