@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::active_hours::ActiveHours;
 use crate::id::{AgentId, CompanyId};
 use crate::retry::RetryPolicy;
+use crate::schedule::{Trigger, TriggerError, TriggerText};
 use crate::session::SessionPolicy;
 use crate::time::Timestamp;
 use crate::wakeup::Source;
@@ -69,6 +70,14 @@ pub struct Heartbeat {
     pub enabled: bool,
     /// Whether anything but a timer wakes it.
     pub wake_on_demand: bool,
+    /// Period of its timer, as `30m`; or `cron`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every: Option<String>,
+    /// Pattern of its timer; or `every`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cron: Option<String>,
+    /// Whether its timer passes over it when it has nothing to do.
+    pub only_when_work: bool,
     /// When timers may start it; always if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active_hours: Option<ActiveHours>,
@@ -79,11 +88,29 @@ pub struct Heartbeat {
 
 impl Default for Heartbeat {
     fn default() -> Self {
-        Self { enabled: false, wake_on_demand: true, active_hours: None, time_zone: None }
+        Self {
+            enabled: false,
+            wake_on_demand: true,
+            every: None,
+            cron: None,
+            only_when_work: true,
+            active_hours: None,
+            time_zone: None,
+        }
     }
 }
 
 impl Heartbeat {
+    /// When its timer ticks; `None` if it has none.
+    pub fn trigger(&self) -> Result<Option<Trigger>, TriggerError> {
+        if !self.enabled || (self.every.is_none() && self.cron.is_none()) {
+            return Ok(None);
+        }
+        let time_zone = self.time_zone.clone().filter(|_| self.cron.is_some());
+        let text = TriggerText { cron: self.cron.clone(), every: self.every.clone(), time_zone, at: None };
+        Trigger::try_from(text).map(Some)
+    }
+
     /// Why a wake from `source` is not wanted, by this policy.
     pub fn declines(&self, source: Source) -> Option<&'static str> {
         match source {

@@ -30,8 +30,8 @@ pub(crate) struct LiveRun {
     pub scrubber: Option<Scrubber>,
     /// Whether the agent takes texts while it works.
     pub takes_messages: bool,
-    /// Whether a tool call of the agent runs: its silence is work.
-    pub is_in_tool: bool,
+    /// Whether its silence means nothing now: a tool call runs, or the agent is done and is being ended.
+    pub may_be_silent: bool,
 }
 
 /// What a run's task listens to.
@@ -53,7 +53,7 @@ impl LiveRun {
         let lines =
             Lines { stop: stop.subscribe(), input: inputs, over: over.clone(), in_flight: watch::Sender::new(false) };
         let log = watch::Sender::new(0);
-        let live = LiveRun { stop, log, input, over, scrubber: None, takes_messages: false, is_in_tool: false };
+        let live = LiveRun { stop, log, input, over, scrubber: None, takes_messages: false, may_be_silent: false };
         (live, lines)
     }
 }

@@ -21,8 +21,8 @@ use crate::live::Input;
 
 /// Between two looks at least, and between two tries to reach the store.
 const PAUSE: Duration = Duration::from_secs(1);
-/// While a tool call runs its end is looked for this often: nobody tells.
-const TOOL_LOOK_EVERY: Duration = Duration::from_secs(60);
+/// While silence means nothing its end is looked for this often: nobody tells.
+const EXCUSED_LOOK_EVERY: Duration = Duration::from_secs(60);
 
 struct Look {
     run: Run,
@@ -52,15 +52,15 @@ pub(crate) async fn watch(engine: &Engine, id: RunId) {
         if stale_after.is_zero() || !look.run.status.is_live() {
             return std::future::pending().await;
         }
-        let in_tool = engine.live().get(&id).is_some_and(|live| live.is_in_tool);
-        let last = listen(heard.take(), &look.run, in_tool);
+        let is_excused = engine.live().get(&id).is_some_and(|live| live.may_be_silent);
+        let last = listen(heard.take(), &look.run, is_excused);
         let silent_for = clock::monotonic().saturating_duration_since(last.since);
         heard = Some(last);
         if let Some(step) = due(silent_for, stale_after, look.tier) {
             act(engine, &look.run, step, silent_for).await;
         }
         match next_in(silent_for, stale_after, look.tier) {
-            Some(next) if in_tool => tokio::time::sleep(next.clamp(PAUSE, TOOL_LOOK_EVERY)).await,
+            Some(next) if is_excused => tokio::time::sleep(next.clamp(PAUSE, EXCUSED_LOOK_EVERY)).await,
             Some(next) => tokio::time::sleep(next.max(PAUSE)).await,
             // It is being stopped, unless an earlier server came no further than to note it.
             None if look.run.stop.is_none() => {
@@ -93,11 +93,11 @@ async fn look(engine: &Engine, id: RunId) -> Result<Look, Refusal> {
 }
 
 /// When the run was heard last, given when it was thought to have been.
-fn listen(before: Option<Heard>, run: &Run, in_tool: bool) -> Heard {
+fn listen(before: Option<Heard>, run: &Run, is_excused: bool) -> Heard {
     let now = clock::monotonic();
     let at =
         [run.last_output_at, run.last_event_at, run.started_at].into_iter().flatten().max().unwrap_or(run.created_at);
-    if in_tool {
+    if is_excused {
         return Heard { at, since: now };
     }
     match before {

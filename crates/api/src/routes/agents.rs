@@ -13,6 +13,7 @@ use wakeful_domain::agent::{
 };
 use wakeful_domain::id::{AgentId, kind};
 use wakeful_domain::retry::RetryPolicy;
+use wakeful_domain::schedule::{TriggerError, Zone};
 use wakeful_domain::session::SessionPolicy;
 use wakeful_domain::signature::secret_text;
 use wakeful_engine::clock;
@@ -72,12 +73,29 @@ fn check_retry(policy: &RetryPolicy) -> Result<(), Problem> {
     policy.problem().map_or(Ok(()), |(field, message)| Err(Problem::invalid(field, message)))
 }
 
-fn check_heartbeat(heartbeat: &Heartbeat) -> Result<(), Problem> {
+/// How often a timer ticks that nobody has said it of.
+const HEARTBEAT_EVERY_DEFAULT: &str = "30m";
+
+/// The policy with its defaults filled in, if it can be kept.
+fn checked_heartbeat(mut heartbeat: Heartbeat) -> Result<Heartbeat, Problem> {
     if let Some(zone) = &heartbeat.time_zone {
         check_zone("heartbeat.time_zone", zone)?;
     }
+    if heartbeat.every.is_some() && heartbeat.cron.is_some() {
+        return Err(Problem::invalid("heartbeat.cron", "cannot stand beside `every`: leave one out"));
+    }
+    if heartbeat.enabled && heartbeat.every.is_none() && heartbeat.cron.is_none() {
+        heartbeat.every = Some(HEARTBEAT_EVERY_DEFAULT.into());
+    }
+    let now = clock::now();
+    let refused = |error: TriggerError| Problem::invalid(&format!("heartbeat.{}", error.field), error.message);
+    // What is not enabled is checked, too: it may be tomorrow.
+    let trigger = Heartbeat { enabled: true, ..heartbeat.clone() }.trigger().map_err(refused)?;
+    if let Some(error) = trigger.and_then(|trigger| trigger.problem(&Zone::utc(), now, now)) {
+        return Err(refused(error));
+    }
     let problem = heartbeat.active_hours.as_ref().and_then(ActiveHours::problem);
-    problem.map_or(Ok(()), |(field, message)| Err(Problem::invalid(field, message)))
+    problem.map_or(Ok(heartbeat), |(field, message)| Err(Problem::invalid(field, message)))
 }
 
 /// Makes an agent.
@@ -99,7 +117,6 @@ async fn create(
     within("max_concurrent_runs", Some(cap), 1, MAX_CONCURRENT_RUNS_MAX)?;
     let retry = new.retry.unwrap_or_default();
     check_retry(&retry)?;
-    new.heartbeat.as_ref().map_or(Ok(()), check_heartbeat)?;
     let session = new.session.unwrap_or_default();
     check_session(&session)?;
     let now = clock::now();
@@ -110,7 +127,7 @@ async fn create(
         title: new.title,
         adapter: new.adapter,
         capabilities: new.capabilities,
-        heartbeat: new.heartbeat.unwrap_or_default(),
+        heartbeat: new.heartbeat.map(checked_heartbeat).transpose()?.unwrap_or_default(),
         max_concurrent_runs: cap,
         retry,
         limits: new.limits.map(checked_limits).transpose()?.unwrap_or_default(),
@@ -210,14 +227,13 @@ async fn change(
     patch.adapter.as_ref().map(check_adapter).transpose()?;
     within("max_concurrent_runs", patch.max_concurrent_runs, 1, MAX_CONCURRENT_RUNS_MAX)?;
     patch.retry.as_ref().map(check_retry).transpose()?;
-    patch.heartbeat.as_ref().map(check_heartbeat).transpose()?;
     patch.session.as_ref().map(check_session).transpose()?;
     let change = AgentChange {
         name: patch.name,
         title: patch.title,
         adapter: patch.adapter,
         capabilities: patch.capabilities,
-        heartbeat: patch.heartbeat,
+        heartbeat: patch.heartbeat.map(checked_heartbeat).transpose()?,
         max_concurrent_runs: patch.max_concurrent_runs,
         retry: patch.retry,
         limits: patch.limits.map(checked_limits).transpose()?,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use wakeful_domain::id::{CompanyId, ScheduleId, kind};
 use wakeful_domain::schedule::{
-    Jitter, Schedule, State as ScheduleState, Target, Trigger, TriggerText, Zone, next_slot, plan,
+    HEARTBEAT_PREFIX, Jitter, Schedule, State as ScheduleState, Target, Trigger, TriggerText, Zone, next_slot, plan,
 };
 use wakeful_domain::time::{Timestamp, parse_duration};
 use wakeful_engine::clock;
@@ -83,6 +83,23 @@ fn duration_in(field: &str, text: Option<&String>) -> Result<Option<Duration>, P
     text.map(|text| parse_duration(text).map_err(|error| Problem::invalid(field, error.to_string()))).transpose()
 }
 
+fn check_name(name: &str) -> Result<(), Problem> {
+    match name.starts_with(HEARTBEAT_PREFIX) {
+        true => Err(Problem::invalid("name", format!("must not begin with `{HEARTBEAT_PREFIX}`: agents' timers do"))),
+        false => check_text("name", Some(&name.to_owned())),
+    }
+}
+
+/// The timer of an agent is changed with the agent.
+fn refuse_heartbeat(schedule: &Schedule) -> Result<(), Problem> {
+    if !schedule.name.starts_with(HEARTBEAT_PREFIX) {
+        return Ok(());
+    }
+    let agent = schedule.target.agent();
+    let told = "this is the timer of an agent: change the agent's `heartbeat` instead";
+    Err(Refusal::conflict("heartbeat", told, serde_json::json!({ "agent": agent })).into())
+}
+
 /// Refuses what could never fire, or not in this build.
 fn check(schedule: &Schedule, zone: &Zone, now: Timestamp) -> Result<(), Problem> {
     if let Target::Action(action) = &schedule.target {
@@ -133,7 +150,7 @@ async fn create(
     principal.require(Permission::Manage)?;
     let key = request_key(key, &format!("POST /companies/{}/schedules", company.id), &body.bytes);
     let new = body.value;
-    check_text("name", Some(&new.name))?;
+    check_name(&new.name)?;
     if new.gate.is_some() {
         return Err(Problem::invalid("gate", "gates are not available yet: leave it out"));
     }
@@ -240,9 +257,10 @@ async fn change(
 ) -> Result<Json<ScheduleView>, Problem> {
     principal.require(Permission::Manage)?;
     let (mut changed, zone) = visible(&api, &principal, id).await?;
+    refuse_heartbeat(&changed)?;
     let (patch, now) = (body.value, clock::now());
     if let Some(name) = patch.name {
-        check_text("name", Some(&name))?;
+        check_name(&name)?;
         changed.name = name;
     }
     if let Some(trigger) = patch.trigger {
@@ -287,7 +305,7 @@ async fn remove(
     PathId(id): PathId<kind::Schedule>,
 ) -> Result<StatusCode, Problem> {
     principal.require(Permission::Manage)?;
-    visible(&api, &principal, id).await?;
+    refuse_heartbeat(&visible(&api, &principal, id).await?.0)?;
     api.engine.write("schedule.remove", id, |tx, id| Box::pin(schedules::remove(tx, *id))).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -120,3 +120,44 @@ async fn what_is_wrong_with_a_schedule_is_said_with_its_field_and_place() {
     let nobody = json!({ "wake": { "agent": "agt_00000000000000000000000000" } });
     check(every, &nobody, "target.wake.agent", "no agent").await;
 }
+
+#[tokio::test]
+async fn an_agents_own_timer_wakes_it_only_when_there_is_work() {
+    let server = Server::start().await;
+    let heartbeat = json!({ "enabled": true, "every": "1s" });
+    let agent = server.process_agent_with("ann", "true", json!({ "heartbeat": heartbeat })).await;
+    let (_, idle) = server
+        .post(
+            "/companies/default/agents",
+            &json!({
+                "name": "bob", "adapter": { "type": "process", "command": "true" }, "heartbeat": { "enabled": true },
+            }),
+        )
+        .await;
+    assert_eq!(idle["heartbeat"]["every"], "30m", "{idle:#}");
+    let timers = server.show(&format!("/companies/default/schedules?name=heartbeat:{agent}")).await;
+    let timer = id(&timers["items"][0]);
+    let path = format!("/schedules/{timer}/slots");
+    let has = |status: &'static str, reason: &'static str| {
+        move |slots: &Value| {
+            let found = slots["items"].as_array();
+            found.is_some_and(|slots| {
+                slots.iter().any(|slot| slot["status"] == status && slot["reason"].as_str().unwrap_or("") == reason)
+            })
+        }
+    };
+    server.until(&path, has("skipped", "nothing_to_do")).await;
+    assert!(server.all("/companies/default/runs").await.is_empty(), "an idle agent costs nothing");
+    let (status, task) = server.post("/companies/default/tasks", &json!({ "title": "t", "assignee": agent })).await;
+    assert_eq!(status, 201, "{task}");
+    server.until(&path, has("fired", "")).await;
+    assert_eq!(server.delete(&format!("/schedules/{timer}")).await.0, 409, "it goes with the agent's policy");
+    let off = json!({ "heartbeat": { "enabled": false } });
+    assert_eq!(server.patch(&format!("/agents/{agent}"), &off).await.0, 200);
+    assert_eq!(server.get(&format!("/schedules/{timer}")).await.0, 404);
+    let both = json!({ "heartbeat": { "enabled": true, "every": "5m", "cron": "* * * * *" } });
+    assert_eq!(server.patch(&format!("/agents/{agent}"), &both).await.0, 422);
+    let never = json!({ "heartbeat": { "enabled": true, "cron": "0 0 30 2 *" } });
+    let (status, problem) = server.patch(&format!("/agents/{agent}"), &never).await;
+    assert_eq!((status, problem["errors"][0]["field"].as_str()), (422, Some("heartbeat.cron")), "{problem}");
+}

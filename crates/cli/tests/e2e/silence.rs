@@ -133,7 +133,8 @@ async fn an_agent_that_lives_on_after_its_result_is_ended_and_its_result_stands(
         echo '{"type":"result","subtype":"success","is_error":false,"result":"all done","session_id":"s"}'
         trap '' TERM; sleep 600"#;
     let adapter = json!({ "type": "claude", "command": ["/bin/sh", "-c", script] });
-    let limits = json!({ "grace_s": 1 });
+    // That it says nothing more is no silence: it is done.
+    let limits = json!({ "grace_s": 1, "stale_after_s": 1 });
     let agent = server.agent(&json!({ "name": "ann", "adapter": adapter, "limits": limits })).await;
     let run = server.run_of(&agent, json!({})).await;
     assert_eq!((&run["status"], &run["summary"]), (&json!("succeeded"), &json!("all done")), "{run:#}");

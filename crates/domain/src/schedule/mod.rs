@@ -31,6 +31,9 @@ use crate::time::Timestamp;
 /// A longer name of a schedule is refused.
 pub const NAME_CHARS_MAX: usize = 80;
 
+/// Names that begin so are of the timers of agents.
+pub const HEARTBEAT_PREFIX: &str = "heartbeat:";
+
 /// What is done about slots that passed while nobody was there to fire them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -116,7 +116,7 @@ impl LogFollower {
                 self.take(record);
             }
             if let Some(live) = engine.live().get_mut(&run.id) {
-                live.is_in_tool = self.reader.is_in_tool();
+                live.may_be_silent = self.reader.is_in_tool() || self.reader.has_ended();
                 live.log.send_replace(self.offset);
             }
             if self.unwritten.len() >= EVENTS_MAX {

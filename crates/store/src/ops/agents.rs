@@ -8,7 +8,7 @@ use wakeful_domain::session::SessionPolicy;
 use wakeful_domain::time::Timestamp;
 
 use crate::ops::filter::{List, Page};
-use crate::ops::{events, guards, quiet_hours, ready, schedules, wakeups};
+use crate::ops::{events, guards, heartbeats, quiet_hours, ready, schedules, wakeups};
 use crate::value::{json, name};
 use crate::{Error, Refusal, Row, Tx};
 
@@ -74,6 +74,7 @@ pub async fn insert(tx: &mut Tx, agent: &Agent) -> Result<(), Refusal> {
         agent.created_at.into(),
     ];
     tx.execute(INSERT, &parameters).await?;
+    heartbeats::keep(tx, agent.created_at, agent).await?;
     let data = object!({ "state": agent.state, "name": agent.name });
     events::append(tx, agent.company, agent.created_at, "agent.status", &agent.id.to_string(), &data).await?;
     Ok(())
@@ -252,6 +253,8 @@ pub async fn change(tx: &mut Tx, now: Timestamp, id: AgentId, change: &AgentChan
     tx.execute(UPDATE, &parameters).await?;
     if change.heartbeat.as_ref().is_some_and(|heartbeat| *heartbeat != old.heartbeat) {
         quiet_hours::look_again(tx, now, old.company, id).await?;
+        let agent = get(tx, id).await?;
+        heartbeats::keep(tx, now, &agent).await?;
     }
     ready::refresh_agent(tx, old.company, id).await?;
     get(tx, id).await

@@ -20,7 +20,7 @@ use crate::ops::origin::Origin;
 use crate::ops::schedules::{self, zone_of};
 use crate::ops::slots::{self, Earlier, Fate, Slot};
 use crate::ops::wake::{self, Maker, Wake};
-use crate::ops::{companies, events, ready, runs, tasks};
+use crate::ops::{companies, events, heartbeats, ready, runs, tasks};
 use crate::{Refusal, Tx};
 
 /// Schedules in one transaction; the rest follow in the next.
@@ -114,6 +114,9 @@ async fn decide(
         Verdict::Skipped(reason) => without(SlotStatus::Skipped, reason.as_str()),
         Verdict::Fire { at, .. } => {
             let fate = match &schedule.target {
+                Target::Wake(_) if heartbeats::is_one(schedule) => {
+                    heartbeats::tick(tx, now, schedule, decision.slot, at).await?
+                }
                 Target::Wake(_) => wake_agent(tx, now, schedule, decision.slot, at, fired).await?,
                 Target::Task(template) => make_task(tx, now, schedule, zone, template, decision.slot).await?,
                 Target::Action(_) => without(SlotStatus::Failed, "this build has no actions"),
@@ -144,7 +147,7 @@ async fn decide(
 }
 
 /// Ids of what a slot makes come from the slot, so that an operation that is run again makes the same.
-fn seed_of(schedule: ScheduleId, slot: Timestamp) -> u64 {
+pub(crate) fn seed_of(schedule: ScheduleId, slot: Timestamp) -> u64 {
     let mut hasher = DefaultHasher::new();
     (schedule.to_string(), slot.as_micros()).hash(&mut hasher);
     hasher.finish()

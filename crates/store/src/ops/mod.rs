@@ -16,6 +16,7 @@ pub mod finish;
 pub mod firing;
 pub mod goals;
 pub(crate) mod guards;
+pub(crate) mod heartbeats;
 pub mod holds;
 pub mod inbox;
 pub mod invariants;

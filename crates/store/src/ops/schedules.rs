@@ -105,9 +105,13 @@ async fn coming(tx: &mut Tx, schedule: &Schedule) -> Result<Option<Next>, Refusa
 
 const OF_NAME: &str = "select id from schedules where company_id = $1 and name = $2";
 
+/// The schedule of this name, if the company has one.
+pub(crate) async fn of_name(tx: &mut Tx, company: CompanyId, name: &str) -> Result<Option<ScheduleId>, Error> {
+    tx.query_first(OF_NAME, &[company.into(), name.into()]).await?.map(|mut row| row.get()).transpose()
+}
+
 async fn check_name(tx: &mut Tx, schedule: &Schedule) -> Result<(), Refusal> {
-    let found = tx.query_first(OF_NAME, &[schedule.company.into(), (&schedule.name).into()]).await?;
-    match found.map(|mut row| row.get::<ScheduleId>()).transpose()? {
+    match of_name(tx, schedule.company, &schedule.name).await? {
         Some(other) if other != schedule.id => {
             let told = format!("there is a schedule `{}` already: choose another name", schedule.name);
             Err(Refusal::conflict("schedule_exists", told, object!({ "schedule": other })))

@@ -3,11 +3,14 @@
 
 use futures_util::future::join_all;
 use serde_json::json;
+use wakeful_domain::agent::Heartbeat;
 use wakeful_domain::id::{AgentId, ScheduleId};
 use wakeful_domain::schedule::{CatchUp, Jitter, Overlap, Schedule, SlotStatus, State, Target, Trigger};
+use wakeful_domain::task::Task;
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::WakeupStatus;
 use wakeful_store::Refusal;
+use wakeful_store::ops::agents::AgentChange;
 use wakeful_store::ops::dispatch::dispatch;
 use wakeful_store::ops::firing::{self, Fired};
 use wakeful_store::ops::slots::Slot;
@@ -60,6 +63,15 @@ impl World {
         let before = Timestamp::from_millis(i64::MAX / 1_000_000);
         let page = self.db.read("slots", (id, before), |tx, (id, before)| Box::pin(slots::list(tx, *id, *before, 200)));
         page.await.unwrap().items.into_iter().rev().collect()
+    }
+
+    async fn set_heartbeat(&self, agent: AgentId, heartbeat: Heartbeat) {
+        let change = AgentChange { heartbeat: Some(heartbeat), ..AgentChange::default() };
+        let arguments = (self.now(), agent, change);
+        let write = self.db.write("agent", arguments, |tx, (now, id, change)| {
+            Box::pin(wakeful_store::ops::agents::change(tx, *now, *id, change))
+        });
+        write.await.unwrap();
     }
 
     async fn every_minute(&self, agent: AgentId, overlap: Overlap) -> Schedule {
@@ -217,5 +229,49 @@ fn a_deleted_agents_schedules_are_disabled_and_names_are_taken_once() {
         assert_eq!(schedule.state, State::Disabled { reason: "its agent was deleted".into() });
         world.pass(seconds(600));
         assert_eq!(world.fire().await, Fired::default());
+    });
+}
+
+#[test]
+fn a_heartbeat_ticks_passes_over_who_has_nothing_to_do_and_follows_its_policy() {
+    on_both(async |world| {
+        let heartbeat = Heartbeat { enabled: true, every: Some("5m".into()), ..Heartbeat::default() };
+        let agent = world.agent_with("a", |agent| agent.heartbeat = heartbeat.clone()).await;
+        let name = format!("heartbeat:{agent}");
+        let found = async || {
+            let arguments = (world.company, name.clone());
+            let page = world.db.read("list", arguments, |tx, (company, name)| {
+                Box::pin(schedules::list(tx, *company, Some(name.clone()), None, 10))
+            });
+            page.await.unwrap().items
+        };
+        let schedule = found().await.remove(0);
+        assert!(schedule.jitter.width() <= seconds(30), "a tenth of the period at most");
+        world.pass(seconds(330));
+        world.fire().await;
+        let slots = world.slots(schedule.id).await;
+        assert_eq!((slots[0].status, slots[0].reason.as_deref()), (SlotStatus::Skipped, Some("nothing_to_do")));
+        assert_eq!(world.number("select count(*) from wakeups").await, 0, "an idle fleet costs nothing");
+
+        world.insert_task(Task { assignee: Some(agent), ..world.draft_task("t") }).await;
+        while let Some(claimed) = world.claim_any().await {
+            world.succeed(&claimed.run).await;
+        }
+        world.pass(seconds(300));
+        assert_eq!(world.fire().await.fires, 1);
+        // A second tick before the first has started is counted on it.
+        world.pass(seconds(300));
+        world.fire().await;
+        let slots = world.slots(schedule.id).await;
+        assert_eq!(statuses(&slots)[1..], [SlotStatus::Fired, SlotStatus::Coalesced]);
+        assert_eq!((slots[1].wakeup, world.wakeup(slots[1].wakeup.unwrap()).await.count), (slots[2].wakeup, 2));
+
+        let slower = Heartbeat { every: Some("1h".into()), ..heartbeat.clone() };
+        world.set_heartbeat(agent, slower).await;
+        assert_eq!(found().await[0].id, schedule.id, "it is changed, not made anew");
+        let off = Heartbeat { enabled: false, ..heartbeat };
+        world.set_heartbeat(agent, off).await;
+        assert!(found().await.is_empty());
+        world.assert_sound().await;
     });
 }

@@ -1,0 +1,161 @@
+//! Timers of agents: a schedule that the agent's own policy makes, changes and takes away. An agent
+//! that has nothing to do is passed over, so that an idle fleet costs nothing.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use serde_json::{Map, json as object};
+use wakeful_domain::actor::Actor;
+use wakeful_domain::agent::{Agent, AgentState};
+use wakeful_domain::id::{AgentId, IdSource, ScheduleId};
+use wakeful_domain::schedule::target::Wake as WakeTarget;
+use wakeful_domain::schedule::{
+    CatchUp, HEARTBEAT_PREFIX, Jitter, Overlap, Schedule, SkippedReason, SlotStatus, State, Target,
+};
+use wakeful_domain::time::Timestamp;
+use wakeful_domain::wakeup::{Source, WakeupStatus};
+
+use crate::ops::firing::seed_of;
+use crate::ops::schedules::{self, zone_of};
+use crate::ops::slots::Fate;
+use crate::ops::wake::{self, Maker, Wake};
+use crate::ops::{agents, companies};
+use crate::{Error, Refusal, Tx};
+
+/// Whether a schedule is the timer of an agent.
+pub(crate) fn is_one(schedule: &Schedule) -> bool {
+    schedule.name.starts_with(HEARTBEAT_PREFIX)
+}
+
+fn name_of(agent: AgentId) -> String {
+    format!("{HEARTBEAT_PREFIX}{agent}")
+}
+
+/// Brings the timer of an agent in line with its policy.
+pub(crate) async fn keep(tx: &mut Tx, now: Timestamp, agent: &Agent) -> Result<(), Refusal> {
+    let found = schedules::of_name(tx, agent.company, &name_of(agent.id)).await?;
+    let trigger = agent.heartbeat.trigger().map_err(|error| Refusal::invalid("heartbeat", error.to_string()))?;
+    let (trigger, found) = match (trigger, found) {
+        (None, None) => return Ok(()),
+        (None, Some(id)) => return schedules::remove(tx, id).await,
+        (Some(trigger), found) => (trigger, found),
+    };
+    let zone = zone_of(&companies::get(tx, agent.company).await?);
+    let period = trigger.period(&zone, now, now).unwrap_or_default();
+    let jitter = Jitter::of_heartbeat(period);
+    if let Some(id) = found {
+        let settings = (trigger, jitter);
+        let change = |(trigger, jitter): &(_, _), schedule: &mut Schedule| {
+            (schedule.trigger, schedule.jitter) = (Clone::clone(trigger), *jitter);
+            Ok(())
+        };
+        schedules::change(tx, now, id, &settings, change).await?;
+        return Ok(());
+    }
+    let mut hasher = DefaultHasher::new();
+    (agent.id.to_string(), now.as_micros()).hash(&mut hasher);
+    let id: ScheduleId = IdSource::new(hasher.finish()).next(now);
+    let target = WakeTarget { agent: agent.id, payload: None, priority: None, reason: None, model: None };
+    let schedule = Schedule {
+        id,
+        company: agent.company,
+        name: name_of(agent.id),
+        trigger,
+        target: Target::Wake(target),
+        gate: None,
+        active_hours: None,
+        jitter,
+        overlap: Overlap::Coalesce,
+        catch_up: CatchUp::Latest,
+        stale_after: None,
+        starts_at: None,
+        ends_at: None,
+        max_fires: None,
+        fires: 0,
+        state: State::Active,
+        next_slot_at: None,
+        last_slot: None,
+        created_at: now,
+        updated_at: now,
+    };
+    schedules::insert(tx, &schedule).await.map(|_| ())
+}
+
+/// Open work that nothing holds up, or a wakeup that waits.
+const WORK: &str = "
+    select 1
+    from agents
+    where id = $1
+      and (exists (
+          select 1
+          from wakeups
+          where wakeups.agent_id = agents.id
+            and wakeups.status = 'pending')
+        or exists (
+          select 1
+          from tasks
+          where tasks.assignee_id = agents.id
+            and tasks.status in ('todo', 'in_progress')
+            and not exists (
+              select 1
+              from task_blockers
+              join tasks as blockers on blockers.id = task_blockers.blocker_id
+              where task_blockers.task_id = tasks.id
+                and blockers.status not in ('done', 'cancelled'))))";
+
+async fn has_work(tx: &mut Tx, agent: AgentId) -> Result<bool, Error> {
+    Ok(tx.query_first(WORK, &[agent.into()]).await?.is_some())
+}
+
+/// A tick of an agent's timer; the caller has locked the agent.
+pub(crate) async fn tick(
+    tx: &mut Tx,
+    now: Timestamp,
+    schedule: &Schedule,
+    slot: Timestamp,
+    at: Timestamp,
+) -> Result<Fate, Refusal> {
+    let Some(agent) = schedule.target.agent() else { return Err(Refusal::not_found(schedule.id)) };
+    let agent = agents::get(tx, agent).await?;
+    let skipped =
+        |reason: &str| Fate { status: SlotStatus::Skipped, reason: Some(reason.to_owned()), wakeup: None, task: None };
+    match agent.state {
+        AgentState::Active => {}
+        AgentState::Paused | AgentState::PendingApproval | AgentState::Terminated => {
+            return Ok(skipped(&format!("agent_{}", agent.state.as_str())));
+        }
+    }
+    if agent.heartbeat.only_when_work && !has_work(tx, agent.id).await? {
+        return Ok(skipped(SkippedReason::NothingToDo.as_str()));
+    }
+    let wake = Wake {
+        id: IdSource::new(seed_of(schedule.id, slot)).next(now),
+        company: Some(schedule.company),
+        agent: agent.id,
+        task: None,
+        source: Source::Timer,
+        trigger_detail: Some("heartbeat".into()),
+        reason: Some("its timer".into()),
+        priority: None,
+        payload: Map::new(),
+        context: Map::from_iter([("schedule".into(), object!(schedule.id)), ("slot_at".into(), object!(slot))]),
+        actor: Actor::system(),
+        idempotency_key: None,
+        request_hash: None,
+        now,
+        due_at: (at > now).then_some(at),
+        expires_at: None,
+        max_attempts: None,
+        by_run: None,
+        maker: Maker::Wakeful,
+    };
+    let accepted = wake::accept_held(tx, &wake).await?;
+    let status = match accepted.wakeup.status {
+        WakeupStatus::Skipped => SlotStatus::Skipped,
+        // One that waits or is live stands for it.
+        WakeupStatus::Coalesced => SlotStatus::Coalesced,
+        _ if !accepted.is_new => SlotStatus::Coalesced,
+        _ => SlotStatus::Fired,
+    };
+    let reason = accepted.wakeup.status_reason.clone().filter(|_| status == SlotStatus::Skipped);
+    Ok(Fate { status, reason, wakeup: Some(accepted.wakeup.id), task: None })
+}
