@@ -118,7 +118,7 @@ pub fn heartbeat(world: &mut World) -> Heartbeat {
         enabled: world.chance.u32(0..5) > 0,
         wake_on_demand: world.chance.u32(0..20) > 0,
         active_hours: hours.filter(|_| world.chance.u32(0..4) == 0),
-        time_zone: None,
+        ..Heartbeat::default()
     }
 }
 
