@@ -21,7 +21,7 @@ use crate::ops::schedules::{self, zone_of};
 use crate::ops::slots::{self, Earlier, Fate, Slot};
 use crate::ops::wake::{self, Maker, Wake};
 use crate::ops::{companies, events, heartbeats, ready, runs, tasks};
-use crate::{Refusal, Tx};
+use crate::{Error, Refusal, Tx};
 
 /// Schedules in one transaction; the rest follow in the next.
 const BITE: i64 = 100;
@@ -64,8 +64,16 @@ pub async fn fire_due(tx: &mut Tx, now: Timestamp) -> Result<Fired, Refusal> {
     ready::lock(tx, Vec::new(), due.iter().filter_map(|(_, agent)| *agent).collect()).await?;
     let mut fired = Fired::default();
     for (id, _) in due {
-        let schedule = schedules::get_locked(tx, id).await?;
-        fire(tx, now, schedule, &mut fired).await?;
+        match schedules::get_locked(tx, id).await {
+            Ok(schedule) => fire(tx, now, schedule, &mut fired).await?,
+            // One that cannot be read, as after a change of zones, must not hold up all the others.
+            Err(Refusal::Store(error @ Error::Column { .. })) => {
+                schedules::disable(tx, now, id, &format!("it cannot be read any more: {error}")).await?;
+            }
+            // It has been removed meanwhile.
+            Err(Refusal::NotFound { .. }) => {}
+            Err(refusal) => return Err(refusal),
+        }
     }
     Ok(fired)
 }

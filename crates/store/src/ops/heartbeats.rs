@@ -148,7 +148,11 @@ pub(crate) async fn tick(
         by_run: None,
         maker: Maker::Wakeful,
     };
-    let accepted = wake::accept_held(tx, &wake).await?;
+    let accepted = match wake::accept_held(tx, &wake).await {
+        Ok(accepted) => accepted,
+        Err(Refusal::Store(error)) => return Err(error.into()),
+        Err(refusal) => return Ok(Fate { status: SlotStatus::Failed, ..skipped(&refusal.to_string()) }),
+    };
     let status = match accepted.wakeup.status {
         WakeupStatus::Skipped => SlotStatus::Skipped,
         // One that waits or is live stands for it.

@@ -238,6 +238,21 @@ pub async fn remove(tx: &mut Tx, id: ScheduleId) -> Result<(), Refusal> {
     Ok(())
 }
 
+const DISABLE: &str = "
+    update schedules
+    set state = 'disabled',
+      state_note = $2,
+      next_slot_at = null,
+      due_at = null,
+      updated_at = $3
+    where id = $1";
+
+/// Disables a schedule that cannot fire.
+pub(crate) async fn disable(tx: &mut Tx, now: Timestamp, id: ScheduleId, reason: &str) -> Result<(), Error> {
+    tx.execute(DISABLE, &[id.into(), reason.into(), now.into()]).await?;
+    Ok(())
+}
+
 const DISABLE_OF_AGENT: &str = "
     update schedules
     set state = 'disabled',

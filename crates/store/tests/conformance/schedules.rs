@@ -275,3 +275,21 @@ fn a_heartbeat_ticks_passes_over_who_has_nothing_to_do_and_follows_its_policy() 
         world.assert_sound().await;
     });
 }
+
+#[test]
+fn a_schedule_that_cannot_be_read_is_disabled_and_holds_up_no_other() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        let good = world.every_minute(agent, Overlap::Queue).await;
+        let bad = world.draft_schedule("bad", json!({ "every": "1m" }), json!({ "wake": { "agent": agent } }));
+        let bad = world.insert_schedule(bad).await.unwrap();
+        let spoil = "update schedules set trigger_json = '{\"cron\":\"61 * * * *\"}' where name = 'bad'";
+        world.sql(spoil).await.unwrap();
+        world.pass(seconds(60));
+        assert_eq!(world.fire().await.fires, 1);
+        assert_eq!(statuses(&world.slots(good.id).await), [SlotStatus::Fired]);
+        let told = format!("select count(*) from schedules where id = '{}' and state = 'disabled'", bad.id);
+        assert_eq!(world.number(&told).await, 1);
+        assert_eq!(world.fire().await, Fired::default());
+    });
+}
