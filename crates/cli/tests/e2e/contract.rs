@@ -124,7 +124,7 @@ async fn what_is_made_answers_201_with_its_row_and_what_changes_answers_with_the
     assert_eq!((status, &changed["name"], &changed["slug"]), (200, &json!("Acme Ltd"), &json!("acme")));
     let body = json!({
         "name": "ann", "title": "Painter", "adapter": { "type": "process", "command": ["true"] }, "capabilities": ["paint"],
-        "heartbeat": { "enabled": false, "wake_on_demand": true }, "max_concurrent_runs": 3,
+        "heartbeat": { "enabled": false, "wake_on_demand": true, "only_when_work": true }, "max_concurrent_runs": 3,
         "retry": { "delays_s": [1, 2], "jitter": 0.5 }, "limits": { "max_duration_s": 60, "grace_s": 2 },
     });
     let (status, agent) = server.post("/companies/acme/agents", &body).await;
