@@ -62,7 +62,8 @@ struct Counts {
 
 fn tests(root: &Path) -> Result<(Verdict, Option<Counts>)> {
     let profile = if environment::variable("CI").is_some() { "ci" } else { "default" };
-    let results = environment::target(root).join("nextest").join(profile).join("junit.xml");
+    // Beside the workspace's own manifest, wherever cargo builds.
+    let results = root.join("target/nextest").join(profile).join("junit.xml");
     if results.exists() {
         std::fs::remove_file(&results).with_context(|| format!("{} cannot be removed", results.display()))?;
     }
