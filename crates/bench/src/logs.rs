@@ -49,7 +49,7 @@ pub fn measure(binary: &Path, report: &mut Report) -> Result<()> {
         "a flood of 10 GB",
         "yes a line of ordinary length, as agents write them | head -c 10000000000",
     )?;
-    flood(&runtime, &shims, &dir, report, "a line of 500 MB", "head -c 500000000 /dev/zero | tr '\\0' x; echo")
+    flood(&runtime, &shims, &dir, report, "a line of 500 MB", "head -c 500000000 /dev/zero | tr '\\0' x")
 }
 
 /// Lines as agents write them, mostly short, some of JSON.
@@ -124,7 +124,7 @@ fn flood(
     script: &str,
 ) -> Result<()> {
     let name = what.replace(' ', "-");
-    let launch = agent(dir, &name, &format!("{script}; grep VmHWM /proc/$PPID/status"));
+    let launch = agent(dir, &name, &format!("{script}; echo; grep VmHWM /proc/$PPID/status"));
     let launch = Launch { log: LogLimits::default(), ..launch };
     let start = Instant::now();
     let (record, _, _) = runtime.block_on(followed(shims, &launch))?;
