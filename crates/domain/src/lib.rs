@@ -21,7 +21,7 @@
 //! - [`retry`]: when a failed wakeup is tried again.
 //! - [`waiting`]: why a pending wakeup waits.
 //! - [`escalation`]: what a person has to know or decide.
-//! - [`hex`]: checksums and hashes as text.
+//! - [`hex`]: checksums and hashes as text; [`url`]: text in URLs.
 //! - [`hmac`], [`signature`]: codes that only the holder of a key can make, and signed requests.
 //! - [`invariant`]: what is always true, by name.
 
@@ -50,6 +50,7 @@ pub mod signature;
 pub mod silence;
 pub mod task;
 pub mod time;
+pub mod url;
 pub mod usage;
 pub mod waiting;
 pub mod wakeup;

@@ -9,6 +9,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
 use serde_json::Value;
+use wakeful_domain::url::percent_encoded;
 
 /// What is shorter would be found by chance in any text. Secrets of the store are longer anyway.
 pub const VALUE_BYTES_MIN: usize = 4;
@@ -38,18 +39,6 @@ pub fn patterns(values: &[String]) -> Vec<String> {
     let mut patterns: Vec<String> = patterns.into_iter().collect();
     patterns.sort_by_key(|pattern| std::cmp::Reverse(pattern.len()));
     patterns
-}
-
-/// As it stands in a URL.
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => encoded.push(char::from(byte)),
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
 }
 
 /// What Base64 makes of it wherever it stands in a longer text, as in `Authorization: Basic`: of the

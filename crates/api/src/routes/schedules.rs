@@ -68,10 +68,6 @@ async fn visible(api: &Api, principal: &Principal, id: ScheduleId) -> Result<(Sc
     }
 }
 
-fn zone_in(text: &str) -> Zone {
-    text.parse().unwrap_or_else(|_| Zone::utc())
-}
-
 fn trigger_of(text: TriggerText) -> Result<Trigger, Problem> {
     Trigger::try_from(text).map_err(|error| {
         let field = if error.field == "trigger" { "trigger".to_owned() } else { format!("trigger.{}", error.field) };
@@ -154,7 +150,7 @@ async fn create(
     if new.gate.is_some() {
         return Err(Problem::invalid("gate", "gates are not available yet: leave it out"));
     }
-    let (now, zone) = (clock::now(), zone_in(&company.time_zone));
+    let (now, zone) = (clock::now(), schedules::zone_of(&company));
     let schedule = Schedule {
         id: api.engine.new_id(),
         company: company.id,
@@ -221,7 +217,7 @@ async fn list(
 ) -> Result<Json<Page<ScheduleView>>, Problem> {
     principal.require(Permission::Read)?;
     id_in_option::<kind::Schedule>("cursor", query.cursor.as_ref())?;
-    let (now, zone) = (clock::now(), zone_in(&company.time_zone));
+    let (now, zone) = (clock::now(), schedules::zone_of(&company));
     let arguments = (company.id, query.name, query.cursor, limit(query.limit)?);
     let page = api
         .engine
@@ -472,7 +468,7 @@ async fn show_plan(
             Box::pin(schedules::active(tx, *company, PLANNED_SCHEDULES_MAX))
         })
         .await?;
-    let zone = zone_in(&company.time_zone);
+    let zone = schedules::zone_of(&company);
     let mut items = Vec::new();
     for schedule in &found {
         let planned = plan(schedule, &zone, (from, to), PLAN_MAX + 1);

@@ -163,7 +163,7 @@ pub struct SteerView {
 pub struct ProcessView {
     pub pid: i32,
     pub parent: i32,
-    /// Program and arguments, cut at 200 characters.
+    /// Program and arguments, cut at 4,096 characters.
     pub command: String,
     /// `R` runs, `S` sleeps, `D` waits for a device, `T` is stopped, `Z` has ended.
     pub state: char,

@@ -1,15 +1,16 @@
 //! `wakeful events`: what happened, and what happens.
 
 use serde_json::Value;
+use wakeful_domain::url::percent_encoded;
 
-use super::{Session, encoded};
+use super::Session;
 use crate::arguments::EventsArguments;
 use crate::event_stream::EventStream;
 use crate::failure::Failure;
 use crate::output::{items, short, text, time};
 
 pub async fn run(session: &Session, arguments: &EventsArguments) -> Result<(), Failure> {
-    let after = arguments.after.as_deref().map(|id| format!("after={}", encoded(id)));
+    let after = arguments.after.as_deref().map(|id| format!("after={}", percent_encoded(id)));
     if arguments.follow {
         let query = after.map(|after| format!("?{after}")).unwrap_or_default();
         let mut stream = EventStream::open(&session.client, &session.of_company(&format!("/events{query}"))).await?;

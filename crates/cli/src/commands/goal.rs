@@ -1,8 +1,9 @@
 //! `wakeful goal …`
 
 use serde_json::{Value, json};
+use wakeful_domain::url::percent_encoded;
 
-use super::{Session, encoded};
+use super::Session;
 use crate::arguments::GoalVerb;
 use crate::failure::Failure;
 use crate::output::{items, short, text};
@@ -20,7 +21,7 @@ pub async fn run(session: &Session, verb: &GoalVerb) -> Result<(), Failure> {
         }
         GoalVerb::Ls => list(session).await,
         GoalVerb::Show { goal } => {
-            let goal = session.client.get(&format!("/api/v1/goals/{}", encoded(goal))).await?;
+            let goal = session.client.get(&format!("/api/v1/goals/{}", percent_encoded(goal))).await?;
             session.output.show(&goal, || say(&goal));
             Ok(())
         }

@@ -3,8 +3,9 @@
 use std::io::Read;
 
 use serde_json::{Value, json};
+use wakeful_domain::url::percent_encoded;
 
-use super::{Session, encoded};
+use super::Session;
 use crate::arguments::{DoneArguments, Global, InboxArguments};
 use crate::environment;
 use crate::failure::Failure;
@@ -110,7 +111,7 @@ pub async fn comment(session: &Session, message: &str) -> Result<(), Failure> {
     let task = environment::task().ok_or_else(|| {
         Failure::usage("this run has no task to comment on").hint("name one: wakeful task comment TASK -m TEXT")
     })?;
-    let path = format!("/api/v1/tasks/{}/comments", encoded(&task));
+    let path = format!("/api/v1/tasks/{}/comments", percent_encoded(&task));
     let made = session.client.post(&path, &json!({ "body": message })).await?;
     session.output.show(&made, || "said".into());
     Ok(())

@@ -20,6 +20,7 @@ pub mod worktree;
 use std::collections::HashMap;
 
 use clap::CommandFactory;
+use wakeful_domain::url::percent_encoded;
 
 use crate::arguments::{Arguments, Global};
 use crate::client::Client;
@@ -48,7 +49,7 @@ impl Session {
 
     /// A path below the company.
     pub fn of_company(&self, path: &str) -> String {
-        format!("/api/v1/companies/{}{path}", encoded(&self.company))
+        format!("/api/v1/companies/{}{path}", percent_encoded(&self.company))
     }
 
     /// The id of an agent that is given by name or id.
@@ -56,7 +57,7 @@ impl Session {
         if agent.starts_with("agt_") {
             return Ok(agent.to_owned());
         }
-        let found = self.client.get(&self.of_company(&format!("/agents?name={}", encoded(agent)))).await?;
+        let found = self.client.get(&self.of_company(&format!("/agents?name={}", percent_encoded(agent)))).await?;
         match items(&found).first() {
             Some(agent) => Ok(text(agent, "/id")),
             None => Err(Failure::new(NOT_FOUND, format!("there is no agent `{agent}` in company `{}`", self.company))
@@ -75,25 +76,13 @@ impl Session {
         if task.starts_with("tsk_") {
             return Ok(task.to_owned());
         }
-        let found = self.client.get(&self.of_company(&format!("/tasks?key={}", encoded(task)))).await?;
+        let found = self.client.get(&self.of_company(&format!("/tasks?key={}", percent_encoded(task)))).await?;
         match items(&found).first() {
             Some(task) => Ok(text(task, "/id")),
             None => Err(Failure::new(NOT_FOUND, format!("there is no task `{task}` in company `{}`", self.company))
                 .hint("`wakeful task ls` lists them, `wakeful task add` makes one")),
         }
     }
-}
-
-/// Text as part of a URL.
-pub fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => encoded.push(char::from(byte)),
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
 }
 
 /// Prints a completion script.

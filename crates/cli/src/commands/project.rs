@@ -1,8 +1,9 @@
 //! `wakeful project …`
 
 use serde_json::{Map, Value, json};
+use wakeful_domain::url::percent_encoded;
 
-use super::{Session, encoded};
+use super::Session;
 use crate::arguments::{ProjectAddArguments, ProjectVerb};
 use crate::failure::Failure;
 use crate::output::{items, short, text};
@@ -19,7 +20,7 @@ pub async fn run(session: &Session, verb: &ProjectVerb) -> Result<(), Failure> {
         }
         ProjectVerb::Ls => list(session).await,
         ProjectVerb::Show { project } => {
-            let project = session.client.get(&format!("/api/v1/projects/{}", encoded(project))).await?;
+            let project = session.client.get(&format!("/api/v1/projects/{}", percent_encoded(project))).await?;
             session.output.show(&project, || say(&project));
             Ok(())
         }

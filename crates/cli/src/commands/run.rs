@@ -1,8 +1,9 @@
 //! `wakeful run …`
 
 use serde_json::{Value, json};
+use wakeful_domain::url::percent_encoded;
 
-use super::{Session, encoded};
+use super::Session;
 use crate::arguments::RunVerb;
 use crate::event_stream::EventStream;
 use crate::failure::Failure;
@@ -12,7 +13,7 @@ pub async fn run(session: &Session, verb: &RunVerb) -> Result<(), Failure> {
     match verb {
         RunVerb::Ls { agent, status, limit } => list(session, agent.as_deref(), status.as_deref(), *limit).await,
         RunVerb::Show { run } => {
-            let path = format!("/api/v1/runs/{}", encoded(run));
+            let path = format!("/api/v1/runs/{}", percent_encoded(run));
             let run = session.client.get(&path).await?;
             let tree = match text(&run, "/finished_at").is_empty() && !session.output.is_json {
                 true => session.client.get(&format!("{path}/processes")).await?,
@@ -23,9 +24,9 @@ pub async fn run(session: &Session, verb: &RunVerb) -> Result<(), Failure> {
             });
             Ok(())
         }
-        RunVerb::Logs { run, follow, tail } => logs(session, &encoded(run), *follow, *tail).await,
+        RunVerb::Logs { run, follow, tail } => logs(session, &percent_encoded(run), *follow, *tail).await,
         RunVerb::Steer { run, message } => {
-            let path = format!("/api/v1/runs/{}/steer", encoded(run));
+            let path = format!("/api/v1/runs/{}/steer", percent_encoded(run));
             let steered = session.client.post(&path, &json!({ "message": message })).await?;
             session.output.show(&steered, || match text(&steered, "/delivery").as_str() {
                 "session" => "on its way into the live session; the run's event `steered` confirms it".into(),
@@ -36,7 +37,7 @@ pub async fn run(session: &Session, verb: &RunVerb) -> Result<(), Failure> {
         }
         RunVerb::Cancel { run, reason } => {
             let body = json!({ "reason": reason });
-            let run = session.client.post(&format!("/api/v1/runs/{}/cancel", encoded(run)), &body).await?;
+            let run = session.client.post(&format!("/api/v1/runs/{}/cancel", percent_encoded(run)), &body).await?;
             session.output.show(&run, || format!("{} is being stopped", text(&run, "/id")));
             Ok(())
         }
@@ -49,7 +50,7 @@ async fn list(session: &Session, agent: Option<&str>, status: Option<&str>, limi
         path.push_str(&format!("&agent={}", session.agent_id(agent).await?));
     }
     if let Some(status) = status {
-        path.push_str(&format!("&status={}", encoded(status)));
+        path.push_str(&format!("&status={}", percent_encoded(status)));
     }
     let runs = session.client.get(&path).await?;
     let output = session.output;

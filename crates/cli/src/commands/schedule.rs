@@ -1,8 +1,9 @@
 //! `wakeful schedule …`
 
 use serde_json::{Map, Value, json};
+use wakeful_domain::url::percent_encoded;
 
-use super::{Session, encoded};
+use super::Session;
 use crate::arguments::{ScheduleAddArguments, ScheduleVerb};
 use crate::failure::{Failure, NOT_FOUND};
 use crate::output::{items, short, text, time};
@@ -41,7 +42,8 @@ async fn id_of(session: &Session, schedule: &str) -> Result<String, Failure> {
     if schedule.starts_with("sch_") {
         return Ok(schedule.to_owned());
     }
-    let found = session.client.get(&session.of_company(&format!("/schedules?name={}", encoded(schedule)))).await?;
+    let found =
+        session.client.get(&session.of_company(&format!("/schedules?name={}", percent_encoded(schedule)))).await?;
     match items(&found).first() {
         Some(schedule) => Ok(text(schedule, "/id")),
         None => Err(Failure::new(NOT_FOUND, format!("there is no schedule `{schedule}`"))
@@ -179,7 +181,7 @@ async fn show(session: &Session, schedule: &str) -> Result<(), Failure> {
 async fn plan(session: &Session, from: Option<&str>, to: Option<&str>) -> Result<(), Failure> {
     let bounds = [("from", from), ("to", to)];
     let query: Vec<String> =
-        bounds.iter().filter_map(|(name, at)| Some(format!("{name}={}", encoded((*at)?)))).collect();
+        bounds.iter().filter_map(|(name, at)| Some(format!("{name}={}", percent_encoded((*at)?)))).collect();
     let plan = session.client.get(&session.of_company(&format!("/plan?{}", query.join("&")))).await?;
     session.output.show(&plan, || {
         let row = |slot: &Value| vec![time(slot, "/slot_at"), text(slot, "/name"), text(slot, "/skipped")];

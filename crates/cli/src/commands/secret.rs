@@ -5,8 +5,9 @@ use std::io::{IsTerminal, Read};
 
 use serde_json::json;
 use wakeful_domain::secret::VALUE_BYTES_MAX;
+use wakeful_domain::url::percent_encoded;
 
-use super::{Session, encoded};
+use super::Session;
 use crate::arguments::SecretVerb;
 use crate::failure::Failure;
 use crate::output::{items, text, time};
@@ -15,7 +16,7 @@ pub async fn run(session: &Session, verb: &SecretVerb) -> Result<(), Failure> {
     match verb {
         SecretVerb::Set { name } => {
             let value = value_from_stdin()?;
-            let path = session.of_company(&format!("/secrets/{}", encoded(name)));
+            let path = session.of_company(&format!("/secrets/{}", percent_encoded(name)));
             let secret = session.client.put(&path, &json!({ "value": value })).await?;
             session.output.show(&secret, || {
                 format!("{name} is set; an agent gets it with --config '{{\"env\": {{\"NAME\": {{\"secret\": \"{name}\"}}}}}}'")
@@ -35,7 +36,7 @@ pub async fn run(session: &Session, verb: &SecretVerb) -> Result<(), Failure> {
             Ok(())
         }
         SecretVerb::Rm { name } => {
-            session.client.delete(&session.of_company(&format!("/secrets/{}", encoded(name)))).await?;
+            session.client.delete(&session.of_company(&format!("/secrets/{}", percent_encoded(name)))).await?;
             session.output.show(&json!({ "name": name, "removed": true }), || format!("{name} is removed"));
             Ok(())
         }

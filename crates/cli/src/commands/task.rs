@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
+use wakeful_domain::url::percent_encoded;
 
-use super::{Session, encoded};
+use super::Session;
 use crate::arguments::{TaskAddArguments, TaskVerb};
 use crate::failure::Failure;
 use crate::output::{items, short, text, time};
@@ -90,7 +91,7 @@ async fn hold(session: &Session, task: &str, verb: &str) -> Result<(), Failure> 
 async fn list(session: &Session, status: Option<&str>, assignee: Option<&str>) -> Result<(), Failure> {
     let mut path = session.of_company("/tasks?limit=200");
     if let Some(status) = status {
-        path.push_str(&format!("&status={}", encoded(status)));
+        path.push_str(&format!("&status={}", percent_encoded(status)));
     }
     if let Some(agent) = assignee {
         path.push_str(&format!("&assignee={}", session.agent_id(agent).await?));

@@ -1,8 +1,9 @@
 //! `wakeful wakeup …`
 
 use serde_json::{Value, json};
+use wakeful_domain::url::percent_encoded;
 
-use super::{Session, encoded};
+use super::Session;
 use crate::arguments::WakeupVerb;
 use crate::failure::Failure;
 use crate::output::{items, short, text, time};
@@ -11,7 +12,7 @@ pub async fn run(session: &Session, verb: &WakeupVerb) -> Result<(), Failure> {
     match verb {
         WakeupVerb::Ls { agent, status, limit } => list(session, agent.as_deref(), status.as_deref(), *limit).await,
         WakeupVerb::Show { wakeup } => {
-            let wakeup = session.client.get(&format!("/api/v1/wakeups/{}", encoded(wakeup))).await?;
+            let wakeup = session.client.get(&format!("/api/v1/wakeups/{}", percent_encoded(wakeup))).await?;
             session.output.show(&wakeup, || say(&wakeup));
             Ok(())
         }
@@ -21,7 +22,8 @@ pub async fn run(session: &Session, verb: &WakeupVerb) -> Result<(), Failure> {
 }
 
 async fn change(session: &Session, wakeup: &str, verb: &str) -> Result<(), Failure> {
-    let wakeup = session.client.post(&format!("/api/v1/wakeups/{}/{verb}", encoded(wakeup)), &json!({})).await?;
+    let wakeup =
+        session.client.post(&format!("/api/v1/wakeups/{}/{verb}", percent_encoded(wakeup)), &json!({})).await?;
     session.output.show(&wakeup, || format!("{} is {}", text(&wakeup, "/id"), text(&wakeup, "/status")));
     Ok(())
 }
@@ -32,7 +34,7 @@ async fn list(session: &Session, agent: Option<&str>, status: Option<&str>, limi
         path.push_str(&format!("&agent={}", session.agent_id(agent).await?));
     }
     if let Some(status) = status {
-        path.push_str(&format!("&status={}", encoded(status)));
+        path.push_str(&format!("&status={}", percent_encoded(status)));
     }
     let wakeups = session.client.get(&path).await?;
     let output = session.output;

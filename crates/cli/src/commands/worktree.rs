@@ -1,8 +1,9 @@
 //! `wakeful worktree …`
 
 use serde_json::Value;
+use wakeful_domain::url::percent_encoded;
 
-use super::{Session, encoded};
+use super::Session;
 use crate::arguments::WorktreeVerb;
 use crate::failure::Failure;
 use crate::output::{items, text};
@@ -14,7 +15,7 @@ pub async fn run(session: &Session, verb: &WorktreeVerb) -> Result<(), Failure> 
 }
 
 async fn list(session: &Session, state: Option<&str>) -> Result<(), Failure> {
-    let filter = state.map(|state| format!("&state={}", encoded(state))).unwrap_or_default();
+    let filter = state.map(|state| format!("&state={}", percent_encoded(state))).unwrap_or_default();
     let worktrees = session.client.get(&session.of_company(&format!("/worktrees?limit=200{filter}"))).await?;
     let output = session.output;
     output.show(&worktrees, || {

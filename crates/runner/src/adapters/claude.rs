@@ -382,7 +382,7 @@ impl ClaudeReader {
         Outcome {
             retry_at: if failure.code == "usage_limit" { retry_at() } else { None },
             session: if failure.ends_session { SessionChange::Clear } else { base.session.clone() },
-            ..with_failure(base, failure.code, sentence)
+            ..ending::judged_by(Outcome::failed(failure.code, sentence), base)
         }
     }
 
@@ -419,7 +419,7 @@ impl ClaudeReader {
             // Nothing was done yet when the session was not found, whatever the exit says.
             Some((classify::SESSION_UNKNOWN, line)) => return Conclusion::SessionUnknown { error: line.to_owned() },
             Some((failure, line)) if exit.signal.is_none() => self.failed(&failure, line.to_owned(), exit),
-            _ => Outcome { error_code: by_exit.error_code, error: by_exit.error, end: by_exit.end, ..self.base() },
+            _ => ending::judged_by(by_exit, self.base()),
         };
         Conclusion::Done(Box::new(outcome))
     }
@@ -458,11 +458,6 @@ impl Reader for ClaudeReader {
     fn inputs_taken(&self) -> u64 {
         self.inputs_taken
     }
-}
-
-fn with_failure(base: Outcome, code: &str, error: String) -> Outcome {
-    let failed = Outcome::failed(code, error);
-    Outcome { end: failed.end, error_code: failed.error_code, error: failed.error, ..base }
 }
 
 fn usage_of_message(usage: &Value) -> Usage {

@@ -19,8 +19,7 @@ use super::failures::{CODEX, Failure};
 use super::settings::{self, Keys, Kind};
 use super::tools::RunningTools;
 use super::{
-    Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, StopSignal, Stream, ending, figures,
-    reset_time, session,
+    Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, StopSignal, Stream, ending, figures, session,
 };
 
 const KEYS: Keys = &[
@@ -221,18 +220,7 @@ impl CodexReader {
     }
 
     fn failed(&self, failure: Failure, error: &str, exit: &Exit) -> Outcome {
-        let base = self.base();
-        let failed = Outcome::failed(failure.code, error);
-        let zone = jiff::tz::TimeZone::system();
-        Outcome {
-            end: failed.end,
-            error_code: failed.error_code,
-            error: failed.error,
-            summary: None,
-            session: if failure.ends_session { SessionChange::Clear } else { base.session.clone() },
-            retry_at: if failure.code == "usage_limit" { reset_time::read(error, exit.at, &zone) } else { None },
-            ..base
-        }
+        ending::failed(failure, error, exit, self.base())
     }
 
     fn conclude_without_turn(&self, exit: &Exit) -> Conclusion {
@@ -255,13 +243,7 @@ impl CodexReader {
         let told = told.filter_map(|line| Some((CODEX.of_words(line)?, line))).next();
         Conclusion::Done(Box::new(match told {
             Some((failure, line)) if exit.signal.is_none() && exit.code != Some(0) => self.failed(failure, line, exit),
-            _ => Outcome {
-                end: by_exit.end,
-                error_code: by_exit.error_code,
-                error: by_exit.error,
-                summary: None,
-                ..self.base()
-            },
+            _ => Outcome { summary: None, ..ending::judged_by(by_exit, self.base()) },
         }))
     }
 }

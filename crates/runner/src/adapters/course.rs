@@ -12,7 +12,7 @@ use super::events::EventLines;
 use super::excerpt::{LastLines, cut, cut_bytes};
 use super::failures::{Failure, Table};
 use super::tools::RunningTools;
-use super::{Conclusion, Exit, Signal, ending, figures, reset_time, session};
+use super::{Conclusion, Exit, Signal, ending, figures, session};
 
 /// A summary is read by people.
 const SUMMARY_BYTES_MAX: usize = 16 * 1024;
@@ -158,18 +158,7 @@ impl Course {
     }
 
     fn outcome_of(&self, failure: Failure, error: &str, exit: &Exit) -> Outcome {
-        let base = self.so_far();
-        let failed = Outcome::failed(failure.code, error);
-        let zone = jiff::tz::TimeZone::system();
-        Outcome {
-            end: failed.end,
-            error_code: failed.error_code,
-            error: failed.error,
-            summary: None,
-            session: if failure.ends_session { SessionChange::Clear } else { base.session.clone() },
-            retry_at: if failure.code == "usage_limit" { reset_time::read(error, exit.at, &zone) } else { None },
-            ..base
-        }
+        ending::failed(failure, error, exit, self.so_far())
     }
 
     /// The judgement, once the process is gone.
@@ -217,13 +206,7 @@ impl Course {
         if let (Some(failure), Some(error)) = (of_exit, by_exit.error.as_deref()) {
             return Conclusion::Done(Box::new(self.outcome_of(failure, error, exit)));
         }
-        Conclusion::Done(Box::new(Outcome {
-            end: by_exit.end,
-            error_code: by_exit.error_code,
-            error: by_exit.error,
-            summary: None,
-            ..self.so_far()
-        }))
+        Conclusion::Done(Box::new(Outcome { summary: None, ..ending::judged_by(by_exit, self.so_far()) }))
     }
 }
 

@@ -1,8 +1,9 @@
 //! What is said of a process that ended without telling how its work went.
 
-use wakeful_domain::outcome::Outcome;
+use wakeful_domain::outcome::{Outcome, SessionChange};
 
-use super::Exit;
+use super::failures::Failure;
+use super::{Exit, reset_time};
 
 /// The judgement on an agent that promised a terminal event and gave none.
 pub(super) fn without_result(exit: &Exit, program: &str, last_line: Option<&str>) -> Outcome {
@@ -24,6 +25,23 @@ pub(super) fn without_result_among(unreadable: u64, exit: &Exit, program: &str, 
             Outcome::failed("bad_output", with_last_line(&sentence, last_line))
         }
         _ => outcome,
+    }
+}
+
+/// An outcome with another judgement: what the run used and made stays.
+pub(super) fn judged_by(judgement: Outcome, base: Outcome) -> Outcome {
+    Outcome { end: judgement.end, error_code: judgement.error_code, error: judgement.error, ..base }
+}
+
+/// The outcome of a run that failed, for a reason that a table knows, at `base`. A summary is of success.
+pub(super) fn failed(failure: Failure, error: &str, exit: &Exit, base: Outcome) -> Outcome {
+    let is_limited = failure.code == "usage_limit";
+    let judged = judged_by(Outcome::failed(failure.code, error), base);
+    Outcome {
+        summary: None,
+        session: if failure.ends_session { SessionChange::Clear } else { judged.session.clone() },
+        retry_at: if is_limited { reset_time::read(error, exit.at, &jiff::tz::TimeZone::system()) } else { None },
+        ..judged
     }
 }
 

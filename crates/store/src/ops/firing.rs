@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::{Map, json as object};
 use wakeful_domain::actor::Actor;
-use wakeful_domain::id::{AgentId, IdSource, RunId, ScheduleId, WakeupId};
+use wakeful_domain::id::{AgentId, IdSource, RunId, ScheduleId};
 use wakeful_domain::run::StopRequest;
 use wakeful_domain::schedule::template::Variables;
 use wakeful_domain::schedule::{
@@ -116,10 +116,9 @@ async fn decide(
     decision: &SlotDecision,
     fired: &mut Fired,
 ) -> Result<(), Refusal> {
-    let without = |status, reason: &str| Fate { status, reason: Some(reason.to_owned()), wakeup: None, task: None };
     let fate = match decision.verdict {
-        Verdict::Missed(reason) => without(SlotStatus::Missed, reason.as_str()),
-        Verdict::Skipped(reason) => without(SlotStatus::Skipped, reason.as_str()),
+        Verdict::Missed(reason) => Fate::without(SlotStatus::Missed, reason.as_str()),
+        Verdict::Skipped(reason) => Fate::without(SlotStatus::Skipped, reason.as_str()),
         Verdict::Fire { at, .. } => {
             let fate = match &schedule.target {
                 Target::Wake(_) if heartbeats::is_one(schedule) => {
@@ -127,7 +126,7 @@ async fn decide(
                 }
                 Target::Wake(_) => wake_agent(tx, now, schedule, decision.slot, at, fired).await?,
                 Target::Task(template) => make_task(tx, now, schedule, zone, template, decision.slot).await?,
-                Target::Action(_) => without(SlotStatus::Failed, "this build has no actions"),
+                Target::Action(_) => Fate::without(SlotStatus::Failed, "this build has no actions"),
             };
             if fate.status == SlotStatus::Fired {
                 fired.fires += 1;
@@ -155,10 +154,42 @@ async fn decide(
 }
 
 /// Ids of what a slot makes come from the slot, so that an operation that is run again makes the same.
-pub(crate) fn seed_of(schedule: ScheduleId, slot: Timestamp) -> u64 {
+fn seed_of(schedule: ScheduleId, slot: Timestamp) -> u64 {
     let mut hasher = DefaultHasher::new();
     (schedule.to_string(), slot.as_micros()).hash(&mut hasher);
     hasher.finish()
+}
+
+/// What every wake of a slot has in common.
+pub(crate) fn wake_of(
+    now: Timestamp,
+    schedule: &Schedule,
+    agent: AgentId,
+    source: Source,
+    slot: Timestamp,
+    at: Timestamp,
+) -> Wake {
+    Wake {
+        id: IdSource::new(seed_of(schedule.id, slot)).next(now),
+        company: Some(schedule.company),
+        agent,
+        task: None,
+        source,
+        trigger_detail: None,
+        reason: None,
+        priority: None,
+        payload: Map::new(),
+        context: Map::from_iter([("schedule".into(), object!(schedule.id)), ("slot_at".into(), object!(slot))]),
+        actor: Actor::system(),
+        idempotency_key: None,
+        request_hash: None,
+        now,
+        due_at: (at > now).then_some(at),
+        expires_at: None,
+        max_attempts: None,
+        by_run: None,
+        maker: Maker::Wakeful,
+    }
 }
 
 async fn wake_agent(
@@ -171,40 +202,24 @@ async fn wake_agent(
 ) -> Result<Fate, Refusal> {
     let Target::Wake(target) = &schedule.target else { return Err(Refusal::not_found(schedule.id)) };
     let wake = Wake {
-        id: IdSource::new(seed_of(schedule.id, slot)).next(now),
-        company: Some(schedule.company),
-        agent: target.agent,
-        task: None,
-        source: Source::Schedule,
         trigger_detail: Some(schedule.name.clone()),
         reason: Some(target.reason.clone().unwrap_or_else(|| format!("the schedule `{}`", schedule.name))),
         priority: target.priority,
         payload: target.payload.as_ref().and_then(|payload| payload.as_object().cloned()).unwrap_or_default(),
-        context: Map::from_iter([("schedule".into(), object!(schedule.id)), ("slot_at".into(), object!(slot))]),
-        actor: Actor::system(),
-        idempotency_key: None,
-        request_hash: None,
-        now,
-        due_at: (at > now).then_some(at),
-        expires_at: None,
-        max_attempts: None,
-        by_run: None,
-        maker: Maker::Wakeful,
+        ..wake_of(now, schedule, target.agent, Source::Schedule, slot, at)
     };
-    let fate = |status, wakeup: WakeupId| Fate { status, reason: None, wakeup: Some(wakeup), task: None };
     match slots::earlier(tx, schedule.id).await? {
         Earlier::Over => {}
         // One that waits stands for all that come until it is claimed, unless each is to have its own.
         Earlier::Waiting(wakeup) if schedule.overlap != Overlap::Queue => {
             wake::count(tx, wakeup).await?;
-            return Ok(fate(SlotStatus::Coalesced, wakeup));
+            return Ok(Fate::of_wakeup(SlotStatus::Coalesced, wakeup));
         }
         Earlier::Waiting(_) => {}
         Earlier::Live(run) => match schedule.overlap.verdict(true) {
             OverlapVerdict::Fire | OverlapVerdict::Queue => {}
             OverlapVerdict::Skip => {
-                let reason = Some(SkippedReason::Overlap.as_str().to_owned());
-                return Ok(Fate { status: SlotStatus::Skipped, reason, wakeup: None, task: None });
+                return Ok(Fate::without(SlotStatus::Skipped, SkippedReason::Overlap.as_str()));
             }
             OverlapVerdict::Coalesce => {
                 let counted = slots::coalesced_into(tx, schedule.id, run).await?;
@@ -212,7 +227,7 @@ async fn wake_agent(
                     Some(wakeup) => wake::count(tx, wakeup).await.map(|()| wakeup)?,
                     None => wake::coalesce(tx, &wake, run).await?,
                 };
-                return Ok(fate(SlotStatus::Coalesced, wakeup));
+                return Ok(Fate::of_wakeup(SlotStatus::Coalesced, wakeup));
             }
             OverlapVerdict::CancelAndFire => {
                 let reason = format!("the schedule `{}` fires again, and cancels what is live", schedule.name);
@@ -227,16 +242,12 @@ async fn wake_agent(
     }
     match wake::accept_held(tx, &wake).await {
         Ok(accepted) if accepted.wakeup.status == WakeupStatus::Skipped => Ok(Fate {
-            status: SlotStatus::Skipped,
             reason: accepted.wakeup.status_reason.clone(),
-            wakeup: Some(accepted.wakeup.id),
-            task: None,
+            ..Fate::of_wakeup(SlotStatus::Skipped, accepted.wakeup.id)
         }),
-        Ok(accepted) => Ok(fate(SlotStatus::Fired, accepted.wakeup.id)),
+        Ok(accepted) => Ok(Fate::of_wakeup(SlotStatus::Fired, accepted.wakeup.id)),
         Err(Refusal::Store(error)) => Err(error.into()),
-        Err(refusal) => {
-            Ok(Fate { status: SlotStatus::Failed, reason: Some(refusal.to_string()), wakeup: None, task: None })
-        }
+        Err(refusal) => Ok(Fate::without(SlotStatus::Failed, refusal.to_string())),
     }
 }
 
@@ -249,10 +260,9 @@ async fn make_task(
     slot: Timestamp,
 ) -> Result<Fate, Refusal> {
     let variables = Variables { slot, zone, schedule: &schedule.name, fire: schedule.fires + 1 };
-    let failed = |reason: String| Fate { status: SlotStatus::Failed, reason: Some(reason), wakeup: None, task: None };
     let filled = match template.fill(&variables) {
         Ok(filled) => filled,
-        Err(error) => return Ok(failed(error.to_string())),
+        Err(error) => return Ok(Fate::without(SlotStatus::Failed, error.to_string())),
     };
     let seed = seed_of(schedule.id, slot);
     let id = IdSource::new(seed).next(now);
@@ -271,6 +281,6 @@ async fn make_task(
     match tasks::insert(tx, &origin, &task, &[]).await {
         Ok(task) => Ok(Fate { status: SlotStatus::Fired, reason: None, wakeup: None, task: Some(task.id) }),
         Err(Refusal::Store(error)) => Err(error.into()),
-        Err(refusal) => Ok(failed(refusal.to_string())),
+        Err(refusal) => Ok(Fate::without(SlotStatus::Failed, refusal.to_string())),
     }
 }

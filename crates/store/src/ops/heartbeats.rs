@@ -3,8 +3,6 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use serde_json::{Map, json as object};
-use wakeful_domain::actor::Actor;
 use wakeful_domain::agent::{Agent, AgentState};
 use wakeful_domain::id::{AgentId, IdSource, ScheduleId};
 use wakeful_domain::schedule::target::Wake as WakeTarget;
@@ -14,11 +12,10 @@ use wakeful_domain::schedule::{
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::{Source, WakeupStatus};
 
-use crate::ops::firing::seed_of;
 use crate::ops::schedules::{self, zone_of};
 use crate::ops::slots::Fate;
-use crate::ops::wake::{self, Maker, Wake};
-use crate::ops::{agents, companies};
+use crate::ops::wake::{self, Wake};
+use crate::ops::{agents, companies, firing};
 use crate::{Error, Refusal, Tx};
 
 /// Whether a schedule is the timer of an agent.
@@ -116,42 +113,24 @@ pub(crate) async fn tick(
 ) -> Result<Fate, Refusal> {
     let Some(agent) = schedule.target.agent() else { return Err(Refusal::not_found(schedule.id)) };
     let agent = agents::get(tx, agent).await?;
-    let skipped =
-        |reason: &str| Fate { status: SlotStatus::Skipped, reason: Some(reason.to_owned()), wakeup: None, task: None };
     match agent.state {
         AgentState::Active => {}
         AgentState::Paused | AgentState::PendingApproval | AgentState::Terminated => {
-            return Ok(skipped(&format!("agent_{}", agent.state.as_str())));
+            return Ok(Fate::without(SlotStatus::Skipped, format!("agent_{}", agent.state.as_str())));
         }
     }
     if agent.heartbeat.only_when_work && !has_work(tx, agent.id).await? {
-        return Ok(skipped(SkippedReason::NothingToDo.as_str()));
+        return Ok(Fate::without(SlotStatus::Skipped, SkippedReason::NothingToDo.as_str()));
     }
     let wake = Wake {
-        id: IdSource::new(seed_of(schedule.id, slot)).next(now),
-        company: Some(schedule.company),
-        agent: agent.id,
-        task: None,
-        source: Source::Timer,
         trigger_detail: Some("heartbeat".into()),
         reason: Some("its timer".into()),
-        priority: None,
-        payload: Map::new(),
-        context: Map::from_iter([("schedule".into(), object!(schedule.id)), ("slot_at".into(), object!(slot))]),
-        actor: Actor::system(),
-        idempotency_key: None,
-        request_hash: None,
-        now,
-        due_at: (at > now).then_some(at),
-        expires_at: None,
-        max_attempts: None,
-        by_run: None,
-        maker: Maker::Wakeful,
+        ..firing::wake_of(now, schedule, agent.id, Source::Timer, slot, at)
     };
     let accepted = match wake::accept_held(tx, &wake).await {
         Ok(accepted) => accepted,
         Err(Refusal::Store(error)) => return Err(error.into()),
-        Err(refusal) => return Ok(Fate { status: SlotStatus::Failed, ..skipped(&refusal.to_string()) }),
+        Err(refusal) => return Ok(Fate::without(SlotStatus::Failed, refusal.to_string())),
     };
     let status = match accepted.wakeup.status {
         WakeupStatus::Skipped => SlotStatus::Skipped,
@@ -161,5 +140,5 @@ pub(crate) async fn tick(
         _ => SlotStatus::Fired,
     };
     let reason = accepted.wakeup.status_reason.clone().filter(|_| status == SlotStatus::Skipped);
-    Ok(Fate { status, reason, wakeup: Some(accepted.wakeup.id), task: None })
+    Ok(Fate { reason, ..Fate::of_wakeup(status, accepted.wakeup.id) })
 }

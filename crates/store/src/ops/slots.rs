@@ -34,6 +34,18 @@ pub(crate) struct Fate {
     pub task: Option<TaskId>,
 }
 
+impl Fate {
+    /// Nothing came of it.
+    pub fn without(status: SlotStatus, reason: impl Into<String>) -> Fate {
+        Fate { status, reason: Some(reason.into()), wakeup: None, task: None }
+    }
+
+    /// A wakeup came of it, or counts it.
+    pub fn of_wakeup(status: SlotStatus, wakeup: WakeupId) -> Fate {
+        Fate { status, reason: None, wakeup: Some(wakeup), task: None }
+    }
+}
+
 const INSERT: &str = "
     insert into slots (schedule_id, slot_at, last_at, count, status, reason, wakeup_id, task_id, at)
     values ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
