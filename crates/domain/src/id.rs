@@ -37,6 +37,9 @@ pub mod kind {
     pub enum Comment {}
     pub enum Escalation {}
     pub enum Schedule {}
+    pub enum Notification {}
+    pub enum Channel {}
+    pub enum Delivery {}
 
     impl Kind for Company {
         const PREFIX: &'static str = "co";
@@ -86,6 +89,18 @@ pub mod kind {
         const PREFIX: &'static str = "sch";
         const NOUN: &'static str = "schedule";
     }
+    impl Kind for Notification {
+        const PREFIX: &'static str = "ntf";
+        const NOUN: &'static str = "notification";
+    }
+    impl Kind for Channel {
+        const PREFIX: &'static str = "chn";
+        const NOUN: &'static str = "channel";
+    }
+    impl Kind for Delivery {
+        const PREFIX: &'static str = "dlv";
+        const NOUN: &'static str = "delivery";
+    }
 }
 
 pub type CompanyId = Id<kind::Company>;
@@ -100,6 +115,9 @@ pub type ProjectId = Id<kind::Project>;
 pub type CommentId = Id<kind::Comment>;
 pub type EscalationId = Id<kind::Escalation>;
 pub type ScheduleId = Id<kind::Schedule>;
+pub type NotificationId = Id<kind::Notification>;
+pub type ChannelId = Id<kind::Channel>;
+pub type DeliveryId = Id<kind::Delivery>;
 
 /// An identifier of one kind of thing.
 pub struct Id<K> {

@@ -21,6 +21,7 @@
 //! - [`retry`]: when a failed wakeup is tried again.
 //! - [`waiting`]: why a pending wakeup waits.
 //! - [`escalation`]: what a person has to know or decide.
+//! - [`notification`]: what people are told, quiet unless there is something to say.
 //! - [`hex`]: checksums and hashes as text; [`url`]: text in URLs.
 //! - [`hmac`], [`signature`]: codes that only the holder of a key can make, and signed requests.
 //! - [`invariant`]: what is always true, by name.
@@ -38,6 +39,7 @@ pub mod hmac;
 pub mod id;
 pub mod invariant;
 pub mod lane;
+pub mod notification;
 pub mod outcome;
 pub mod project;
 pub mod retry;

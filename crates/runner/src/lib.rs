@@ -8,6 +8,7 @@
 //! its process tree is proven empty; the log of a run is gapless, or says where its gap is.
 
 pub mod adapters;
+pub mod ask;
 pub mod http;
 pub mod process;
 pub mod scrub;

@@ -19,6 +19,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, sql: include_str!("../migrations/0002_tasks_and_guards.sql") },
     Migration { version: 3, sql: include_str!("../migrations/0003_secrets_and_silence.sql") },
     Migration { version: 4, sql: include_str!("../migrations/0004_schedules.sql") },
+    Migration { version: 5, sql: include_str!("../migrations/0005_notifications.sql") },
 ];
 
 const LEDGER: &str =

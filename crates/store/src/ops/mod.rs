@@ -21,6 +21,7 @@ pub mod holds;
 pub mod inbox;
 pub mod invariants;
 pub mod meta;
+pub mod notifications;
 pub mod origin;
 pub mod projects;
 pub(crate) mod quiet_hours;
