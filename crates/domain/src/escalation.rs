@@ -21,6 +21,8 @@ pub enum EscalationKind {
     Stuck,
     /// A live run has been silent for too long.
     Silent,
+    /// A schedule fails slot after slot.
+    ScheduleFailing,
     /// A person or an agent asked for attention.
     Request,
 }

@@ -22,6 +22,7 @@
 //! - [`waiting`]: why a pending wakeup waits.
 //! - [`escalation`]: what a person has to know or decide.
 //! - [`notification`]: what people are told, quiet unless there is something to say.
+//! - [`quiet`]: whether an agent that a timer woke has anything to tell.
 //! - [`hex`]: checksums and hashes as text; [`url`]: text in URLs.
 //! - [`hmac`], [`signature`]: codes that only the holder of a key can make, and signed requests.
 //! - [`invariant`]: what is always true, by name.
@@ -42,6 +43,7 @@ pub mod lane;
 pub mod notification;
 pub mod outcome;
 pub mod project;
+pub mod quiet;
 pub mod retry;
 pub mod run;
 pub mod schedule;

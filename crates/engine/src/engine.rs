@@ -34,7 +34,7 @@ use crate::meters::{Meter, Meters};
 use crate::nudge::Nudge;
 use crate::pressure::{Pressure, Reserve};
 use crate::secrets::{Vault, scrub_outcome};
-use crate::{archive, beat, clock, run, worktrees};
+use crate::{archive, beat, clock, questions, run, worktrees};
 
 /// What an engine needs to know of its surroundings.
 #[derive(Debug, Clone)]
@@ -131,6 +131,8 @@ impl Engine {
         });
         let engine = self.clone();
         self.spawn(async move { worktrees::run(&engine).await });
+        let engine = self.clone();
+        self.spawn(async move { questions::run(&engine).await });
     }
 
     /// Stops following; runs go on with their shims. Returns once every task has let go.
@@ -476,6 +478,11 @@ impl Engine {
     /// The directory of an agent's own: where it works unless something else is said.
     pub(crate) fn agent_home(&self, agent: AgentId) -> PathBuf {
         self.inner.config.data_dir.join("agents").join(agent.to_string())
+    }
+
+    /// Where programs that are asked something work.
+    pub(crate) fn asked_dir(&self) -> PathBuf {
+        self.inner.config.data_dir.join("asked")
     }
 
     /// The directory that holds this binary, so that runs find `wakeful` on their PATH.
