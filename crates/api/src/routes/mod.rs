@@ -14,7 +14,7 @@ mod run_calls;
 mod runs;
 mod schedules;
 mod secrets;
-
+mod slots;
 mod task_calls;
 mod tasks;
 mod wake;
@@ -41,6 +41,7 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(escalations::routes())
         .merge(secrets::routes())
         .merge(schedules::routes())
+        .merge(slots::routes())
         .merge(wake::routes())
         .merge(wakeups::routes())
         .merge(runs::routes())
