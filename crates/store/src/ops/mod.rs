@@ -30,6 +30,7 @@ pub mod projects;
 pub mod questions;
 pub(crate) mod quiet_hours;
 pub mod ready;
+pub mod rejections;
 pub mod request_keys;
 pub mod run_events;
 pub mod runs;
