@@ -53,6 +53,11 @@ impl Problem {
         Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
 
+    /// What is wrong with the fields of the request.
+    pub fn errors(&self) -> &[FieldError] {
+        &self.errors
+    }
+
     /// The members of the answer.
     pub fn to_json(&self) -> Value {
         let mut members = match &self.state {

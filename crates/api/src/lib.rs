@@ -5,6 +5,7 @@
 
 mod access;
 mod body;
+pub mod checks;
 mod errors;
 mod idempotency;
 mod metrics;
@@ -20,7 +21,7 @@ use axum::Router;
 use wakeful_engine::Engine;
 
 pub use access::ADMIN_TOKEN_NAME;
-pub use errors::Problem;
+pub use errors::{FieldError, Problem};
 pub use openapi::document;
 
 /// What every handler can reach.

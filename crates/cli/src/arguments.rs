@@ -49,6 +49,10 @@ pub enum Command {
     Up(UpArguments),
     /// See the main job done, crash included, in a temporary directory
     Demo(DemoArguments),
+    /// Say every mistake in a configuration
+    Check(ConfigArguments),
+    /// Bring the server in line with a configuration: makes, changes, and removes what it made before
+    Apply(ApplyArguments),
     /// Wake an agent
     Wake(WakeArguments),
     /// Add, list, show, pause, resume or remove agents
@@ -118,7 +122,29 @@ pub enum Command {
 }
 
 #[derive(Debug, Clone, Args)]
+pub struct ConfigArguments {
+    /// TOML, or JSON if its name ends so
+    #[arg(long, default_value = "wakeful.toml", value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ApplyArguments {
+    #[command(flatten)]
+    pub file: ConfigArguments,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Take over what is there under a declared name and was made otherwise
+    #[arg(long)]
+    pub adopt: bool,
+}
+
+#[derive(Debug, Clone, Args)]
 pub struct UpArguments {
+    /// Apply this configuration once the server is up; one with a mistake is refused before
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Address to listen on; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:7777", value_name = "ADDRESS")]
     pub listen: String,

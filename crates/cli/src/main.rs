@@ -6,6 +6,7 @@
 mod arguments;
 mod client;
 mod commands;
+mod config;
 mod data_dir;
 mod demo;
 mod environment;
@@ -52,6 +53,8 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Demo(demo) => demo::run(&demo).await,
         Command::Completions { shell } => commands::completions(shell),
         Command::Doctor => commands::doctor::run(&global).await,
+        Command::Check(file) => commands::config::check(&global, &file),
+        Command::Apply(apply) => commands::config::run(&session()?, &apply).await,
         Command::Wake(wake) => commands::wake::run(&session()?, &wake).await,
         Command::Agent(verb) => commands::agent::run(&session()?, &verb).await,
         Command::Task(verb) => commands::task::run(&session()?, &verb).await,

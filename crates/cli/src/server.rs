@@ -21,6 +21,10 @@ use wakeful_store::{Db, Location};
 use zeroize::Zeroizing;
 
 use crate::arguments::{Global, UpArguments};
+use crate::client::Client;
+use crate::commands::config::declared_in;
+use crate::config::apply::{Act, Manner, apply};
+use crate::config::declared::Declared;
 use crate::data_dir::DataDir;
 use crate::environment;
 use crate::failure::{FAILED, Failure, REFUSED, USAGE};
@@ -36,6 +40,7 @@ const MEMORY_PER_RUN: u64 = 512 * MIB;
 /// Runs the server until it is asked to stop.
 pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure> {
     start_logging();
+    let declared = arguments.config.as_deref().map(declared_in).transpose()?;
     let dir = DataDir::of(global.data_dir.as_deref())?;
     dir.create()?;
     let mut lock = dir.lock()?;
@@ -59,6 +64,7 @@ pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure>
     let address = format!("http://{}", reachable(listener.local_addr()?));
     dir.publish_address(&mut lock, &address)?;
     let router = wakeful_api::router(Api::new(engine.clone(), &hash_of(&admin_token)));
+    let configured = configure(declared, Client::new(&address, &admin_token)?);
     let is_over = Arc::new(Notify::new());
     let serving = {
         let is_over = Arc::clone(&is_over);
@@ -70,6 +76,7 @@ pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure>
     };
     let mut serving = std::pin::pin!(serving);
     engine.start(&address);
+    engine.spawn(configured);
     tracing::info!(
         address,
         data_dir = %dir.path().display(),
@@ -92,6 +99,19 @@ pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure>
         }
     }
     Ok(())
+}
+
+/// Brings the server in line with its configuration. Whatever cannot be done is logged, and the server goes on.
+async fn configure(declared: Option<Vec<Declared>>, client: Client) {
+    let Some(declared) = declared else { return };
+    match apply(&client, &declared, Manner::default()).await {
+        Ok(acts) => {
+            for line in acts.iter().filter_map(Act::said) {
+                tracing::info!("configuration: {line}");
+            }
+        }
+        Err(failure) => tracing::error!("the configuration could not be applied: {failure}"),
+    }
 }
 
 fn start_logging() {

@@ -11,11 +11,12 @@ use wakeful_domain::agent::{
     Agent, AgentEvent, AgentState, Heartbeat, Limits, MAX_CONCURRENT_RUNS_DEFAULT, MAX_CONCURRENT_RUNS_MAX,
     name_problem,
 };
-use wakeful_domain::id::{AgentId, kind};
+use wakeful_domain::id::{AgentId, CompanyId, kind};
 use wakeful_domain::retry::RetryPolicy;
 use wakeful_domain::schedule::{Gate, TriggerError, Zone};
 use wakeful_domain::session::SessionPolicy;
 use wakeful_domain::signature::secret_text;
+use wakeful_domain::time::Timestamp;
 use wakeful_engine::clock;
 use wakeful_runner::adapters::Adapter;
 use wakeful_store::ops::agents::{self, AgentChange};
@@ -112,19 +113,8 @@ fn checked_heartbeat(mut heartbeat: Heartbeat) -> Result<Heartbeat, Problem> {
     problem.map_or(Ok(heartbeat), |(field, message)| Err(Problem::invalid(field, message)))
 }
 
-/// Makes an agent.
-#[utoipa::path(post, path = "/companies/{company}/agents", tag = "agents", params(("company" = String, Path, description = "id or slug")),
-    request_body = NewAgent,
-    responses((status = 201, body = AgentView), (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument)))]
-async fn create(
-    State(api): State<Api>,
-    principal: Principal,
-    PathCompany(company): PathCompany,
-    IdempotencyKey(key): IdempotencyKey,
-    body: Body<NewAgent>,
-) -> Result<(StatusCode, Json<AgentView>), Problem> {
-    principal.require(Permission::Manage)?;
-    let new = body.value;
+/// An agent as it is asked for; refuses what it cannot be.
+pub(crate) fn drafted(new: NewAgent, id: AgentId, company: CompanyId, now: Timestamp) -> Result<Agent, Problem> {
     check_name(&new.name)?;
     check_adapter(&new.adapter)?;
     let cap = new.max_concurrent_runs.unwrap_or(MAX_CONCURRENT_RUNS_DEFAULT);
@@ -135,10 +125,9 @@ async fn create(
     check_session(&session)?;
     let heartbeat = new.heartbeat.map(checked_heartbeat).transpose()?.unwrap_or_default();
     check_model("heartbeat.model", &new.adapter, heartbeat.model.as_ref())?;
-    let now = clock::now();
-    let agent = Agent {
-        id: api.engine.new_id(),
-        company: company.id,
+    Ok(Agent {
+        id,
+        company,
         name: new.name,
         title: new.title,
         adapter: new.adapter,
@@ -154,7 +143,22 @@ async fn create(
         live_runs: 0,
         created_at: now,
         updated_at: now,
-    };
+    })
+}
+
+/// Makes an agent.
+#[utoipa::path(post, path = "/companies/{company}/agents", tag = "agents", params(("company" = String, Path, description = "id or slug")),
+    request_body = NewAgent,
+    responses((status = 201, body = AgentView), (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument)))]
+async fn create(
+    State(api): State<Api>,
+    principal: Principal,
+    PathCompany(company): PathCompany,
+    IdempotencyKey(key): IdempotencyKey,
+    body: Body<NewAgent>,
+) -> Result<(StatusCode, Json<AgentView>), Problem> {
+    principal.require(Permission::Manage)?;
+    let agent = drafted(body.value, api.engine.new_id(), company.id, clock::now())?;
     let key = request_key(key, &format!("POST /companies/{}/agents", company.id), &body.bytes);
     let made = api
         .engine

@@ -10,6 +10,7 @@ use wakeful_domain::company::{
     MAX_RUNS_PER_ROOT_HOUR_MAX, slug_problem,
 };
 use wakeful_domain::id::CompanyId;
+use wakeful_domain::time::Timestamp;
 use wakeful_engine::clock;
 use wakeful_store::ops::companies::{self, CompanyChange};
 use wakeful_store::ops::{request_keys, stats};
@@ -38,17 +39,8 @@ fn check_name(name: &str) -> Result<(), Problem> {
     }
 }
 
-/// Makes a company.
-#[utoipa::path(post, path = "/companies", tag = "companies", request_body = NewCompany,
-    responses((status = 201, body = CompanyView), (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument)))]
-async fn create(
-    State(api): State<Api>,
-    principal: Principal,
-    IdempotencyKey(key): IdempotencyKey,
-    body: Body<NewCompany>,
-) -> Result<(StatusCode, Json<CompanyView>), Problem> {
-    principal.require(Permission::Instance)?;
-    let new = body.value;
+/// A company as it is asked for; refuses what it cannot be.
+pub(crate) fn drafted(new: NewCompany, id: CompanyId, now: Timestamp) -> Result<Company, Problem> {
     if let Some(problem) = slug_problem(&new.slug) {
         return Err(Problem::invalid("slug", problem));
     }
@@ -59,9 +51,8 @@ async fn create(
     within("max_runs_per_root_hour", Some(per_root), 1, MAX_RUNS_PER_ROOT_HOUR_MAX)?;
     let time_zone = new.time_zone.unwrap_or_else(|| "UTC".into());
     check_zone("time_zone", &time_zone)?;
-    let now = clock::now();
-    let company = Company {
-        id: api.engine.new_id(),
+    Ok(Company {
+        id,
         slug: new.slug,
         name: new.name,
         time_zone,
@@ -72,7 +63,20 @@ async fn create(
         live_runs: 0,
         created_at: now,
         updated_at: now,
-    };
+    })
+}
+
+/// Makes a company.
+#[utoipa::path(post, path = "/companies", tag = "companies", request_body = NewCompany,
+    responses((status = 201, body = CompanyView), (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument)))]
+async fn create(
+    State(api): State<Api>,
+    principal: Principal,
+    IdempotencyKey(key): IdempotencyKey,
+    body: Body<NewCompany>,
+) -> Result<(StatusCode, Json<CompanyView>), Problem> {
+    principal.require(Permission::Instance)?;
+    let company = drafted(body.value, api.engine.new_id(), clock::now())?;
     let key = request_key(key, "POST /companies", &body.bytes);
     let made = api
         .engine

@@ -1,7 +1,8 @@
 //! One file a resource; here they are put together, with what holds for all.
 
-mod agents;
-mod companies;
+pub(crate) mod agents;
+pub(crate) mod companies;
+mod declarations;
 mod escalations;
 mod events;
 mod goals;
@@ -12,7 +13,7 @@ mod me;
 mod projects;
 mod run_calls;
 mod runs;
-mod schedules;
+pub(crate) mod schedules;
 mod secrets;
 mod slots;
 mod task_calls;
@@ -42,6 +43,7 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(secrets::routes())
         .merge(schedules::routes())
         .merge(slots::routes())
+        .merge(declarations::routes())
         .merge(wake::routes())
         .merge(wakeups::routes())
         .merge(runs::routes())

@@ -129,24 +129,18 @@ async fn check_agent(api: &Api, company: CompanyId, target: &Target) -> Result<(
     }
 }
 
-/// Makes a schedule. Its first slot lies after now.
-#[utoipa::path(post, path = "/companies/{company}/schedules", tag = "schedules", params(("company" = String, Path, description = "id or slug")),
-    request_body = NewSchedule, responses((status = 201, body = ScheduleView), (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument)))]
-async fn create(
-    State(api): State<Api>,
-    principal: Principal,
-    PathCompany(company): PathCompany,
-    IdempotencyKey(key): IdempotencyKey,
-    body: Body<NewSchedule>,
-) -> Result<(StatusCode, Json<ScheduleView>), Problem> {
-    principal.require(Permission::Manage)?;
-    let key = request_key(key, &format!("POST /companies/{}/schedules", company.id), &body.bytes);
-    let new = body.value;
+/// A schedule as it is asked for; refuses what could never fire.
+pub(crate) fn drafted(
+    new: NewSchedule,
+    id: ScheduleId,
+    company: CompanyId,
+    zone: &Zone,
+    now: Timestamp,
+) -> Result<Schedule, Problem> {
     check_name(&new.name)?;
-    let (now, zone) = (clock::now(), schedules::zone_of(&company));
     let schedule = Schedule {
-        id: api.engine.new_id(),
-        company: company.id,
+        id,
+        company,
         name: new.name,
         trigger: trigger_of(new.trigger.map_or_else(|| default_trigger(&new.target), Ok)?)?,
         target: new.target,
@@ -167,7 +161,24 @@ async fn create(
         created_at: now,
         updated_at: now,
     };
-    check(&schedule, &zone, now)?;
+    check(&schedule, zone, now)?;
+    Ok(schedule)
+}
+
+/// Makes a schedule. Its first slot lies after now.
+#[utoipa::path(post, path = "/companies/{company}/schedules", tag = "schedules", params(("company" = String, Path, description = "id or slug")),
+    request_body = NewSchedule, responses((status = 201, body = ScheduleView), (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument)))]
+async fn create(
+    State(api): State<Api>,
+    principal: Principal,
+    PathCompany(company): PathCompany,
+    IdempotencyKey(key): IdempotencyKey,
+    body: Body<NewSchedule>,
+) -> Result<(StatusCode, Json<ScheduleView>), Problem> {
+    principal.require(Permission::Manage)?;
+    let key = request_key(key, &format!("POST /companies/{}/schedules", company.id), &body.bytes);
+    let (now, zone) = (clock::now(), schedules::zone_of(&company));
+    let schedule = drafted(body.value, api.engine.new_id(), company.id, &zone, now)?;
     check_agent(&api, company.id, &schedule.target).await?;
     let made = api
         .engine

@@ -3,6 +3,7 @@
 
 mod agents;
 mod companies;
+mod declarations;
 mod escalations;
 mod projects;
 mod runs;
@@ -17,6 +18,7 @@ use wakeful_store::ops::{events, filter};
 
 pub use agents::*;
 pub use companies::*;
+pub use declarations::*;
 pub use escalations::*;
 pub use projects::*;
 pub use runs::*;

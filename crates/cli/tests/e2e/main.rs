@@ -13,6 +13,7 @@ mod agents_gemini;
 mod agents_opencode;
 mod cli;
 mod colours;
+mod configuration;
 mod contract;
 mod crash;
 mod environment;

@@ -9,6 +9,7 @@ pub mod checkpoints;
 pub mod claim;
 pub mod comments;
 pub mod companies;
+pub mod declarations;
 pub mod dispatch;
 pub mod escalations;
 pub mod events;

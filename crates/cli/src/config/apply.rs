@@ -1,0 +1,292 @@
+//! Brings a server in line with a configuration, through its API like any other client. What it makes is noted
+//! there, so that it takes away only what it made.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+use wakeful_api::checks::Made;
+use wakeful_domain::url::percent_encoded;
+
+use super::declared::{Declared, each_agent, noun};
+use super::plan::{self, Step};
+use crate::client::Client;
+use crate::failure::{Failure, NOT_FOUND};
+use crate::output::{items, text};
+
+/// What is done about one object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Act {
+    pub company: String,
+    pub made: Made,
+    pub name: String,
+    pub step: Step,
+}
+
+/// How a configuration is applied.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Manner {
+    /// Says what would be done, and does nothing.
+    pub is_dry: bool,
+    /// Takes over what is there under a declared name.
+    pub adopts: bool,
+}
+
+impl Act {
+    /// A line for people; nothing for what stays as it is.
+    pub fn said(&self) -> Option<String> {
+        let what = format!("{} {}", noun(self.made), self.name);
+        let fields = |patch: &Map<String, Value>| patch.keys().cloned().collect::<Vec<_>>().join(", ");
+        match &self.step {
+            Step::Same => None,
+            Step::Create => Some(format!("+ {what}")),
+            Step::Adopt { .. } => Some(format!("+ {what}, taken over")),
+            Step::Change { patch, .. } => Some(format!("~ {what}: {}", fields(patch))),
+            Step::Remove { .. } => Some(format!("- {what}")),
+            Step::Gone => Some(format!("! {what}: a person has removed it, and it stays so")),
+            Step::Refuse { .. } => Some(format!(
+                "! {what}: is there already, and was not made by a configuration: give another name, or take it over \
+                 with `wakeful apply --adopt`"
+            )),
+        }
+    }
+
+    pub fn to_json(&self) -> Value {
+        let fields: Vec<&String> = match &self.step {
+            Step::Change { patch, .. } | Step::Adopt { patch, .. } => patch.keys().collect(),
+            _ => Vec::new(),
+        };
+        json!({ "company": self.company, "kind": noun(self.made), "name": self.name, "step": self.step.to_string(), "fields": fields })
+    }
+}
+
+/// Something that a configuration has made before.
+struct Known {
+    id: String,
+    spec: Map<String, Value>,
+}
+
+/// Makes, changes and removes what the configuration asks for, or says what it would do.
+pub async fn apply(client: &Client, declared: &[Declared], manner: Manner) -> Result<Vec<Act>, Failure> {
+    let mut acts = Vec::new();
+    let existing = client.get("/api/v1/companies?limit=200").await?;
+    let mut companies: Vec<String> = items(&existing).iter().map(|company| text(company, "/slug")).collect();
+    for company in declared.iter().filter(|declared| declared.made == Made::Company) {
+        let is_there = companies.contains(&company.company);
+        acts.push(
+            one(client, company, known(client, &company.company, is_there).await?.get(&key(company)), is_there, manner)
+                .await?,
+        );
+        if !is_there {
+            companies.push(company.company.clone());
+        }
+    }
+    let of_others = declared.iter().find(|declared| !companies.contains(&declared.company));
+    if let Some(Declared { company, name, made, .. }) = of_others {
+        let told = format!("there is no company `{company}`, to which the {} `{name}` is to belong", noun(*made));
+        return Err(Failure::new(NOT_FOUND, told).hint("declare it in `[[companies]]`, or leave `company` out"));
+    }
+    for company in companies {
+        let is_there = items(&existing).iter().any(|known| text(known, "/slug") == company) || !manner.is_dry;
+        let known = known(client, &company, is_there).await?;
+        let own: Vec<&Declared> = declared.iter().filter(|declared| declared.company == company).collect();
+        for made in [Made::Agent, Made::Schedule] {
+            for declared in own.iter().filter(|declared| declared.made == made) {
+                acts.push(one(client, declared, known.get(&key(declared)), is_there, manner).await?);
+            }
+        }
+        // What depends on others goes first.
+        for made in [Made::Schedule, Made::Agent] {
+            let is_declared = |name: &str| own.iter().any(|declared| declared.made == made && declared.name == name);
+            for ((_, name), object) in known.iter().filter(|((kind, name), _)| kind == noun(made) && !is_declared(name))
+            {
+                let step = Step::Remove { id: object.id.clone() };
+                let act = Act { company: company.clone(), made, name: name.clone(), step };
+                if !manner.is_dry {
+                    remove(client, &act, &object.id).await?;
+                }
+                acts.push(act);
+            }
+        }
+    }
+    Ok(acts)
+}
+
+fn key(declared: &Declared) -> (String, String) {
+    (noun(declared.made).to_owned(), declared.name.clone())
+}
+
+fn of_company(company: &str, path: &str) -> String {
+    format!("/api/v1/companies/{}{path}", percent_encoded(company))
+}
+
+/// What was made in a company before.
+async fn known(client: &Client, company: &str, is_there: bool) -> Result<BTreeMap<(String, String), Known>, Failure> {
+    if !is_there {
+        return Ok(BTreeMap::new());
+    }
+    let found = client.get(&of_company(company, "/declarations")).await?;
+    let read = |declared: &Value| {
+        let spec = declared.get("spec").and_then(Value::as_object).cloned().unwrap_or_default();
+        ((text(declared, "/kind"), text(declared, "/name")), Known { id: text(declared, "/id"), spec })
+    };
+    Ok(items(&found).iter().map(read).collect())
+}
+
+/// Decides about one object, and does it.
+async fn one(
+    client: &Client,
+    declared: &Declared,
+    before: Option<&Known>,
+    is_there: bool,
+    manner: Manner,
+) -> Result<Act, Failure> {
+    let step = match before {
+        Some(known) => {
+            let object = object(client, declared.made, &declared.company, &known.id).await?;
+            plan::step(declared, &known.spec, &known.id, object.as_ref())
+        }
+        None if !is_there => Step::Create,
+        None => match named(client, declared).await? {
+            None => Step::Create,
+            Some(object) => {
+                let patch = plan::beyond(&declared.spec, &object);
+                let id = text(&object, "/id");
+                // One that is just as it is declared is what a crash has left, or might as well be.
+                if manner.adopts || patch.is_empty() { Step::Adopt { id, patch } } else { Step::Refuse { id } }
+            }
+        },
+    };
+    if !manner.is_dry {
+        carry_out(client, declared, &step).await?;
+    }
+    Ok(Act { company: declared.company.clone(), made: declared.made, name: declared.name.clone(), step })
+}
+
+/// How an object stands; `None` if it is gone.
+async fn object(client: &Client, made: Made, company: &str, id: &str) -> Result<Option<Value>, Failure> {
+    let path = match made {
+        Made::Company => of_company(company, ""),
+        Made::Agent => format!("/api/v1/agents/{id}"),
+        Made::Schedule => format!("/api/v1/schedules/{id}"),
+    };
+    match client.get(&path).await {
+        Ok(object) => Ok((text(&object, "/state") != "terminated").then_some(object)),
+        Err(failure) if failure.code == NOT_FOUND => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// The object that has a declared name, whoever made it.
+async fn named(client: &Client, declared: &Declared) -> Result<Option<Value>, Failure> {
+    let list = match declared.made {
+        Made::Company => return object(client, Made::Company, &declared.company, "").await,
+        Made::Agent => "agents",
+        Made::Schedule => "schedules",
+    };
+    let path = of_company(&declared.company, &format!("/{list}?name={}", percent_encoded(&declared.name)));
+    Ok(items(&client.get(&path).await?).first().cloned())
+}
+
+async fn carry_out(client: &Client, declared: &Declared, step: &Step) -> Result<(), Failure> {
+    let id = match step {
+        Step::Same | Step::Gone | Step::Refuse { .. } | Step::Remove { .. } => return Ok(()),
+        Step::Create => {
+            let list = match declared.made {
+                Made::Company => "/api/v1/companies".to_owned(),
+                Made::Agent => of_company(&declared.company, "/agents"),
+                Made::Schedule => of_company(&declared.company, "/schedules"),
+            };
+            let (request, enabled) = request(client, &declared.company, declared.spec.clone()).await?;
+            let made = client.post(&list, &request).await.map_err(|failure| about(declared, failure))?;
+            let id = text(&made, "/id");
+            if enabled == Some(false) {
+                enable(client, &id, false).await?;
+            }
+            id
+        }
+        Step::Change { id, patch } | Step::Adopt { id, patch } => {
+            change(client, declared, id, patch).await.map_err(|failure| about(declared, failure))?;
+            id.clone()
+        }
+    };
+    let note = json!({ "kind": noun(declared.made), "name": declared.name, "id": id, "spec": declared.spec });
+    client.put(&of_company(&declared.company, "/declarations"), &note).await.map(|_| ())
+}
+
+async fn change(client: &Client, declared: &Declared, id: &str, patch: &Map<String, Value>) -> Result<(), Failure> {
+    let (mut request, enabled) = request(client, &declared.company, patch.clone()).await?;
+    let path = match declared.made {
+        Made::Company => of_company(&declared.company, ""),
+        Made::Agent => format!("/api/v1/agents/{id}"),
+        Made::Schedule => format!("/api/v1/schedules/{id}"),
+    };
+    if let Some(fields) = request.as_object_mut() {
+        fields.remove("slug");
+    }
+    if request.as_object().is_some_and(|fields| !fields.is_empty()) {
+        client.patch(&path, &request).await?;
+    }
+    match enabled {
+        Some(enabled) => enable(client, id, enabled).await,
+        None => Ok(()),
+    }
+}
+
+async fn enable(client: &Client, schedule: &str, enabled: bool) -> Result<(), Failure> {
+    let (verb, body) = match enabled {
+        true => ("resume", json!({})),
+        false => ("pause", json!({ "note": "not enabled in the configuration" })),
+    };
+    client.post(&format!("/api/v1/schedules/{schedule}/{verb}"), &body).await.map(|_| ())
+}
+
+/// A request with agents by their ids; and whether a schedule is to be enabled, if that is said.
+async fn request(
+    client: &Client,
+    company: &str,
+    mut fields: Map<String, Value>,
+) -> Result<(Value, Option<bool>), Failure> {
+    let enabled = match fields.remove("enabled") {
+        Some(Value::Bool(enabled)) => Some(enabled),
+        // Said no more: as if it had never been said.
+        Some(_) => Some(true),
+        None => None,
+    };
+    let mut request = Value::Object(fields);
+    let mut names = Vec::new();
+    each_agent(&mut request, |agent| names.push(agent.clone()));
+    let mut ids = BTreeMap::new();
+    for name in names.into_iter().filter(|name| !name.starts_with("agt_")) {
+        let found = client.get(&of_company(company, &format!("/agents?name={}", percent_encoded(&name)))).await?;
+        let id = items(&found).first().map(|agent| text(agent, "/id")).ok_or_else(|| {
+            Failure::new(NOT_FOUND, format!("there is no agent `{name}` in company `{company}`"))
+                .hint("declare it in `[[agents]]`, or make it with `wakeful agent add`")
+        })?;
+        ids.insert(name, id);
+    }
+    each_agent(&mut request, |agent| {
+        if let Some(id) = ids.get(agent) {
+            *agent = id.clone();
+        }
+    });
+    Ok((request, enabled))
+}
+
+async fn remove(client: &Client, act: &Act, id: &str) -> Result<(), Failure> {
+    let path = match act.made {
+        Made::Company => return Ok(()),
+        Made::Agent => format!("/api/v1/agents/{id}"),
+        Made::Schedule => format!("/api/v1/schedules/{id}"),
+    };
+    match client.delete(&path).await {
+        // A person was faster.
+        Err(failure) if failure.code == NOT_FOUND => {}
+        removed => removed?,
+    }
+    let query = format!("/declarations?kind={}&name={}", noun(act.made), percent_encoded(&act.name));
+    client.delete(&of_company(&act.company, &query)).await
+}
+
+fn about(declared: &Declared, failure: Failure) -> Failure {
+    Failure { message: format!("{} `{}`: {}", noun(declared.made), declared.name, failure.message), ..failure }
+}

@@ -1,0 +1,289 @@
+//! What a configuration declares, and every mistake in it, each with its place.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+use wakeful_api::checks::Made;
+use wakeful_domain::schedule::Zone;
+use wakeful_domain::time::{Timestamp, parse_duration};
+
+use super::document::{Content, Mistake, Node, Placed};
+
+/// What stands at the top.
+const SECTIONS: &[&str] = &["companies", "agents", "channels", "schedules", "heartbeat"];
+/// Of `[heartbeat]`, and of each of its actions.
+const HEARTBEAT: &[&str] = &["enabled", "company", "actions"];
+const ACTION: &[&str] = &["name", "schedule", "time_zone", "agent", "config", "enabled"];
+/// What a declaration has beside the fields of the request that makes its object.
+const OWN: &[&str] = &["company", "enabled"];
+/// A name that may be meant is at least this like what is written, from 0 to 1.
+const LIKENESS_MIN: f64 = 0.7;
+/// Where what names none belongs.
+const COMPANY_DEFAULT: &str = "default";
+/// In the place of an agent that only the store knows.
+const SOME_AGENT: &str = "agt_00000000000000000000000000";
+
+/// Something that is to be there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Declared {
+    /// The slug of its company; of a company its own.
+    pub company: String,
+    pub made: Made,
+    pub name: String,
+    /// The request that makes it, agents by their names; and `enabled` of a schedule.
+    pub spec: Map<String, Value>,
+}
+
+/// Reads a configuration; or says every mistake in it.
+pub fn read(file: &Path, text: &str, now: Timestamp) -> Result<Vec<Declared>, Vec<Placed>> {
+    let placed = |mut mistakes: Vec<Mistake>| {
+        mistakes.sort_by_key(|mistake| mistake.at);
+        mistakes.iter().map(|mistake| mistake.placed(file, text)).collect::<Vec<_>>()
+    };
+    let root = Node::parse(file, text).map_err(placed)?;
+    let mut reader = Reader { now, declared: Vec::new(), mistakes: Vec::new(), seen: BTreeSet::new() };
+    reader.root(&root);
+    if reader.mistakes.is_empty() { Ok(reader.declared) } else { Err(placed(reader.mistakes)) }
+}
+
+struct Reader {
+    now: Timestamp,
+    declared: Vec<Declared>,
+    mistakes: Vec<Mistake>,
+    seen: BTreeSet<(Made, String, String)>,
+}
+
+impl Reader {
+    fn root(&mut self, root: &Node) {
+        self.unknown(root, &SECTIONS.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        for (section, made) in [("companies", Made::Company), ("agents", Made::Agent), ("schedules", Made::Schedule)] {
+            self.is_list(root, section);
+            for node in root.list(section) {
+                self.object(made, node);
+            }
+        }
+        match root.entry("heartbeat").map(|entry| &entry.value) {
+            Some(heartbeat @ Node { content: Content::Table(_), .. }) => self.heartbeat(heartbeat),
+            Some(Node { content: Content::List(many), .. }) => many.iter().for_each(|one| self.heartbeat(one)),
+            Some(other) => self.mistakes.push(Mistake::new(other.at, "`heartbeat` must be a table")),
+            None => {}
+        }
+    }
+
+    fn is_list(&mut self, node: &Node, key: &str) {
+        if let Some(entry) = node.entry(key)
+            && !matches!(entry.value.content, Content::List(_))
+        {
+            let told = format!("`{key}` must be a list: write `[[{key}]]` before each");
+            self.mistakes.push(Mistake::new(entry.at, told));
+        }
+    }
+
+    /// Says every key that is not known, with the one that is probably meant.
+    fn unknown(&mut self, node: &Node, known: &[String]) {
+        for entry in node.entries().iter().filter(|entry| !known.contains(&entry.key)) {
+            let likeness = |name: &&String| (strsim::jaro_winkler(&entry.key, name) * 1_000.0) as u32;
+            let meant = known.iter().max_by_key(likeness);
+            let meant = meant.filter(|name| strsim::jaro_winkler(&entry.key, name) >= LIKENESS_MIN);
+            let told = match meant {
+                Some(name) => format!("unknown key `{}`: did you mean `{name}`?", entry.key),
+                None => format!("unknown key `{}`: known are {}", entry.key, known.join(", ")),
+            };
+            self.mistakes.push(Mistake::new(entry.at, told));
+        }
+    }
+
+    fn company_of(node: &Node) -> String {
+        node.text("company").unwrap_or(COMPANY_DEFAULT).to_owned()
+    }
+
+    fn object(&mut self, made: Made, node: &Node) {
+        let own = OWN.iter().filter(|name| made == Made::Schedule || (made != Made::Company && **name == "company"));
+        let mut known = made.fields();
+        known.extend(own.map(|name| (*name).to_owned()));
+        let count = self.mistakes.len();
+        self.unknown(node, &known);
+        let Value::Object(mut spec) = node.to_json() else {
+            self.mistakes.push(Mistake::new(node.at, "must be a table"));
+            return;
+        };
+        spec.remove("company");
+        let name = spec.get(if made == Made::Company { "slug" } else { "name" }).and_then(Value::as_str);
+        let Some(name) = name.map(str::to_owned) else {
+            let key = if made == Made::Company { "slug" } else { "name" };
+            self.mistakes.push(Mistake::new(node.place_of(key), format!("needs a `{key}`, a text")));
+            return;
+        };
+        let company = if made == Made::Company { name.clone() } else { Self::company_of(node) };
+        let declared = Declared { company, made, name, spec };
+        // What is not known would be said twice.
+        if self.mistakes.len() == count {
+            self.check(&declared, |field| node.place_of(field));
+        }
+        self.take(declared, node.at);
+    }
+
+    /// Says what the server would say.
+    fn check(&mut self, declared: &Declared, place_of: impl Fn(&str) -> usize) {
+        let mut request = declared.spec.clone();
+        if let Some(enabled) = request.remove("enabled").filter(|enabled| !enabled.is_boolean()) {
+            let told = format!("`enabled` is {enabled}: it must be true or false");
+            self.mistakes.push(Mistake::new(place_of("enabled"), told));
+        }
+        let mut request = Value::Object(request);
+        each_agent(&mut request, |agent| *agent = SOME_AGENT.to_owned());
+        for error in declared.made.mistakes(&request, &Zone::utc(), self.now) {
+            let told = format!("`{}` {}", error.field, error.message);
+            self.mistakes.push(Mistake::new(place_of(&error.field), told));
+        }
+    }
+
+    fn take(&mut self, declared: Declared, at: usize) {
+        let key = (declared.made, declared.company.clone(), declared.name.clone());
+        match self.seen.insert(key) {
+            true => self.declared.push(declared),
+            false => {
+                let told = format!("there is a {} `{}` already", noun(declared.made), declared.name);
+                self.mistakes.push(Mistake::new(at, told));
+            }
+        }
+    }
+
+    fn heartbeat(&mut self, node: &Node) {
+        self.unknown(node, &HEARTBEAT.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        self.is_list(node, "actions");
+        let company = Self::company_of(node);
+        let is_enabled = match node.entry("enabled").map(|entry| &entry.value.content) {
+            None | Some(Content::Scalar(Value::Bool(true))) => true,
+            Some(Content::Scalar(Value::Bool(false))) => false,
+            Some(_) => {
+                self.mistakes.push(Mistake::new(node.place_of("enabled"), "`enabled` must be true or false"));
+                true
+            }
+        };
+        for action in node.list("actions") {
+            self.action(action, &company, is_enabled);
+        }
+    }
+
+    fn action(&mut self, node: &Node, company: &str, is_enabled: bool) {
+        self.unknown(node, &ACTION.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        let Some(action) = node.text("name") else {
+            self.mistakes.push(Mistake::new(node.place_of("name"), "needs a `name`, a text"));
+            return;
+        };
+        let agent = node.text("agent");
+        let mut target = json!({ "name": action });
+        for key in ["agent", "config"] {
+            if let Some(entry) = node.entry(key) {
+                target[key] = entry.value.to_json();
+            }
+        }
+        let name = agent.map_or_else(|| action.to_owned(), |agent| format!("{action} for {agent}"));
+        let mut spec = Map::from_iter([
+            ("name".into(), json!(name)),
+            ("target".into(), json!({ "action": target })),
+            ("enabled".into(), node.entry("enabled").map_or(json!(true), |entry| entry.value.to_json())),
+        ]);
+        if !is_enabled {
+            spec.insert("enabled".into(), json!(false));
+        }
+        if let Some(schedule) = node.text("schedule") {
+            let trigger = match parse_duration(schedule) {
+                Ok(_) => json!({ "every": schedule }),
+                Err(_) => json!({ "cron": schedule, "time_zone": node.text("time_zone") }),
+            };
+            spec.insert("trigger".into(), trigger);
+        }
+        let declared = Declared { company: company.to_owned(), made: Made::Schedule, name, spec };
+        self.check(&declared, |field| {
+            let own = field.strip_prefix("target.action.").unwrap_or(field);
+            node.place_of(if own.starts_with("trigger") { "schedule" } else { own })
+        });
+        self.take(declared, node.at);
+    }
+}
+
+/// Its kind in words.
+pub fn noun(made: Made) -> &'static str {
+    match made {
+        Made::Company => "company",
+        Made::Agent => "agent",
+        Made::Schedule => "schedule",
+    }
+}
+
+/// Every place of a schedule's request where an agent is named.
+pub fn each_agent(request: &mut Value, mut name: impl FnMut(&mut String)) {
+    for place in ["/target/wake/agent", "/target/task/assignee", "/target/action/agent"] {
+        if let Some(Value::String(agent)) = request.pointer_mut(place) {
+            name(agent);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: &str) -> Vec<String> {
+        let mistakes = read(Path::new("w.toml"), text, Timestamp::from_millis(0)).unwrap_err();
+        mistakes.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_heartbeat_section_declares_actions_in_both_forms() {
+        let toml = r#"
+            [heartbeat]
+            enabled = true
+            actions = [
+              { name = "task-scan", schedule = "*/5 * * * *", agent = "ann", config = { min_reward = 100 } },
+              { name = "daily-summary", schedule = "12h" },
+            ]
+        "#;
+        let json = r#"{"heartbeat": {"enabled": true, "actions": [
+            {"name": "task-scan", "schedule": "*/5 * * * *", "agent": "ann", "config": {"min_reward": 100}},
+            {"name": "daily-summary", "schedule": "12h"}]}}"#;
+        let now = Timestamp::from_millis(0);
+        let declared = read(Path::new("w.toml"), toml, now).unwrap();
+        assert_eq!(read(Path::new("w.json"), json, now).unwrap(), declared);
+        assert_eq!(declared[0].name, "task-scan for ann");
+        assert_eq!(declared[0].spec["trigger"]["cron"], "*/5 * * * *");
+        assert_eq!(declared[0].spec["target"]["action"]["config"], json!({ "min_reward": 100 }));
+        assert_eq!(declared[1].spec["trigger"], json!({ "every": "12h" }));
+    }
+
+    #[test]
+    fn every_mistake_is_said_in_one_pass_with_its_place_and_what_is_meant() {
+        let text = r#"
+[[agents]]
+name = "ann"
+adaptr = { type = "process", command = "true" }
+
+[[agents]]
+name = "ben"
+adapter = { type = "process", command = 3 }
+
+[[schedules]]
+name = "nightly"
+trigger = { cron = "0 25 * * *" }
+target = { wake = { agent = "ann" } }
+
+[hartbeat]
+[[agents]]
+name = "cid"
+adapter = { type = "process", command = "true" }
+[[agents]]
+name = "cid"
+adapter = { type = "process", command = "true" }
+"#;
+        let told = told(text);
+        assert_eq!(told.len(), 5, "{told:#?}");
+        assert_eq!(told[0], "w.toml:4:1: unknown key `adaptr`: did you mean `adapter`?");
+        assert!(told[1].starts_with("w.toml:8:31: `adapter.command` "), "{told:#?}");
+        assert!(told[2].starts_with("w.toml:12:13: `trigger.cron` "), "{told:#?}");
+        assert_eq!(told[3], "w.toml:15:2: unknown key `hartbeat`: did you mean `heartbeat`?");
+        assert_eq!(told[4], "w.toml:19:1: there is a agent `cid` already");
+    }
+}
