@@ -7,6 +7,7 @@ mod accept;
 mod assignments;
 mod claim;
 mod cluster;
+mod deliveries;
 mod differential;
 mod engine;
 mod events;
