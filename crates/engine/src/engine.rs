@@ -34,7 +34,7 @@ use crate::meters::{Meter, Meters};
 use crate::nudge::Nudge;
 use crate::pressure::{Pressure, Reserve};
 use crate::secrets::{Vault, scrub_outcome};
-use crate::{archive, beat, clock, run, worktrees};
+use crate::{archive, beat, clock, delivery, run, worktrees};
 
 /// What an engine needs to know of its surroundings.
 #[derive(Debug, Clone)]
@@ -127,7 +127,7 @@ impl Engine {
             run::recover(&engine).await;
             engine.inner.has_recovered.store(true, Ordering::Release);
             engine.inner.nudge.changed();
-            tokio::join!(beat::run(&engine), archive::run(&engine));
+            tokio::join!(beat::run(&engine), archive::run(&engine), delivery::run(&engine));
         });
         let engine = self.clone();
         self.spawn(async move { worktrees::run(&engine).await });

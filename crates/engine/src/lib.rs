@@ -9,6 +9,7 @@ mod archive;
 mod beat;
 pub mod clock;
 pub mod context;
+mod delivery;
 mod engine;
 mod explain;
 mod live;

@@ -1,6 +1,7 @@
 //! One file a resource; here they are put together, with what holds for all.
 
 mod agents;
+mod channels;
 mod companies;
 mod escalations;
 mod events;
@@ -9,6 +10,7 @@ mod instance;
 mod live_run;
 mod logs;
 mod me;
+mod notifications;
 mod projects;
 mod run_calls;
 mod runs;
@@ -41,6 +43,8 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(escalations::routes())
         .merge(secrets::routes())
         .merge(schedules::routes())
+        .merge(channels::routes())
+        .merge(notifications::routes())
         .merge(wake::routes())
         .merge(wakeups::routes())
         .merge(runs::routes())

@@ -2,8 +2,10 @@
 //! Ids and times are text here, as they are in JSON.
 
 mod agents;
+mod channels;
 mod companies;
 mod escalations;
+mod notifications;
 mod projects;
 mod runs;
 mod schedules;
@@ -16,8 +18,10 @@ use utoipa::ToSchema;
 use wakeful_store::ops::{events, filter};
 
 pub use agents::*;
+pub use channels::*;
 pub use companies::*;
 pub use escalations::*;
+pub use notifications::*;
 pub use projects::*;
 pub use runs::*;
 pub use schedules::*;

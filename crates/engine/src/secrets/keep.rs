@@ -4,7 +4,7 @@
 use std::io;
 
 use serde::{Deserialize, Serialize};
-use wakeful_domain::id::{AgentId, RunId};
+use wakeful_domain::id::{Id, Kind, RunId};
 use wakeful_domain::outcome::{Outcome, SessionChange};
 use wakeful_runner::scrub::Scrubber;
 use wakeful_store::ops::secrets::Sealed;
@@ -40,9 +40,9 @@ fn place_of(run: RunId) -> String {
 }
 
 impl Engine {
-    /// The key that requests to an agent's service are signed with, unless its settings name another.
-    pub fn signing_key(&self, agent: AgentId) -> Zeroizing<[u8; 32]> {
-        self.inner.config.vault.key().derive(&format!("signing {agent}"))
+    /// The key that requests to an agent's service, unless its settings name another, or to a channel are signed with.
+    pub fn signing_key<K: Kind>(&self, receiver: Id<K>) -> Zeroizing<[u8; 32]> {
+        self.inner.config.vault.key().derive(&format!("signing {receiver}"))
     }
 
     /// Takes the secrets of a run out of what it brings.
