@@ -225,14 +225,12 @@ impl Channel {
             && !self.name.contains(char::is_control)
             && !self.name.starts_with("chn_");
         if !is_name {
-            let told = format!(
-                "must have 1 to {NAME_CHARS_MAX} characters, no spaces around them, and not begin with `chn_`"
-            );
+            let told =
+                format!("must have 1 to {NAME_CHARS_MAX} characters, no spaces around them, and not begin with `chn_`");
             return Some(("name".into(), told));
         }
-        let of_target = self.target.problem().map(|(field, message)| {
-            (format!("target.{}.{field}", self.target.kind()), message)
-        });
+        let of_target =
+            self.target.problem().map(|(field, message)| (format!("target.{}.{field}", self.target.kind()), message));
         of_target.or_else(|| self.filter.problem())
     }
 }
@@ -372,9 +370,9 @@ fn is_address(text: &str) -> bool {
     let is_part = |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || c.is_control());
     text.len() <= ADDRESS_BYTES_MAX
         && !text.contains(['<', '>', ',', ';', '"'])
-        && text.split_once('@').is_some_and(|(local, domain)| {
-            is_part(local) && is_part(domain) && !domain.contains('@')
-        })
+        && text
+            .split_once('@')
+            .is_some_and(|(local, domain)| is_part(local) && is_part(domain) && !domain.contains('@'))
 }
 
 #[cfg(test)]

@@ -105,9 +105,8 @@ async fn attempt(engine: &Engine, claimed: Claimed, permit: OwnedSemaphorePermit
         answer,
     };
     for _ in 0..NOTES_MAX {
-        let noted = engine
-            .write("delivery.end", end.clone(), |tx, end| Box::pin(deliveries::end_attempt(tx, end)))
-            .await;
+        let noted =
+            engine.write("delivery.end", end.clone(), |tx, end| Box::pin(deliveries::end_attempt(tx, end))).await;
         match noted {
             Ok(_) => return,
             Err(refusal) => {

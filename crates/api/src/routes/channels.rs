@@ -176,9 +176,7 @@ async fn remove(
 ) -> Result<StatusCode, Problem> {
     changeable(&api, &principal, id).await?;
     let arguments = (clock::now(), id);
-    api.engine
-        .write("channel.remove", arguments, |tx, (now, id)| Box::pin(channels::remove(tx, *now, *id)))
-        .await?;
+    api.engine.write("channel.remove", arguments, |tx, (now, id)| Box::pin(channels::remove(tx, *now, *id))).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -15,6 +15,7 @@ mod cli;
 mod colours;
 mod contract;
 mod crash;
+mod deliveries;
 mod environment;
 mod explanations;
 mod fixture;

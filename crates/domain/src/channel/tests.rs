@@ -37,7 +37,10 @@ fn every_field_of_a_target_is_checked() {
     check(json!({ "webhook": {} }), "missing field `url`");
     check(json!({ "webhook": { "url": 3 } }), "must be a text or {\"secret\": NAME}");
     check(json!({ "webhook": { "url": "x", "headers": { "a b": "c" } } }), "target.webhook.headers.a b: is no name");
-    check(json!({ "webhook": { "url": "x", "headers": { "x": "a\nb" } } }), "target.webhook.headers.x: holds a control");
+    check(
+        json!({ "webhook": { "url": "x", "headers": { "x": "a\nb" } } }),
+        "target.webhook.headers.x: holds a control",
+    );
     let own = json!({ "webhook": { "url": "x", "headers": { "Webhook-Id": "1" } } });
     check(own, "target.webhook.headers.Webhook-Id: is set by the signature");
     check(json!({ "slack": { "url": secret } }), "");
@@ -66,7 +69,10 @@ fn a_mailbox_and_its_server_are_checked() {
     check(email(|email| email["smtp"]["host"] = json!("a b")), "target.email.smtp.host");
     check(email(|email| email["smtp"]["port"] = json!(0)), "target.email.smtp.port");
     check(email(|email| email["smtp"]["username"] = json!("w")), "target.email.smtp.password: is required");
-    check(email(|email| email["smtp"]["password"] = json!({ "secret": "p" })), "target.email.smtp.username: is required");
+    check(
+        email(|email| email["smtp"]["password"] = json!({ "secret": "p" })),
+        "target.email.smtp.username: is required",
+    );
     check(email(|email| email["smtp"]["password"] = json!("hunter2")), "must be {\"secret\": NAME}");
     let ports = [(Tls::None, 25), (Tls::Starttls, 587), (Tls::Tls, 465)];
     for (tls, port) in ports {
@@ -132,8 +138,7 @@ fn a_target_says_which_secrets_it_needs_and_is_written_as_it_is_read() {
         let needed = read(&target);
         let needed: Vec<_> =
             needed.secrets().into_iter().map(|(field, secret)| (field, secret.secret.clone())).collect();
-        let expected: Vec<_> =
-            expected.iter().map(|(field, name)| ((*field).to_owned(), (*name).to_owned())).collect();
+        let expected: Vec<_> = expected.iter().map(|(field, name)| ((*field).to_owned(), (*name).to_owned())).collect();
         assert_eq!(needed, expected);
         assert_eq!(serde_json::to_value(read(&target)).unwrap(), target);
     };
@@ -144,8 +149,5 @@ fn a_target_says_which_secrets_it_needs_and_is_written_as_it_is_read() {
     check(json!({ "slack": { "url": { "secret": "s" } } }), &[("target.slack.url", "s")]);
     check(json!({ "command": { "command": ["x"] } }), &[]);
     let smtp = json!({ "host": "h", "tls": "none", "username": "w", "password": { "secret": "p" } });
-    check(
-        json!({ "email": { "to": ["a@b"], "from": "c@d", "smtp": smtp } }),
-        &[("target.email.smtp.password", "p")],
-    );
+    check(json!({ "email": { "to": ["a@b"], "from": "c@d", "smtp": smtp } }), &[("target.email.smtp.password", "p")]);
 }

@@ -73,7 +73,8 @@ async fn through(smtp: &Smtp, password: Option<&str>, addresses: &[SocketAddr], 
             Err(error) => Err(error),
         };
         answer = judge(sent.as_ref());
-        let was_reached = sent.as_ref().is_ok_and(Response::is_positive) || sent.is_err_and(|error| error.is_response());
+        let was_reached =
+            sent.as_ref().is_ok_and(Response::is_positive) || sent.is_err_and(|error| error.is_response());
         if was_reached {
             return answer;
         }

@@ -67,9 +67,9 @@ fn failed(error: &CallError) -> Answer {
         CallError::AddressRefused { address, what, .. } => Answer::Refused(format!(
             "the receiver is at {address}, which is {what}: let it in with `wakeful up --http-allow {address}`"
         )),
-        CallError::Redirected { .. } => Answer::Refused(
-            "the receiver redirects to where nothing is sent: name the final URL in the channel".into(),
-        ),
+        CallError::Redirected { .. } => {
+            Answer::Refused("the receiver redirects to where nothing is sent: name the final URL in the channel".into())
+        }
         CallError::BadHeader { name } => Answer::Refused(format!("the value of the header {name} cannot be sent")),
     }
 }

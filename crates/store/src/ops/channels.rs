@@ -13,8 +13,7 @@ use crate::ops::{deliveries, escalations};
 use crate::value::{json, name};
 use crate::{Error, Refusal, Row, Tx, Value};
 
-const COLUMNS: &str =
-    "id, company_id, name, target, filter, state, state_reason, paced_until, created_at, updated_at";
+const COLUMNS: &str = "id, company_id, name, target, filter, state, state_reason, paced_until, created_at, updated_at";
 
 fn read(mut row: Row) -> Result<Channel, Error> {
     Ok(Channel {
@@ -104,11 +103,7 @@ pub async fn list(
 }
 
 /// The channels that a notification goes through, locked, in the order of their ids.
-pub(crate) async fn for_notice(
-    tx: &mut Tx,
-    notice: &Notice,
-    except: Option<ChannelId>,
-) -> Result<Vec<Channel>, Error> {
+pub(crate) async fn for_notice(tx: &mut Tx, notice: &Notice, except: Option<ChannelId>) -> Result<Vec<Channel>, Error> {
     let sql = format!(
         "select {COLUMNS} from channels where company_id = $1 and state = 'enabled' order by id {{for_update}}"
     );

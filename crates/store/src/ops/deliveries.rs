@@ -125,10 +125,28 @@ pub async fn look(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Look, Refus
 
 const LAPSE: &str = "
     update deliveries
-    set status = 'pending'
-    where channel_id = $1
-      and status = 'sending'
-      and due_at <= $2";
+    set status = 'pending',
+      log = $2
+    where id = $1";
+
+/// Puts back an attempt of a channel whose end nobody has told in time: its node has stopped.
+async fn lapse(tx: &mut Tx, now: Timestamp, channel: ChannelId) -> Result<(), Refusal> {
+    let sql = format!(
+        "select {COLUMNS} from deliveries where channel_id = $1 and status = 'sending' and due_at <= $2 order by id"
+    );
+    for row in tx.query(&sql, &[channel.into(), now.into()]).await? {
+        let mut delivery = read(row)?;
+        let detail = "the server stopped meanwhile: whether it arrived is not known".to_owned();
+        note(&mut delivery, Attempt { at: now, ok: false, detail, duration_ms: 0 });
+        tx.execute(LAPSE, &[delivery.id.into(), json(&delivery.log)]).await?;
+    }
+    Ok(())
+}
+
+fn note(delivery: &mut Delivery, attempt: Attempt) {
+    delivery.log.push(attempt);
+    delivery.log.drain(..delivery.log.len().saturating_sub(LOG_MAX));
+}
 
 const CLAIM: &str = "
     update deliveries
@@ -145,9 +163,9 @@ const CLAIM: &str = "
       limit 1)
     returning id";
 
-/// Claims the first attempt of a channel that is due. One whose node has not been heard of in time is made again.
+/// Claims the first attempt of a channel that is due.
 async fn claim(tx: &mut Tx, now: Timestamp, channel: Channel) -> Result<Option<Claimed>, Refusal> {
-    tx.execute(LAPSE, &[channel.id.into(), now.into()]).await?;
+    lapse(tx, now, channel.id).await?;
     if channel.state == State::Disabled {
         // An attempt was being made when it was disabled.
         cancel_of_channel(tx, now, channel.id).await?;
@@ -238,13 +256,8 @@ pub async fn end_attempt(tx: &mut Tx, end: &AttemptEnd) -> Result<bool, Refusal>
         None if is_accepted => DeliveryStatus::Delivered,
         None => DeliveryStatus::Failed,
     };
-    delivery.log.push(Attempt {
-        at: end.now,
-        ok: is_accepted,
-        detail: end.answer.detail().to_owned(),
-        duration_ms: end.duration_ms,
-    });
-    delivery.log.drain(..delivery.log.len().saturating_sub(LOG_MAX));
+    let detail = end.answer.detail().to_owned();
+    note(&mut delivery, Attempt { at: end.now, ok: is_accepted, detail, duration_ms: end.duration_ms });
     let parameters = [
         end.delivery.into(),
         end.attempt.into(),
@@ -261,7 +274,10 @@ pub async fn end_attempt(tx: &mut Tx, end: &AttemptEnd) -> Result<bool, Refusal>
     if is_accepted {
         let key = channels::incident_key(channel.id);
         escalations::resolve_key(tx, end.now, channel.company, &key, "system").await?;
-    } else if !is_test && channel.state == State::Enabled && (status == DeliveryStatus::Failed || end.attempt == INCIDENT_ATTEMPTS) {
+    } else if !is_test
+        && channel.state == State::Enabled
+        && (status == DeliveryStatus::Failed || end.attempt == INCIDENT_ATTEMPTS)
+    {
         escalations::raise(tx, &incident(&channel, end)).await?;
     }
     Ok(true)

@@ -155,8 +155,7 @@ pub async fn list(
     cursor: Option<String>,
     limit: i64,
 ) -> Result<Page<Notification>, Refusal> {
-    let list = List::of(COLUMNS, "notifications")
-        .and("company_id = $", company)
-        .and_when("read_at is null", only_unread);
+    let list =
+        List::of(COLUMNS, "notifications").and("company_id = $", company).and_when("read_at is null", only_unread);
     Ok(list.page(tx, cursor, limit, read, |notification| notification.id.to_string()).await?)
 }

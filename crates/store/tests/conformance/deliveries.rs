@@ -75,9 +75,9 @@ impl World {
 
     /// The inbox, newest first.
     async fn told(&self) -> Vec<Notification> {
-        let read = self.db.read("told", self.company, |tx, company| {
-            Box::pin(notifications::list(tx, *company, false, None, 200))
-        });
+        let read = self
+            .db
+            .read("told", self.company, |tx, company| Box::pin(notifications::list(tx, *company, false, None, 200)));
         read.await.unwrap().items
     }
 
@@ -97,8 +97,7 @@ impl World {
 
     async fn look_at(&self, limit: i64) -> Look {
         let arguments = (self.now(), limit);
-        let write =
-            self.db.write("look", arguments, |tx, (now, limit)| Box::pin(deliveries::look(tx, *now, *limit)));
+        let write = self.db.write("look", arguments, |tx, (now, limit)| Box::pin(deliveries::look(tx, *now, *limit)));
         write.await.unwrap()
     }
 
@@ -135,9 +134,9 @@ impl World {
 
     async fn acknowledge_escalation(&self, id: EscalationId) {
         let arguments = (self.now(), id);
-        let write = self.db.write("ack", arguments, |tx, (now, id)| {
-            Box::pin(escalations::acknowledge(tx, *now, *id, "tester"))
-        });
+        let write = self
+            .db
+            .write("ack", arguments, |tx, (now, id)| Box::pin(escalations::acknowledge(tx, *now, *id, "tester")));
         write.await.unwrap();
     }
 }
@@ -239,6 +238,7 @@ fn what_a_node_has_begun_and_not_ended_is_made_again_and_its_late_end_changes_no
         world.set_time(given_up_at);
         let again = world.due().await.remove(0);
         assert_eq!((again.delivery.id, again.delivery.attempts), (lost.delivery.id, 2));
+        assert!(again.delivery.log[0].detail.contains("is not known"), "{:?}", again.delivery.log);
         assert!(!world.end(&lost, Answer::Refused("late".into())).await);
         assert!(world.end(&again, accepted()).await);
 
@@ -399,8 +399,7 @@ fn disabling_or_removing_a_channel_cancels_what_waits_for_it() {
         world.set_channel(channel, State::Enabled).await;
         world.retry_delivery(called_off.id).await.unwrap();
         let arguments = (world.now(), channel);
-        let write =
-            world.db.write("remove", arguments, |tx, (now, id)| Box::pin(channels::remove(tx, *now, *id)));
+        let write = world.db.write("remove", arguments, |tx, (now, id)| Box::pin(channels::remove(tx, *now, *id)));
         write.await.unwrap();
         assert_eq!(world.delivery(called_off.id).await.status, DeliveryStatus::Cancelled);
         assert!(world.incidents().await.is_empty(), "what is off is not the matter with anybody");
@@ -410,7 +409,8 @@ fn disabling_or_removing_a_channel_cancels_what_waits_for_it() {
 #[test]
 fn a_test_goes_through_its_channel_alone_and_once() {
     on_both(async |world| {
-        let (channel, _) = (world.channel("ops", json!({ "min_level": "critical" })).await, world.channel("b", json!({})).await);
+        let (channel, _) =
+            (world.channel("ops", json!({ "min_level": "critical" })).await, world.channel("b", json!({})).await);
         let notice = Notice {
             company: world.company,
             kind: NotificationKind::Test,
