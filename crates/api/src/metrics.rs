@@ -40,6 +40,8 @@ pub async fn text(api: &Api) -> Result<String, Problem> {
         Some(Unit::Seconds),
         beat,
     );
+    let avoided = "Wakes of schedules that were not made because there was nothing to do";
+    gauge(&mut registry, "wakeful_wakes_avoided", avoided, None, counted.wakes_avoided);
     gauge(&mut registry, "wakeful_live_runs", "Runs live on this host", None, host.live_runs as i64);
     gauge(&mut registry, "wakeful_live_runs_max", "Runs this host takes at once", None, host.live_runs_max as i64);
     let mut text = String::new();

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::active_hours::ActiveHours;
 use crate::id::{AgentId, CompanyId};
 use crate::retry::RetryPolicy;
-use crate::schedule::{Trigger, TriggerError, TriggerText};
+use crate::schedule::{Gate, Trigger, TriggerError, TriggerText};
 use crate::session::SessionPolicy;
 use crate::time::Timestamp;
 use crate::wakeup::Source;
@@ -78,6 +78,12 @@ pub struct Heartbeat {
     pub cron: Option<String>,
     /// Whether its timer passes over it when it has nothing to do.
     pub only_when_work: bool,
+    /// Laid over the model of its adapter when its timer wakes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Asked before its timer wakes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gate>,
     /// When timers may start it; always if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active_hours: Option<ActiveHours>,
@@ -94,6 +100,8 @@ impl Default for Heartbeat {
             every: None,
             cron: None,
             only_when_work: true,
+            model: None,
+            gate: None,
             active_hours: None,
             time_zone: None,
         }

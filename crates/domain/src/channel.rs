@@ -140,6 +140,16 @@ pub enum Setting {
     Secret(SecretRef),
 }
 
+impl Setting {
+    /// The secret that holds the value, if one does.
+    fn reference(&self) -> Option<&SecretRef> {
+        match self {
+            Setting::Secret(reference) => Some(reference),
+            Setting::Plain(_) => None,
+        }
+    }
+}
+
 impl Serialize for Setting {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -257,14 +267,12 @@ impl Target {
 
     /// The secrets that it needs, each with the field that names it.
     pub fn secrets(&self) -> Vec<(String, &SecretRef)> {
-        let of = |field: &str, setting| match setting {
-            &Setting::Secret(ref reference) => Some((format!("target.webhook.{field}"), reference)),
-            Setting::Plain(_) => None,
-        };
         match self {
             Target::Webhook(webhook) => {
-                let headers = webhook.headers.iter().filter_map(|(name, value)| of(&format!("headers.{name}"), value));
-                of("url", &webhook.url).into_iter().chain(headers).collect()
+                let headers =
+                    webhook.headers.iter().map(|(name, value)| (format!("target.webhook.headers.{name}"), value));
+                let settings = [("target.webhook.url".to_owned(), &webhook.url)].into_iter().chain(headers);
+                settings.filter_map(|(field, setting)| Some((field, setting.reference()?))).collect()
             }
             Target::Slack(slack) => vec![("target.slack.url".into(), &slack.url)],
             Target::Command(_) => Vec::new(),

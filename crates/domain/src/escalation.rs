@@ -30,6 +30,8 @@ pub enum EscalationKind {
     Silent,
     /// A channel does not deliver.
     DeliveryFailing,
+    /// A schedule fails slot after slot.
+    ScheduleFailing,
     /// A person or an agent asked for attention.
     Request,
 }

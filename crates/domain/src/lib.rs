@@ -23,6 +23,7 @@
 //! - [`escalation`]: what a person has to know or decide.
 //! - [`notification`]: what people are told, quiet unless there is something to say.
 //! - [`channel`]: where notifications go besides the inbox; [`delivery`]: one on its way through one channel.
+//! - [`quiet`]: whether an agent that a timer woke has anything to tell.
 //! - [`hex`]: checksums and hashes as text; [`url`]: text in URLs.
 //! - [`hmac`], [`signature`]: codes that only the holder of a key can make, and signed requests.
 //! - [`invariant`]: what is always true, by name.
@@ -45,6 +46,7 @@ pub mod lane;
 pub mod notification;
 pub mod outcome;
 pub mod project;
+pub mod quiet;
 pub mod retry;
 pub mod run;
 pub mod schedule;

@@ -235,6 +235,11 @@ pub struct Wakeup {
 
 /// Priorities go from 0 to this.
 pub const PRIORITY_MAX: i64 = 100;
+
+/// Where the context of a wake says which schedule it comes from.
+pub const SCHEDULE_KEY: &str = "schedule";
+/// Where the context of a wake says which model it is for.
+pub const MODEL_KEY: &str = "model";
 /// What one step of priority is worth, in waiting time.
 const PRIORITY_STEP_MICROS: i64 = 36 * 1_000_000;
 

@@ -94,9 +94,7 @@ async fn dispatched(
     let (requests, tokens): (Vec<_>, Vec<_>) = claims.into_iter().unzip();
     let Dispatched { fired, timers, claimed } =
         engine.db().write("dispatch", (now, requests), |tx, told| Box::pin(dispatch(tx, told))).await?;
-    for run in &fired.stops {
-        engine.signal_stop(*run, "its schedule fires again");
-    }
+    engine.after_firing(&fired);
     let count = claimed.len();
     for (claimed, token) in claimed.into_iter().zip(tokens) {
         run::spawn_claimed(engine, claimed, token);

@@ -136,7 +136,7 @@ async fn sent(engine: &Engine, claimed: &Claimed) -> Answer {
         Ok(secrets) => secrets,
         Err(answer) => return answer,
     };
-    let asked = engine.config().data_dir.join("asked");
+    let asked = engine.asked_dir();
     let means = Means {
         guard: &engine.config().guard,
         shims: &engine.inner.shims,

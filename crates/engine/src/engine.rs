@@ -34,7 +34,7 @@ use crate::meters::{Meter, Meters};
 use crate::nudge::Nudge;
 use crate::pressure::{Pressure, Reserve};
 use crate::secrets::{Vault, scrub_outcome};
-use crate::{archive, beat, clock, delivery, run, worktrees};
+use crate::{archive, beat, clock, delivery, questions, run, worktrees};
 
 /// What an engine needs to know of its surroundings.
 #[derive(Debug, Clone)]
@@ -127,7 +127,11 @@ impl Engine {
             run::recover(&engine).await;
             engine.inner.has_recovered.store(true, Ordering::Release);
             engine.inner.nudge.changed();
-            tokio::join!(beat::run(&engine), archive::run(&engine), delivery::run(&engine));
+            let asks = async {
+                questions::sweep(&engine).await;
+                tokio::join!(questions::run(&engine), delivery::run(&engine));
+            };
+            tokio::join!(beat::run(&engine), archive::run(&engine), asks);
         });
         let engine = self.clone();
         self.spawn(async move { worktrees::run(&engine).await });
@@ -476,6 +480,11 @@ impl Engine {
     /// The directory of an agent's own: where it works unless something else is said.
     pub(crate) fn agent_home(&self, agent: AgentId) -> PathBuf {
         self.inner.config.data_dir.join("agents").join(agent.to_string())
+    }
+
+    /// Where programs that are asked something work.
+    pub(crate) fn asked_dir(&self) -> PathBuf {
+        self.inner.config.data_dir.join("asked")
     }
 
     /// The directory that holds this binary, so that runs find `wakeful` on their PATH.

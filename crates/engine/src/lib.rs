@@ -18,6 +18,7 @@ mod meters;
 mod nudge;
 mod patrol;
 pub mod pressure;
+mod questions;
 mod run;
 mod scheduling;
 pub mod secrets;

@@ -3,22 +3,33 @@
 
 use tokio::sync::{Notify, watch};
 
-/// Wakes the dispatcher, and whoever follows the event stream.
+/// Wakes the dispatcher, whoever asks, and whoever follows the event stream.
 #[derive(Debug)]
 pub struct Nudge {
     dispatch: Notify,
+    asking: Notify,
     events: watch::Sender<u64>,
 }
 
 impl Nudge {
     pub fn new() -> Nudge {
-        Nudge { dispatch: Notify::new(), events: watch::Sender::new(0) }
+        Nudge { dispatch: Notify::new(), asking: Notify::new(), events: watch::Sender::new(0) }
     }
 
     /// Something may be ready to start, and there are new events.
     pub fn changed(&self) {
         self.dispatch.notify_one();
         self.told();
+    }
+
+    /// A gate or an action is to be asked.
+    pub fn asked(&self) {
+        self.asking.notify_one();
+    }
+
+    /// Waits until something is to be asked.
+    pub async fn asking(&self) {
+        self.asking.notified().await;
     }
 
     /// There are new events.

@@ -1,8 +1,9 @@
-//! Firing a schedule by hand. By the clock it is the dispatcher's transaction that fires.
+//! Firing a schedule by hand, and what follows from any firing. By the clock it is the dispatcher's transaction
+//! that fires.
 
 use wakeful_domain::id::ScheduleId;
 use wakeful_store::Refusal;
-use wakeful_store::ops::firing;
+use wakeful_store::ops::firing::{self, Fired};
 use wakeful_store::ops::slots::Slot;
 
 use crate::clock;
@@ -14,9 +15,17 @@ impl Engine {
         let (slot, fired) = self
             .write("schedule.fire", (clock::now(), id), |tx, (now, id)| Box::pin(firing::fire_now(tx, *now, *id)))
             .await?;
-        for run in fired.stops {
-            self.signal_stop(run, "its schedule fires again");
-        }
+        self.after_firing(&fired);
         Ok(slot)
+    }
+
+    /// Does what follows from what was fired.
+    pub(crate) fn after_firing(&self, fired: &Fired) {
+        for run in &fired.stops {
+            self.signal_stop(*run, "its schedule fires again");
+        }
+        if fired.asked > 0 {
+            self.inner.nudge.asked();
+        }
     }
 }

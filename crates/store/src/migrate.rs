@@ -20,6 +20,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, sql: include_str!("../migrations/0003_secrets_and_silence.sql") },
     Migration { version: 4, sql: include_str!("../migrations/0004_schedules.sql") },
     Migration { version: 5, sql: include_str!("../migrations/0005_notifications.sql") },
+    Migration { version: 6, sql: include_str!("../migrations/0006_gates_and_actions.sql") },
 ];
 
 const LEDGER: &str =

@@ -13,7 +13,7 @@ use wakeful_domain::agent::{
 };
 use wakeful_domain::id::{AgentId, kind};
 use wakeful_domain::retry::RetryPolicy;
-use wakeful_domain::schedule::{TriggerError, Zone};
+use wakeful_domain::schedule::{Gate, TriggerError, Zone};
 use wakeful_domain::session::SessionPolicy;
 use wakeful_domain::signature::secret_text;
 use wakeful_engine::clock;
@@ -73,6 +73,17 @@ fn check_retry(policy: &RetryPolicy) -> Result<(), Problem> {
     policy.problem().map_or(Ok(()), |(field, message)| Err(Problem::invalid(field, message)))
 }
 
+/// Refuses a model that an adapter cannot be told.
+pub(super) fn check_model(field: &str, adapter: &Value, model: Option<&String>) -> Result<(), Problem> {
+    let (Some(model), Some(settings)) = (model, adapter.as_object()) else { return Ok(()) };
+    let mut settings = settings.clone();
+    settings.insert("model".into(), model.as_str().into());
+    Adapter::of(&Value::Object(settings)).map(|_| ()).map_err(|error| {
+        let told = format!("this agent's adapter cannot be told a model: {} {}", error.field, error.message);
+        Problem::invalid(field, told)
+    })
+}
+
 /// How often a timer ticks that nobody has said it of.
 const HEARTBEAT_EVERY_DEFAULT: &str = "30m";
 
@@ -93,6 +104,9 @@ fn checked_heartbeat(mut heartbeat: Heartbeat) -> Result<Heartbeat, Problem> {
     let trigger = Heartbeat { enabled: true, ..heartbeat.clone() }.trigger().map_err(refused)?;
     if let Some(error) = trigger.and_then(|trigger| trigger.problem(&Zone::utc(), now, now)) {
         return Err(refused(error));
+    }
+    if let Some((field, message)) = heartbeat.gate.as_ref().and_then(Gate::problem) {
+        return Err(Problem::invalid(&format!("heartbeat.{field}"), message));
     }
     let problem = heartbeat.active_hours.as_ref().and_then(ActiveHours::problem);
     problem.map_or(Ok(heartbeat), |(field, message)| Err(Problem::invalid(field, message)))
@@ -119,6 +133,8 @@ async fn create(
     check_retry(&retry)?;
     let session = new.session.unwrap_or_default();
     check_session(&session)?;
+    let heartbeat = new.heartbeat.map(checked_heartbeat).transpose()?.unwrap_or_default();
+    check_model("heartbeat.model", &new.adapter, heartbeat.model.as_ref())?;
     let now = clock::now();
     let agent = Agent {
         id: api.engine.new_id(),
@@ -127,7 +143,7 @@ async fn create(
         title: new.title,
         adapter: new.adapter,
         capabilities: new.capabilities,
-        heartbeat: new.heartbeat.map(checked_heartbeat).transpose()?.unwrap_or_default(),
+        heartbeat,
         max_concurrent_runs: cap,
         retry,
         limits: new.limits.map(checked_limits).transpose()?.unwrap_or_default(),
@@ -221,19 +237,22 @@ async fn change(
     body: Body<AgentPatch>,
 ) -> Result<Json<AgentView>, Problem> {
     principal.require(Permission::Manage)?;
-    visible(&api, &principal, id).await?;
+    let known = visible(&api, &principal, id).await?;
     let patch = body.value;
     patch.name.as_deref().map(check_name).transpose()?;
     patch.adapter.as_ref().map(check_adapter).transpose()?;
     within("max_concurrent_runs", patch.max_concurrent_runs, 1, MAX_CONCURRENT_RUNS_MAX)?;
     patch.retry.as_ref().map(check_retry).transpose()?;
     patch.session.as_ref().map(check_session).transpose()?;
+    let heartbeat = patch.heartbeat.map(checked_heartbeat).transpose()?;
+    let model = heartbeat.as_ref().unwrap_or(&known.heartbeat).model.as_ref();
+    check_model("heartbeat.model", patch.adapter.as_ref().unwrap_or(&known.adapter), model)?;
     let change = AgentChange {
         name: patch.name,
         title: patch.title,
         adapter: patch.adapter,
         capabilities: patch.capabilities,
-        heartbeat: patch.heartbeat.map(checked_heartbeat).transpose()?,
+        heartbeat,
         max_concurrent_runs: patch.max_concurrent_runs,
         retry: patch.retry,
         limits: patch.limits.map(checked_limits).transpose()?,

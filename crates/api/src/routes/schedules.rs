@@ -9,8 +9,10 @@ use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use wakeful_domain::id::{CompanyId, ScheduleId, kind};
 use wakeful_domain::schedule::{
-    HEARTBEAT_PREFIX, Jitter, Schedule, State as ScheduleState, Target, Trigger, TriggerText, Zone, next_slot, plan,
+    HEARTBEAT_PREFIX, Jitter, Schedule, Standing, State as ScheduleState, Target, Trigger, TriggerText, Zone,
+    next_slot, plan,
 };
+use wakeful_domain::signature::secret_text;
 use wakeful_domain::time::{Timestamp, parse_duration};
 use wakeful_engine::clock;
 use wakeful_store::Refusal;
@@ -21,8 +23,10 @@ use crate::body::Body;
 use crate::errors::ProblemDocument;
 use crate::idempotency::request_key;
 use crate::parameters::{IdempotencyKey, Parameters, PathCompany, PathId, check_text, id_in_option, limit};
+use crate::routes::agents::check_model;
 use crate::wire::{
-    Empty, NewSchedule, Page, PauseRequest, PlanView, PlannedView, SchedulePatch, ScheduleView, SlotView, Whole,
+    Empty, NewSchedule, Page, PauseRequest, PlanView, PlannedView, SchedulePatch, ScheduleView, SigningSecretView,
+    SlotView, Whole,
 };
 use crate::{Api, Problem};
 
@@ -46,6 +50,7 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(run))
         .routes(routes!(next))
         .routes(routes!(list_slots))
+        .routes(routes!(signing_secret))
         .routes(routes!(show_plan))
 }
 
@@ -75,6 +80,17 @@ fn trigger_of(text: TriggerText) -> Result<Trigger, Problem> {
     })
 }
 
+/// What is built in has a time of its own.
+fn default_trigger(target: &Target) -> Result<TriggerText, Problem> {
+    let cron = match target {
+        Target::Action(action) => action.cron_default(),
+        Target::Wake(_) | Target::Task(_) => None,
+    };
+    let told = "must be given: `{\"cron\": …}`, `{\"every\": …}` or `{\"at\": …}`";
+    let cron = cron.ok_or_else(|| Problem::invalid("trigger", told))?;
+    Ok(TriggerText { cron: Some(cron.to_owned()), ..TriggerText::default() })
+}
+
 fn duration_in(field: &str, text: Option<&String>) -> Result<Option<Duration>, Problem> {
     text.map(|text| parse_duration(text).map_err(|error| Problem::invalid(field, error.to_string()))).transpose()
 }
@@ -96,17 +112,8 @@ fn refuse_heartbeat(schedule: &Schedule) -> Result<(), Problem> {
     Err(Refusal::conflict("heartbeat", told, serde_json::json!({ "agent": agent })).into())
 }
 
-/// Refuses what could never fire, or not in this build.
+/// Refuses what could never fire.
 fn check(schedule: &Schedule, zone: &Zone, now: Timestamp) -> Result<(), Problem> {
-    if let Target::Action(action) = &schedule.target {
-        let told = format!("`{}`: actions are not available yet; use a wake or a task", action.name);
-        return Err(Problem::invalid("target.action", told));
-    }
-    if let Target::Wake(wake) = &schedule.target
-        && wake.model.is_some()
-    {
-        return Err(Problem::invalid("target.wake.model", "is not available yet; set the agent's own adapter.model"));
-    }
     if let Some((field, message)) = schedule.problem() {
         return Err(Problem::invalid(&field, message));
     }
@@ -121,11 +128,15 @@ async fn check_agent(api: &Api, company: CompanyId, target: &Target) -> Result<(
     let Some(agent) = target.agent() else { return Ok(()) };
     let field = match target {
         Target::Task(_) => "target.task.assignee",
-        Target::Wake(_) | Target::Action(_) => "target.wake.agent",
+        Target::Wake(_) => "target.wake.agent",
+        Target::Action(_) => "target.action.agent",
     };
     let found = api.engine.db().read("agent.get", agent, |tx, agent| Box::pin(agents::get(tx, *agent))).await;
     match found {
-        Ok(agent) if agent.company == company => Ok(()),
+        Ok(agent) if agent.company == company => match target {
+            Target::Wake(wake) => check_model("target.wake.model", &agent.adapter, wake.model.as_ref()),
+            Target::Task(_) | Target::Action(_) => Ok(()),
+        },
         Ok(_) | Err(Refusal::NotFound { .. }) => {
             Err(Problem::invalid(field, format!("there is no agent `{agent}` in this company")))
         }
@@ -147,17 +158,14 @@ async fn create(
     let key = request_key(key, &format!("POST /companies/{}/schedules", company.id), &body.bytes);
     let new = body.value;
     check_name(&new.name)?;
-    if new.gate.is_some() {
-        return Err(Problem::invalid("gate", "gates are not available yet: leave it out"));
-    }
     let (now, zone) = (clock::now(), schedules::zone_of(&company));
     let schedule = Schedule {
         id: api.engine.new_id(),
         company: company.id,
         name: new.name,
-        trigger: trigger_of(new.trigger)?,
+        trigger: trigger_of(new.trigger.map_or_else(|| default_trigger(&new.target), Ok)?)?,
         target: new.target,
-        gate: None,
+        gate: new.gate,
         active_hours: new.active_hours,
         jitter: Jitter::up_to(duration_in("jitter", new.jitter.as_ref())?.unwrap_or_default()),
         overlap: new.overlap.unwrap_or_default(),
@@ -167,6 +175,7 @@ async fn create(
         ends_at: new.ends_at,
         max_fires: new.max_fires,
         fires: 0,
+        standing: Standing::default(),
         state: ScheduleState::Active,
         next_slot_at: None,
         last_slot: None,
@@ -202,6 +211,19 @@ struct ListQuery {
     limit: Option<i64>,
     cursor: Option<String>,
     name: Option<String>,
+}
+
+/// Shows the key that requests to the schedule's gate or action are signed with.
+#[utoipa::path(get, path = "/schedules/{id}/signing-secret", tag = "schedules", params(("id" = String, Path)),
+    responses((status = 200, body = SigningSecretView), (status = 404, body = ProblemDocument)))]
+async fn signing_secret(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Schedule>,
+) -> Result<Json<SigningSecretView>, Problem> {
+    principal.require(Permission::Manage)?;
+    visible(&api, &principal, id).await?;
+    Ok(Json(SigningSecretView { signing_secret: secret_text(api.engine.signing_key(id).as_slice()) }))
 }
 
 /// Lists a company's schedules.
@@ -266,6 +288,7 @@ async fn change(
         check_agent(&api, changed.company, &target).await?;
         changed.target = target;
     }
+    changed.gate = patch.gate.unwrap_or(changed.gate);
     changed.overlap = patch.overlap.unwrap_or(changed.overlap);
     changed.catch_up = patch.catch_up.unwrap_or(changed.catch_up);
     if let Some(text) = patch.stale_after {
@@ -283,8 +306,8 @@ async fn change(
         .write("schedule.change", (now, id, changed), |tx, (now, id, changed)| {
             Box::pin(schedules::change(tx, *now, *id, changed, |changed, schedule| {
                 // How far it has come, and whether it fires, are not the patch's business.
-                let (fires, state, last) = (schedule.fires, schedule.state.clone(), schedule.last_slot);
-                *schedule = Schedule { fires, state, last_slot: last, ..changed.clone() };
+                let Schedule { fires, standing, state, last_slot, .. } = schedule.clone();
+                *schedule = Schedule { fires, standing, state, last_slot, ..changed.clone() };
                 Ok(())
             }))
         })

@@ -92,6 +92,8 @@ pub struct StatsView {
     pub oldest_pending_at: Option<String>,
     /// Runs by status.
     pub runs: BTreeMap<String, i64>,
+    /// Wakes of schedules that were not made because there was nothing to do: model calls saved.
+    pub wakes_avoided: i64,
 }
 
 impl StatsView {
@@ -105,6 +107,7 @@ impl StatsView {
             }
         }
         StatsView {
+            wakes_avoided: stats.wakes_avoided,
             wakeups: stats.wakeups.into_iter().collect(),
             waiting,
             oldest_pending_at: stats.oldest_pending_at.map(|at| at.to_string()),

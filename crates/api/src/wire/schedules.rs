@@ -5,7 +5,9 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use wakeful_domain::active_hours::ActiveHours;
 use wakeful_domain::schedule::trigger::write_duration;
-use wakeful_domain::schedule::{CatchUp, Next, Overlap, Schedule, Target, TriggerText, Zone, describe, next_words};
+use wakeful_domain::schedule::{
+    CatchUp, Gate, Next, Overlap, Schedule, Target, TriggerText, Zone, describe, next_words,
+};
 use wakeful_domain::time::Timestamp;
 use wakeful_store::ops::slots::Slot;
 
@@ -17,14 +19,17 @@ use super::agents::present;
 pub struct NewSchedule {
     /// Unique in the company.
     pub name: String,
-    /// `{"cron": "0 9 * * MON-FRI", "time_zone"?}`, `{"every": "5m"}` or `{"at": time}`.
-    #[schema(value_type = Object)]
-    pub trigger: TriggerText,
-    /// `{"wake": {agent, payload?, priority?, reason?}}` or `{"task": {title, assignee?, …}}`.
+    /// `{"cron": "0 9 * * MON-FRI", "time_zone"?}`, `{"every": "5m"}` or `{"at": time}`. Actions that are built in have
+    /// a time of their own.
+    #[schema(value_type = Option<Object>)]
+    pub trigger: Option<TriggerText>,
+    /// `{"wake": {agent, payload?, priority?, reason?, model?}}`, `{"task": {title, assignee?, …}}` or
+    /// `{"action": {name, agent?, config?}}`.
     #[schema(value_type = Object)]
     pub target: Target,
+    /// `{"command": [program, …]}` or `{"url"}`, with `timeout?` and `on_failure?`: asked before a slot fires.
     #[schema(value_type = Option<Object>)]
-    pub gate: Option<Value>,
+    pub gate: Option<Gate>,
     /// `coalesce` (default), `queue`, `skip` or `cancel_running`.
     #[schema(value_type = Option<String>)]
     pub overlap: Option<Overlap>,
@@ -51,6 +56,9 @@ pub struct SchedulePatch {
     pub trigger: Option<TriggerText>,
     #[schema(value_type = Option<Object>)]
     pub target: Option<Target>,
+    #[serde(deserialize_with = "present")]
+    #[schema(value_type = Option<Object>)]
+    pub gate: Option<Option<Gate>>,
     #[schema(value_type = Option<String>)]
     pub overlap: Option<Overlap>,
     #[schema(value_type = Option<String>)]
@@ -87,6 +95,8 @@ pub struct ScheduleView {
     #[schema(value_type = Object)]
     pub target: Target,
     #[schema(value_type = Option<Object>)]
+    pub gate: Option<Gate>,
+    #[schema(value_type = Option<Object>)]
     pub active_hours: Option<ActiveHours>,
     pub jitter: Option<String>,
     #[schema(value_type = String)]
@@ -99,6 +109,12 @@ pub struct ScheduleView {
     pub max_fires: Option<u64>,
     /// How often it has fired.
     pub fires: u64,
+    /// How often nobody was woken because there was nothing to do: model calls that were not made.
+    pub wakes_avoided: u64,
+    /// Slots in a row that failed, or whose gate did.
+    pub failures_in_row: u64,
+    /// What the last that failed has failed with.
+    pub last_error: Option<String>,
     /// `active`, `paused` or `disabled`.
     pub state: &'static str,
     /// The note of a pause, or why it is disabled.
@@ -128,6 +144,7 @@ impl ScheduleView {
             name: schedule.name,
             trigger: schedule.trigger.into(),
             target: schedule.target,
+            gate: schedule.gate,
             active_hours: schedule.active_hours,
             jitter: (!width.is_zero()).then(|| write_duration(width)),
             overlap: schedule.overlap,
@@ -137,6 +154,9 @@ impl ScheduleView {
             ends_at: schedule.ends_at.map(|at| at.to_string()),
             max_fires: schedule.max_fires,
             fires: schedule.fires,
+            wakes_avoided: schedule.standing.wakes_avoided,
+            failures_in_row: schedule.standing.failures_in_row,
+            last_error: schedule.standing.last_error,
             state: schedule.state.as_str(),
             note: schedule.state.note().map(str::to_owned),
             next_slot_at: schedule.next_slot_at.map(|at| at.to_string()),
@@ -155,13 +175,17 @@ pub struct SlotView {
     /// The last nominal time that the row stands for, and how many it stands for.
     pub last_at: String,
     pub count: i64,
-    /// `fired`, `coalesced`, `skipped`, `missed` or `failed`.
+    /// `fired`, `coalesced`, `skipped`, `missed` or `failed`; `asked` while its gate or its action is at work.
     pub status: &'static str,
     pub reason: Option<String>,
     /// The wakeup that it made or was coalesced into.
     pub wakeup: Option<String>,
     /// The task that it made.
     pub task: Option<String>,
+    /// What its gate and its action said: `{gate?: {wake, message?, error?, took_ms}, action?: {notify, message?,
+    /// notification?, error?, took_ms?}}`.
+    #[schema(value_type = Option<Object>)]
+    pub answer: Option<Value>,
     /// When it was decided.
     pub at: String,
 }
@@ -176,6 +200,7 @@ impl From<Slot> for SlotView {
             reason: slot.reason,
             wakeup: slot.wakeup.map(|id| id.to_string()),
             task: slot.task.map(|id| id.to_string()),
+            answer: slot.answer,
             at: slot.at.to_string(),
         }
     }

@@ -41,7 +41,7 @@ pub enum ScheduleVerb {
 pub struct ScheduleAddArguments {
     pub name: String,
     /// Pattern of 5 or 6 fields, or @daily; as '0 9 * * MON-FRI'
-    #[arg(long, value_name = "PATTERN", required_unless_present_any = ["every", "at"])]
+    #[arg(long, value_name = "PATTERN", required_unless_present_any = ["every", "at", "action"])]
     pub cron: Option<String>,
     /// Zone of the pattern, as Europe/Paris [default: the company's]
     #[arg(long, value_name = "ZONE", requires = "cron")]
@@ -52,12 +52,33 @@ pub struct ScheduleAddArguments {
     /// Once, at a time as 2026-12-24T18:00:00Z
     #[arg(long, value_name = "TIME", conflicts_with_all = ["cron", "every"])]
     pub at: Option<String>,
-    /// Name or id of the agent to wake, or that the task is for
+    /// Name or id of the agent to wake, or that the task or the action is for
     #[arg(long, value_name = "AGENT")]
     pub agent: Option<String>,
     /// Make a task with this title instead of waking the agent; {{date}} and others are filled in
     #[arg(long, value_name = "TITLE")]
     pub task: Option<String>,
+    /// Carry out an action: task-scan, daily-summary, portfolio-monitor, or one of your own with --config
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["task", "message", "payload"])]
+    pub action: Option<String>,
+    /// What the action is told; for one of your own {"command": ["check-mail"]} or {"url": "https://…"}
+    #[arg(long, value_name = "JSON", requires = "action")]
+    pub config: Option<String>,
+    /// Model for these wakes, instead of the agent's own
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["task", "action"])]
+    pub model: Option<String>,
+    /// Ask this program before a slot fires; it answers {"wake": true} or {"wake": false}
+    #[arg(long, value_name = "COMMAND")]
+    pub gate: Option<String>,
+    /// The same of a service: JSON is posted there
+    #[arg(long, value_name = "URL", conflicts_with = "gate")]
+    pub gate_url: Option<String>,
+    /// How long the gate may take [default: 30s]
+    #[arg(long, value_name = "DURATION")]
+    pub gate_timeout: Option<String>,
+    /// A gate that fails counts as a no, instead of as a yes
+    #[arg(long)]
+    pub gate_fail_closed: bool,
     /// Why it wakes, or the description of the task
     #[arg(short = 'm', long = "message", value_name = "TEXT")]
     pub message: Option<String>,

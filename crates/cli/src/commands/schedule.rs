@@ -80,7 +80,13 @@ async fn add(session: &Session, arguments: &ScheduleAddArguments) -> Result<(), 
             trigger.insert(name.into(), json!(value));
         }
     }
-    let mut body = json!({ "name": arguments.name, "trigger": trigger, "target": target(session, arguments).await? });
+    let mut body = json!({ "name": arguments.name, "target": target(session, arguments).await? });
+    if !trigger.is_empty() {
+        body["trigger"] = Value::Object(trigger);
+    }
+    if let Some(gate) = gate(arguments) {
+        body["gate"] = gate;
+    }
     for (name, value) in [
         ("overlap", &arguments.overlap),
         ("catch_up", &arguments.catch_up),
@@ -99,6 +105,25 @@ async fn add(session: &Session, arguments: &ScheduleAddArguments) -> Result<(), 
     Ok(())
 }
 
+fn gate(arguments: &ScheduleAddArguments) -> Option<Value> {
+    let mut gate = match (&arguments.gate, &arguments.gate_url) {
+        (Some(command), _) => json!({ "command": ["/bin/sh", "-c", command] }),
+        (None, Some(url)) => json!({ "url": url }),
+        (None, None) => return None,
+    };
+    if let Some(timeout) = &arguments.gate_timeout {
+        gate["timeout"] = json!(timeout);
+    }
+    if arguments.gate_fail_closed {
+        gate["on_failure"] = json!("fail_closed");
+    }
+    Some(gate)
+}
+
+fn object_of(option: &str, text: &str) -> Result<Value, Failure> {
+    serde_json::from_str(text).map_err(|error| Failure::usage(format!("{option} is not a JSON object: {error}")))
+}
+
 async fn target(session: &Session, arguments: &ScheduleAddArguments) -> Result<Value, Failure> {
     let agent = match &arguments.agent {
         Some(agent) => Some(session.agent_id(agent).await?),
@@ -107,14 +132,20 @@ async fn target(session: &Session, arguments: &ScheduleAddArguments) -> Result<V
     if let Some(title) = &arguments.task {
         return Ok(json!({ "task": { "title": title, "assignee": agent, "description": arguments.message } }));
     }
-    let agent = agent.ok_or_else(|| Failure::usage("--agent is required, or --task TITLE for a routine"))?;
-    let mut wake = json!({ "agent": agent });
+    if let Some(name) = &arguments.action {
+        let config = arguments.config.as_deref().map(|text| object_of("--config", text)).transpose()?;
+        return Ok(json!({ "action": { "name": name, "agent": agent, "config": config } }));
+    }
+    let needed = "--agent is required, or --task TITLE for a routine, or --action NAME";
+    let mut wake = json!({ "agent": agent.ok_or_else(|| Failure::usage(needed))? });
+    if let Some(model) = &arguments.model {
+        wake["model"] = json!(model);
+    }
     if let Some(message) = &arguments.message {
         wake["reason"] = json!(message);
     }
     if let Some(payload) = &arguments.payload {
-        wake["payload"] = serde_json::from_str(payload)
-            .map_err(|error| Failure::usage(format!("--payload is not a JSON object: {error}")))?;
+        wake["payload"] = object_of("--payload", payload)?;
     }
     Ok(json!({ "wake": wake }))
 }
@@ -160,6 +191,21 @@ async fn show(session: &Session, schedule: &str) -> Result<(), Failure> {
         add("id", text(&schedule, "/id"));
         add("state", [text(&schedule, "/state"), text(&schedule, "/note")].join(" ").trim().to_owned());
         add("policies", format!("overlap {}, catch up {}", text(&schedule, "/overlap"), text(&schedule, "/catch_up")));
+        add("gate", gate_words(&schedule));
+        add(
+            "avoided",
+            match text(&schedule, "/wakes_avoided").as_str() {
+                "0" => String::new(),
+                count => format!("{count} wakes for which there was nothing to do"),
+            },
+        );
+        add(
+            "error",
+            match text(&schedule, "/failures_in_row").as_str() {
+                "0" => String::new(),
+                count => format!("{count} failures in a row: {}", text(&schedule, "/last_error")),
+            },
+        );
         for at in items(&next) {
             add("next", at.as_str().unwrap_or_default().to_owned());
         }
@@ -169,13 +215,23 @@ async fn show(session: &Session, schedule: &str) -> Result<(), Failure> {
                 count => format!(" ({count} slots)"),
             };
             let made = [text(slot, "/wakeup"), text(slot, "/task")].concat();
+            let said = ["/answer/gate/message", "/answer/gate/error", "/answer/action/message"]
+                .map(|place| short(&text(slot, place), 60))
+                .join(" ");
             let told =
-                format!("{} {}{count} {} {made}", time(slot, "/slot_at"), text(slot, "/status"), text(slot, "/reason"));
-            add("slot", told.trim().to_owned());
+                [&time(slot, "/slot_at"), &format!("{}{count}", text(slot, "/status")), &text(slot, "/reason"), &made];
+            let words = told.into_iter().chain([&said]).flat_map(|part| part.split_whitespace());
+            add("slot", words.collect::<Vec<_>>().join(" "));
         }
         lines.join("\n")
     });
     Ok(())
+}
+
+fn gate_words(schedule: &Value) -> String {
+    let command = schedule.pointer("/gate/command").and_then(Value::as_array);
+    let words = command.map(|words| words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "));
+    words.unwrap_or_else(|| text(schedule, "/gate/url"))
 }
 
 async fn plan(session: &Session, from: Option<&str>, to: Option<&str>) -> Result<(), Failure> {

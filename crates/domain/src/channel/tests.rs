@@ -1,3 +1,5 @@
+//! The settings of channels and their filter, case by case.
+
 use serde_json::json;
 
 use super::*;

@@ -3,9 +3,11 @@
 //! Each nominal time is a *slot* with the key (schedule, nominal time) and exactly one row in the
 //! ledger. What is decided here is decided from arguments alone; the very code that fires also plans.
 
+pub mod action;
 pub mod cron;
 pub mod due;
 pub mod jitter;
+pub mod question;
 pub mod target;
 pub mod template;
 pub mod trigger;
@@ -16,10 +18,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::action::{Action, ActionKind, External, Scan};
 pub use self::cron::{Cron, CronError};
 pub use self::due::{Due, Next, SlotDecision, Verdict, due, next_slot, plan};
 pub use self::jitter::Jitter;
-pub use self::target::{Gate, Target, TaskTemplate};
+pub use self::question::{ActionAnswer, AnswerError, GateAnswer, Whom};
+pub use self::target::{Gate, GateFailure, Target, TaskTemplate};
 pub use self::trigger::{Trigger, TriggerError, TriggerText, count, next};
 pub use self::words::{describe, next_words, until_words};
 pub use self::zone::{Zone, ZoneError};
@@ -113,6 +117,8 @@ impl Overlap {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SlotStatus {
+    /// Its gate or its action is being asked; it then becomes one of the others.
+    Asked,
     /// It did what the schedule is for.
     Fired,
     /// What an earlier slot had started stood for it.
@@ -128,6 +134,7 @@ pub enum SlotStatus {
 impl SlotStatus {
     /// Every status, by its name.
     pub const ALL: &'static [(&'static str, SlotStatus)] = &[
+        ("asked", SlotStatus::Asked),
         ("fired", SlotStatus::Fired),
         ("coalesced", SlotStatus::Coalesced),
         ("skipped", SlotStatus::Skipped),
@@ -176,6 +183,10 @@ pub enum SkippedReason {
     NothingToDo,
     /// The gate said no.
     Gate,
+    /// The gate failed, and is `fail_closed`.
+    GateFailed,
+    /// The schedule was paused or disabled while its gate or its action was asked.
+    NotActive,
     /// An earlier one is live, and the schedule skips then.
     Overlap,
     /// What it is for cannot be woken: the agent or the company is paused, or gone.
@@ -189,6 +200,8 @@ impl SkippedReason {
             SkippedReason::OutsideActiveHours => "outside_active_hours",
             SkippedReason::NothingToDo => "nothing_to_do",
             SkippedReason::Gate => "gate",
+            SkippedReason::GateFailed => "gate_failed",
+            SkippedReason::NotActive => "not_active",
             SkippedReason::Overlap => "overlap",
             SkippedReason::TargetPaused => "target_paused",
         }
@@ -241,6 +254,20 @@ impl State {
     }
 }
 
+/// What a schedule has come to over its slots.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// How often nobody was woken because there was nothing to do: model calls that were not made.
+    pub wakes_avoided: u64,
+    /// Slots in a row whose gate or action failed, or that could not fire.
+    pub failures_in_row: u64,
+    /// What the last of them failed with.
+    pub last_error: Option<String>,
+}
+
+/// So many slots that fail in a row are told to people, once.
+pub const FAILURES_TOLD: u64 = 2;
+
 /// What wakes an agent, makes a task or does something by the clock.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
@@ -266,6 +293,7 @@ pub struct Schedule {
     pub max_fires: Option<u64>,
     /// How often it has fired.
     pub fires: u64,
+    pub standing: Standing,
     pub state: State,
     /// The nominal time of the slot to come; jitter is not in it.
     pub next_slot_at: Option<Timestamp>,

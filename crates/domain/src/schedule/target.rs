@@ -5,17 +5,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::action::Action;
+use super::question::{TIMEOUT_DEFAULT, Whom};
 use super::template::{self, Variables};
 use super::trigger::write_duration;
 use crate::id::{AgentId, GoalId, ProjectId};
 use crate::task::{LABEL_CHARS_MAX, LABELS_MAX, TaskPriority};
 use crate::time::parse_duration;
 use crate::wakeup::PRIORITY_MAX;
-
-/// What a gate has before it counts as failed, unless it says otherwise.
-pub const GATE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
-/// A gate may not ask for longer.
-pub const GATE_TIMEOUT_MAX: Duration = Duration::from_secs(300);
 
 /// What a schedule does. Written as `{"wake": {…}}`, `{"task": {…}}` or `{"action": {…}}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,18 +67,6 @@ pub struct TaskTemplate {
     pub due_in: Option<Duration>,
 }
 
-/// Does something that speaks only if there is something to say.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Action {
-    /// `task-scan`, `daily-summary`, `portfolio-monitor`, or one of the company's own.
-    pub name: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agent: Option<AgentId>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub config: Option<Value>,
-}
-
 /// What is asked before an agent is woken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -112,23 +97,18 @@ pub enum GateFailure {
 impl Gate {
     /// How long it has.
     pub fn timeout(&self) -> Duration {
-        self.timeout.unwrap_or(GATE_TIMEOUT_DEFAULT)
+        self.timeout.unwrap_or(TIMEOUT_DEFAULT)
+    }
+
+    /// Who is asked; an error for a gate that could not have been made.
+    pub fn whom(&self) -> Result<Whom, (&'static str, String)> {
+        Whom::of(self.command.as_ref(), self.url.as_ref(), self.timeout)
     }
 
     /// What is wrong with it, as (field, message).
     pub fn problem(&self) -> Option<(String, String)> {
-        let refused = |field: &str, message: &str| Some((field.to_owned(), message.to_owned()));
-        if self.command.is_some() == self.url.is_some() {
-            return refused("gate", "needs exactly one of `command` and `url`");
-        }
-        if self.command.as_ref().is_some_and(|words| words.first().is_none_or(String::is_empty)) {
-            return refused("gate.command", "must begin with a program");
-        }
-        if self.url.as_ref().is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
-            return refused("gate.url", "must begin with http:// or https://");
-        }
-        let is_in_range = !self.timeout().is_zero() && self.timeout() <= GATE_TIMEOUT_MAX;
-        if is_in_range { None } else { refused("gate.timeout", "must be more than 0s and at most 5m") }
+        let (key, message) = self.whom().err()?;
+        Some((if key.is_empty() { "gate".to_owned() } else { format!("gate.{key}") }, message))
     }
 }
 
@@ -165,13 +145,7 @@ impl Target {
                 refused("target.wake.priority", message)
             }
             Target::Task(task) => task.problem(),
-            Target::Action(action) if action.name.trim().is_empty() => {
-                refused("target.action.name", "must not be empty".into())
-            }
-            Target::Action(action) if no_object(&action.config) => {
-                refused("target.action.config", "must be an object".into())
-            }
-            Target::Action(_) => None,
+            Target::Action(action) => action.problem(),
         }
     }
 }
@@ -205,7 +179,7 @@ impl TaskTemplate {
 }
 
 /// Durations as people write them, if there is one.
-mod duration_text {
+pub(super) mod duration_text {
     use serde::{Deserialize, Deserializer, Serializer, de};
 
     use super::{Duration, parse_duration, write_duration};

@@ -5,10 +5,10 @@ use std::time::Duration;
 use wakeful_domain::active_hours::{ActiveHours, ClockTime};
 use wakeful_domain::id::{Id, IdSource};
 use wakeful_domain::schedule::due::{CATCH_UP_MAX, CATCH_UP_SPREAD, CATCH_UP_STAGGER, SLOTS_MAX};
-use wakeful_domain::schedule::target::{Action, Target};
+use wakeful_domain::schedule::target::Target;
 use wakeful_domain::schedule::{
-    CatchUp, Due, Jitter, MissedReason, Overlap, OverlapVerdict, Schedule, SkippedReason, State, Trigger, Verdict, due,
-    next_slot, plan,
+    Action, CatchUp, Due, Jitter, MissedReason, Overlap, OverlapVerdict, Schedule, SkippedReason, Standing, State,
+    Trigger, Verdict, due, next_slot, plan,
 };
 use wakeful_domain::time::Timestamp;
 
@@ -35,6 +35,7 @@ pub fn schedule(trigger: Trigger) -> Schedule {
         ends_at: None,
         max_fires: None,
         fires: 0,
+        standing: Standing::default(),
         state: State::Active,
         next_slot_at: None,
         last_slot: None,

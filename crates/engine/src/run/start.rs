@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 use wakeful_domain::outcome::{End, Outcome};
 use wakeful_domain::run::{Run, SessionChoice};
 use wakeful_domain::session::{Circumstances, Decision, Handover, KnownSession, LastRun, Start, decide};
+use wakeful_domain::wakeup::{MODEL_KEY, Wakeup};
 use wakeful_runner::adapters::{Adapter, Command, Invocation};
 use wakeful_runner::process::{Attached, Launch, LogLimits, ProcessLimits};
 use wakeful_store::ops::claim::Claimed;
@@ -126,10 +127,22 @@ async fn prepare(engine: &Engine, claimed: Claimed, token: String) -> Result<Pre
     Ok(prepared)
 }
 
-/// The agent's adapter configuration, with what the task lays over it for its assignee.
+/// The agent's adapter configuration, with what the task lays over it for its assignee, and the model that the clock
+/// has woken it for.
 pub(super) fn adapter_of(claimed: &Claimed) -> Json {
     let overrides = claimed.task.as_ref().and_then(|task| task.overrides_for(claimed.agent.id));
-    overrides.map_or_else(|| claimed.agent.adapter.clone(), |overrides| overrides.over(&claimed.agent.adapter))
+    let mut config =
+        overrides.map_or_else(|| claimed.agent.adapter.clone(), |overrides| overrides.over(&claimed.agent.adapter));
+    if let (Some(model), Some(settings)) = (model_of(&claimed.wakeups), config.as_object_mut()) {
+        settings.insert("model".into(), model.clone());
+    }
+    config
+}
+
+/// The model that the whole batch is for: whoever else has something to say gets the agent's own.
+fn model_of(wakeups: &[Wakeup]) -> Option<&Json> {
+    let model = wakeups.first()?.context.get(MODEL_KEY)?;
+    wakeups.iter().all(|wakeup| wakeup.context.get(MODEL_KEY) == Some(model)).then_some(model)
 }
 
 fn session(adapter: Adapter, claimed: &Claimed, cwd: &str) -> Decision {

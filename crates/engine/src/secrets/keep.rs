@@ -40,9 +40,10 @@ fn place_of(run: RunId) -> String {
 }
 
 impl Engine {
-    /// The key that requests to an agent's service, unless its settings name another, or to a channel are signed with.
-    pub fn signing_key<K: Kind>(&self, receiver: Id<K>) -> Zeroizing<[u8; 32]> {
-        self.inner.config.vault.key().derive(&format!("signing {receiver}"))
+    /// The key that requests about something are signed with: to the service of an agent, unless its settings name
+    /// another; to the gate or the action of a schedule; through a channel.
+    pub fn signing_key<K: Kind>(&self, about: Id<K>) -> Zeroizing<[u8; 32]> {
+        self.inner.config.vault.key().derive(&format!("signing {about}"))
     }
 
     /// Takes the secrets of a run out of what it brings.

@@ -16,7 +16,9 @@ use wakeful_domain::wakeup::{Wakeup, WakeupStatus, rank};
 
 use crate::ops::escalations::Raise;
 use crate::ops::run_events::NewRunEvent;
-use crate::ops::{agents, assignments, escalations, events, guards, ready, run_events, runs, sessions, tasks, wakeups};
+use crate::ops::{
+    agents, assignments, escalations, events, guards, last_words, ready, run_events, runs, sessions, tasks, wakeups,
+};
 use crate::value::{json_option, task_key};
 use crate::{Error, Refusal, Tx};
 
@@ -71,6 +73,7 @@ pub async fn finish(tx: &mut Tx, request: &FinishRequest) -> Result<Run, Refusal
     sessions::end_run(tx, &session).await?;
     let ended = runs::get(tx, run.id).await?;
     guard(tx, &ended, &agent, &ending, &mut ids).await?;
+    last_words::tell(tx, request.now, &mut ids, &ended, &agent.name).await?;
     release(tx, &run, &held, &ending).await?;
     tell(tx, &ended, request.now).await?;
     Ok(ended)

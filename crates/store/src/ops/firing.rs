@@ -1,26 +1,22 @@
 //! Schedules whose time has come: every slot gets its row, and what is to fire fires, in one
 //! transaction. So a crash before its commit has fired nothing, and one after it cannot fire again.
+//!
+//! Where a gate or an action of the company's own has to be asked, the row says so, and `questions` goes on from it.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
-use serde_json::{Map, json as object};
+use serde_json::json as object;
 use wakeful_domain::actor::Actor;
-use wakeful_domain::id::{AgentId, IdSource, RunId, ScheduleId};
-use wakeful_domain::run::StopRequest;
-use wakeful_domain::schedule::template::Variables;
+use wakeful_domain::escalation::{EscalationKind, Severity};
+use wakeful_domain::id::{AgentId, RunId, ScheduleId};
 use wakeful_domain::schedule::{
-    Overlap, OverlapVerdict, Schedule, SkippedReason, SlotDecision, SlotStatus, State, Target, TaskTemplate, Verdict,
-    Zone, due,
+    FAILURES_TOLD, Schedule, SkippedReason, SlotDecision, SlotStatus, State, Verdict, Zone, due,
 };
-use wakeful_domain::task::Task;
 use wakeful_domain::time::Timestamp;
-use wakeful_domain::wakeup::{Source, WakeupStatus};
 
-use crate::ops::origin::Origin;
+use crate::ops::escalations::{self, Raise};
+use crate::ops::fires::{self, FromGate, Moment};
 use crate::ops::schedules::{self, zone_of};
-use crate::ops::slots::{self, Earlier, Fate, Slot};
-use crate::ops::wake::{self, Maker, Wake};
-use crate::ops::{companies, events, heartbeats, ready, runs, tasks};
+use crate::ops::slots::{self, Fate, Slot};
+use crate::ops::{companies, events, questions, ready};
 use crate::{Error, Refusal, Tx};
 
 /// Schedules in one transaction; the rest follow in the next.
@@ -33,6 +29,8 @@ pub struct Fired {
     pub schedules: usize,
     /// Slots that fired.
     pub fires: usize,
+    /// Slots whose gate or action is to be asked now.
+    pub asked: usize,
     /// Runs that are to stop for a new fire.
     pub stops: Vec<RunId>,
 }
@@ -119,168 +117,95 @@ async fn decide(
     let fate = match decision.verdict {
         Verdict::Missed(reason) => Fate::without(SlotStatus::Missed, reason.as_str()),
         Verdict::Skipped(reason) => Fate::without(SlotStatus::Skipped, reason.as_str()),
-        Verdict::Fire { at, .. } => {
-            let fate = match &schedule.target {
-                Target::Wake(_) if heartbeats::is_one(schedule) => {
-                    heartbeats::tick(tx, now, schedule, decision.slot, at).await?
-                }
-                Target::Wake(_) => wake_agent(tx, now, schedule, decision.slot, at, fired).await?,
-                Target::Task(template) => make_task(tx, now, schedule, zone, template, decision.slot).await?,
-                Target::Action(_) => Fate::without(SlotStatus::Failed, "this build has no actions"),
-            };
-            if fate.status == SlotStatus::Fired {
-                fired.fires += 1;
-                schedule.fires += 1;
+        Verdict::Fire { at, is_late } => {
+            let moment = Moment { now, schedule, zone, slot: decision.slot, at };
+            match fires::passed_over(tx, &moment).await? {
+                Some(fate) => fate,
+                None if questions::asks(schedule) => questions::ask(tx, &moment, is_late).await?,
+                None => fires::act(tx, &moment, FromGate::default(), fired).await?,
             }
-            fate
         }
     };
     slots::insert(tx, now, schedule.id, decision, &fate).await?;
+    account(tx, now, schedule, (decision.slot, decision.count), &fate, fired).await
+}
+
+/// Counts what has become of a slot, and tells of it.
+pub(crate) async fn account(
+    tx: &mut Tx,
+    now: Timestamp,
+    schedule: &mut Schedule,
+    (slot, count): (Timestamp, u64),
+    fate: &Fate,
+    fired: &mut Fired,
+) -> Result<(), Refusal> {
     let event = match fate.status {
+        SlotStatus::Asked => {
+            fired.asked += 1;
+            return Ok(());
+        }
         SlotStatus::Missed => "schedule.missed",
         SlotStatus::Fired | SlotStatus::Coalesced | SlotStatus::Skipped | SlotStatus::Failed => "schedule.fired",
     };
+    if fate.status == SlotStatus::Fired {
+        fired.fires += 1;
+        schedule.fires += 1;
+    }
+    let avoiding = [SkippedReason::NothingToDo, SkippedReason::Gate].map(SkippedReason::as_str);
+    if fate.status == SlotStatus::Skipped && fate.reason.as_deref().is_some_and(|reason| avoiding.contains(&reason)) {
+        schedule.standing.wakes_avoided += 1;
+    }
+    count_failures(tx, now, schedule, slot, fate).await?;
     let data = object!({
         "name": schedule.name,
-        "slot_at": decision.slot,
-        "count": decision.count,
+        "slot_at": slot,
+        "count": count,
         "status": fate.status,
         "reason": fate.reason,
         "wakeup": fate.wakeup,
         "task": fate.task,
+        "answer": fate.answer,
     });
     events::append(tx, schedule.company, now, event, &schedule.id.to_string(), &data).await?;
     Ok(())
 }
 
-/// Ids of what a slot makes come from the slot, so that an operation that is run again makes the same.
-fn seed_of(schedule: ScheduleId, slot: Timestamp) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (schedule.to_string(), slot.as_micros()).hash(&mut hasher);
-    hasher.finish()
-}
-
-/// What every wake of a slot has in common.
-pub(crate) fn wake_of(
-    now: Timestamp,
-    schedule: &Schedule,
-    agent: AgentId,
-    source: Source,
-    slot: Timestamp,
-    at: Timestamp,
-) -> Wake {
-    Wake {
-        id: IdSource::new(seed_of(schedule.id, slot)).next(now),
-        company: Some(schedule.company),
-        agent,
-        task: None,
-        source,
-        trigger_detail: None,
-        reason: None,
-        priority: None,
-        payload: Map::new(),
-        context: Map::from_iter([("schedule".into(), object!(schedule.id)), ("slot_at".into(), object!(slot))]),
-        actor: Actor::system(),
-        idempotency_key: None,
-        request_hash: None,
-        now,
-        due_at: (at > now).then_some(at),
-        expires_at: None,
-        max_attempts: None,
-        by_run: None,
-        maker: Maker::Wakeful,
-    }
-}
-
-async fn wake_agent(
+/// People are told once of a schedule that fails again and again; the first success takes it back.
+async fn count_failures(
     tx: &mut Tx,
     now: Timestamp,
-    schedule: &Schedule,
+    schedule: &mut Schedule,
     slot: Timestamp,
-    at: Timestamp,
-    fired: &mut Fired,
-) -> Result<Fate, Refusal> {
-    let Target::Wake(target) = &schedule.target else { return Err(Refusal::not_found(schedule.id)) };
-    let wake = Wake {
-        trigger_detail: Some(schedule.name.clone()),
-        reason: Some(target.reason.clone().unwrap_or_else(|| format!("the schedule `{}`", schedule.name))),
-        priority: target.priority,
-        payload: target.payload.as_ref().and_then(|payload| payload.as_object().cloned()).unwrap_or_default(),
-        ..wake_of(now, schedule, target.agent, Source::Schedule, slot, at)
-    };
-    match slots::earlier(tx, schedule.id).await? {
-        Earlier::Over => {}
-        // One that waits stands for all that come until it is claimed, unless each is to have its own.
-        Earlier::Waiting(wakeup) if schedule.overlap != Overlap::Queue => {
-            wake::count(tx, wakeup).await?;
-            return Ok(Fate::of_wakeup(SlotStatus::Coalesced, wakeup));
+    fate: &Fate,
+) -> Result<(), Refusal> {
+    let key = format!("schedule:{}", schedule.id);
+    if let Some(error) = fate.error() {
+        schedule.standing.failures_in_row += 1;
+        schedule.standing.last_error = Some(error.clone());
+        if schedule.standing.failures_in_row == FAILURES_TOLD {
+            let raise = Raise {
+                id: fires::ids_of(schedule.id, slot, "escalation").next(now),
+                now,
+                company: schedule.company,
+                kind: EscalationKind::ScheduleFailing,
+                severity: Severity::Medium,
+                key,
+                subject: schedule.id.to_string(),
+                title: format!("the schedule `{}` fails again and again", schedule.name),
+                detail: error,
+                actor: Actor::system(),
+            };
+            escalations::raise(tx, &raise).await?;
         }
-        Earlier::Waiting(_) => {}
-        Earlier::Live(run) => match schedule.overlap.verdict(true) {
-            OverlapVerdict::Fire | OverlapVerdict::Queue => {}
-            OverlapVerdict::Skip => {
-                return Ok(Fate::without(SlotStatus::Skipped, SkippedReason::Overlap.as_str()));
-            }
-            OverlapVerdict::Coalesce => {
-                let counted = slots::coalesced_into(tx, schedule.id, run).await?;
-                let wakeup = match counted {
-                    Some(wakeup) => wake::count(tx, wakeup).await.map(|()| wakeup)?,
-                    None => wake::coalesce(tx, &wake, run).await?,
-                };
-                return Ok(Fate::of_wakeup(SlotStatus::Coalesced, wakeup));
-            }
-            OverlapVerdict::CancelAndFire => {
-                let reason = format!("the schedule `{}` fires again, and cancels what is live", schedule.name);
-                match runs::request_stop(tx, run, &StopRequest::cancel(reason, now)).await {
-                    Ok(_) => fired.stops.push(run),
-                    // It has ended meanwhile.
-                    Err(Refusal::Conflict { .. }) => {}
-                    Err(refusal) => return Err(refusal),
-                }
-            }
-        },
+        return Ok(());
     }
-    match wake::accept_held(tx, &wake).await {
-        Ok(accepted) if accepted.wakeup.status == WakeupStatus::Skipped => Ok(Fate {
-            reason: accepted.wakeup.status_reason.clone(),
-            ..Fate::of_wakeup(SlotStatus::Skipped, accepted.wakeup.id)
-        }),
-        Ok(accepted) => Ok(Fate::of_wakeup(SlotStatus::Fired, accepted.wakeup.id)),
-        Err(Refusal::Store(error)) => Err(error.into()),
-        Err(refusal) => Ok(Fate::without(SlotStatus::Failed, refusal.to_string())),
+    match fate.status {
+        SlotStatus::Fired | SlotStatus::Skipped => {}
+        SlotStatus::Asked | SlotStatus::Coalesced | SlotStatus::Missed | SlotStatus::Failed => return Ok(()),
     }
-}
-
-async fn make_task(
-    tx: &mut Tx,
-    now: Timestamp,
-    schedule: &Schedule,
-    zone: &Zone,
-    template: &TaskTemplate,
-    slot: Timestamp,
-) -> Result<Fate, Refusal> {
-    let variables = Variables { slot, zone, schedule: &schedule.name, fire: schedule.fires + 1 };
-    let filled = match template.fill(&variables) {
-        Ok(filled) => filled,
-        Err(error) => return Ok(Fate::without(SlotStatus::Failed, error.to_string())),
-    };
-    let seed = seed_of(schedule.id, slot);
-    let id = IdSource::new(seed).next(now);
-    let task = Task {
-        description: filled.description,
-        priority: filled.priority,
-        assignee: filled.assignee,
-        goal: filled.goal,
-        project: filled.project,
-        labels: filled.labels,
-        reward: filled.reward,
-        due_at: filled.due_in.map(|after| slot + after),
-        ..Task::new(id, schedule.company, filled.title, now)
-    };
-    let origin = Origin { now, actor: Actor::system(), by_run: None, id_seed: seed.wrapping_add(1) };
-    match tasks::insert(tx, &origin, &task, &[]).await {
-        Ok(task) => Ok(Fate { status: SlotStatus::Fired, reason: None, wakeup: None, task: Some(task.id) }),
-        Err(Refusal::Store(error)) => Err(error.into()),
-        Err(refusal) => Ok(Fate::without(SlotStatus::Failed, refusal.to_string())),
+    if schedule.standing.failures_in_row >= FAILURES_TOLD {
+        escalations::resolve_key(tx, now, schedule.company, &key, "wakeful").await?;
     }
+    schedule.standing.failures_in_row = 0;
+    Ok(())
 }

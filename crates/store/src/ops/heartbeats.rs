@@ -7,15 +7,15 @@ use wakeful_domain::agent::{Agent, AgentState};
 use wakeful_domain::id::{AgentId, IdSource, ScheduleId};
 use wakeful_domain::schedule::target::Wake as WakeTarget;
 use wakeful_domain::schedule::{
-    CatchUp, HEARTBEAT_PREFIX, Jitter, Overlap, Schedule, SkippedReason, SlotStatus, State, Target,
+    CatchUp, Gate, HEARTBEAT_PREFIX, Jitter, Overlap, Schedule, SkippedReason, SlotStatus, Standing, State, Target,
 };
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::{Source, WakeupStatus};
 
+use crate::ops::fires::{Moment, Wanted};
 use crate::ops::schedules::{self, zone_of};
 use crate::ops::slots::Fate;
-use crate::ops::wake::{self, Wake};
-use crate::ops::{agents, companies, firing};
+use crate::ops::{agents, companies, fires, wake};
 use crate::{Error, Refusal, Tx};
 
 /// Whether a schedule is the timer of an agent.
@@ -39,10 +39,13 @@ pub(crate) async fn keep(tx: &mut Tx, now: Timestamp, agent: &Agent) -> Result<(
     let zone = zone_of(&companies::get(tx, agent.company).await?);
     let period = trigger.period(&zone, now, now).unwrap_or_default();
     let jitter = Jitter::of_heartbeat(period);
+    let model = agent.heartbeat.model.clone();
+    let target = WakeTarget { agent: agent.id, payload: None, priority: None, reason: None, model };
     if let Some(id) = found {
-        let settings = (trigger, jitter);
-        let change = |(trigger, jitter): &(_, _), schedule: &mut Schedule| {
+        let settings = (trigger, jitter, target, agent.heartbeat.gate.clone());
+        let change = |(trigger, jitter, target, gate): &(_, _, WakeTarget, Option<Gate>), schedule: &mut Schedule| {
             (schedule.trigger, schedule.jitter) = (Clone::clone(trigger), *jitter);
+            (schedule.target, schedule.gate) = (Target::Wake(target.clone()), gate.clone());
             Ok(())
         };
         schedules::change(tx, now, id, &settings, change).await?;
@@ -51,14 +54,13 @@ pub(crate) async fn keep(tx: &mut Tx, now: Timestamp, agent: &Agent) -> Result<(
     let mut hasher = DefaultHasher::new();
     (agent.id.to_string(), now.as_micros()).hash(&mut hasher);
     let id: ScheduleId = IdSource::new(hasher.finish()).next(now);
-    let target = WakeTarget { agent: agent.id, payload: None, priority: None, reason: None, model: None };
     let schedule = Schedule {
         id,
         company: agent.company,
         name: name_of(agent.id),
         trigger,
         target: Target::Wake(target),
-        gate: None,
+        gate: agent.heartbeat.gate.clone(),
         active_hours: None,
         jitter,
         overlap: Overlap::Coalesce,
@@ -68,6 +70,7 @@ pub(crate) async fn keep(tx: &mut Tx, now: Timestamp, agent: &Agent) -> Result<(
         ends_at: None,
         max_fires: None,
         fires: 0,
+        standing: Standing::default(),
         state: State::Active,
         next_slot_at: None,
         last_slot: None,
@@ -103,30 +106,23 @@ async fn has_work(tx: &mut Tx, agent: AgentId) -> Result<bool, Error> {
     Ok(tx.query_first(WORK, &[agent.into()]).await?.is_some())
 }
 
-/// A tick of an agent's timer; the caller has locked the agent.
-pub(crate) async fn tick(
-    tx: &mut Tx,
-    now: Timestamp,
-    schedule: &Schedule,
-    slot: Timestamp,
-    at: Timestamp,
-) -> Result<Fate, Refusal> {
+/// What becomes of a tick of an agent that is not to be woken; the caller has locked the agent.
+pub(crate) async fn passed_over(tx: &mut Tx, schedule: &Schedule) -> Result<Option<Fate>, Refusal> {
     let Some(agent) = schedule.target.agent() else { return Err(Refusal::not_found(schedule.id)) };
     let agent = agents::get(tx, agent).await?;
     match agent.state {
         AgentState::Active => {}
         AgentState::Paused | AgentState::PendingApproval | AgentState::Terminated => {
-            return Ok(Fate::without(SlotStatus::Skipped, format!("agent_{}", agent.state.as_str())));
+            return Ok(Some(Fate::without(SlotStatus::Skipped, format!("agent_{}", agent.state.as_str()))));
         }
     }
-    if agent.heartbeat.only_when_work && !has_work(tx, agent.id).await? {
-        return Ok(Fate::without(SlotStatus::Skipped, SkippedReason::NothingToDo.as_str()));
-    }
-    let wake = Wake {
-        trigger_detail: Some("heartbeat".into()),
-        reason: Some("its timer".into()),
-        ..firing::wake_of(now, schedule, agent.id, Source::Timer, slot, at)
-    };
+    let is_idle = agent.heartbeat.only_when_work && !has_work(tx, agent.id).await?;
+    Ok(is_idle.then(|| Fate::without(SlotStatus::Skipped, SkippedReason::NothingToDo.as_str())))
+}
+
+/// A tick of an agent's timer; the caller has locked the agent.
+pub(crate) async fn tick(tx: &mut Tx, moment: &Moment<'_>, wanted: &Wanted<'_>) -> Result<Fate, Refusal> {
+    let wake = fires::wake_of(moment, wanted, Source::Timer, "heartbeat");
     let accepted = match wake::accept_held(tx, &wake).await {
         Ok(accepted) => accepted,
         Err(Refusal::Store(error)) => return Err(error.into()),

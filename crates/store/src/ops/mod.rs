@@ -1,6 +1,7 @@
 //! Every operation on the store, one file a noun. Each takes the transaction and its
 //! arguments, has its SQL right above it, and awaits nothing else.
 
+pub(crate) mod actions;
 pub mod agents;
 pub(crate) mod assignments;
 pub mod blockers;
@@ -15,6 +16,7 @@ pub mod escalations;
 pub mod events;
 pub mod filter;
 pub mod finish;
+pub(crate) mod fires;
 pub mod firing;
 pub mod goals;
 pub(crate) mod guards;
@@ -22,10 +24,12 @@ pub(crate) mod heartbeats;
 pub mod holds;
 pub mod inbox;
 pub mod invariants;
+pub(crate) mod last_words;
 pub mod meta;
 pub mod notifications;
 pub mod origin;
 pub mod projects;
+pub mod questions;
 pub(crate) mod quiet_hours;
 pub mod ready;
 pub(crate) mod reminders;

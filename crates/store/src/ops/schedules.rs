@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::json as object;
+use serde_json::{Value as Json, json as object};
 use wakeful_domain::active_hours::ActiveHours;
 use wakeful_domain::company::Company;
 use wakeful_domain::id::{AgentId, CompanyId, ScheduleId};
-use wakeful_domain::schedule::{Jitter, Next, Schedule, State, Zone, next_slot};
+use wakeful_domain::schedule::{Jitter, Next, Schedule, Standing, State, Zone, next_slot};
 use wakeful_domain::time::Timestamp;
 
 use crate::ops::companies;
@@ -15,7 +15,8 @@ use crate::value::{json, json_option, name};
 use crate::{Error, Refusal, Row, Tx, Value};
 
 pub(crate) const COLUMNS: &str = "id, company_id, name, trigger_json, target, active_hours, jitter_ms, overlap, catch_up, \
-    stale_after_ms, starts_at, ends_at, max_fires, fires, state, state_note, last_slot, next_slot_at, created_at, updated_at";
+    stale_after_ms, starts_at, ends_at, max_fires, fires, state, state_note, last_slot, next_slot_at, created_at, updated_at, \
+    gate, wakes_avoided, failures_in_row, last_error";
 
 pub(crate) fn read(mut row: Row) -> Result<Schedule, Error> {
     let ms = |value: i64| Duration::from_millis(u64::try_from(value).unwrap_or(0));
@@ -26,7 +27,6 @@ pub(crate) fn read(mut row: Row) -> Result<Schedule, Error> {
         name: row.get()?,
         trigger: row.json()?,
         target: row.json()?,
-        gate: None,
         active_hours: row.json_option::<ActiveHours>()?,
         jitter: Jitter::up_to(ms(row.get()?)),
         overlap: row.name()?,
@@ -46,6 +46,12 @@ pub(crate) fn read(mut row: Row) -> Result<Schedule, Error> {
         next_slot_at: row.get()?,
         created_at: row.get()?,
         updated_at: row.get()?,
+        gate: row.json_option()?,
+        standing: Standing {
+            wakes_avoided: count(row.get()?),
+            failures_in_row: count(row.get()?),
+            last_error: row.get()?,
+        },
     })
 }
 
@@ -56,9 +62,9 @@ pub fn zone_of(company: &Company) -> Zone {
 
 const INSERT: &str = "
     insert into schedules (id, company_id, name, trigger_json, target, agent_id, active_hours, jitter_ms, overlap,
-      catch_up, stale_after_ms, starts_at, ends_at, max_fires, fires, state, state_note, last_slot, next_slot_at,
-      due_at, created_at, updated_at)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0, $15, $16, $17, $18, $19, $20, $20)";
+      catch_up, stale_after_ms, starts_at, ends_at, max_fires, fires, state, state_note, gate, last_slot,
+      next_slot_at, due_at, created_at, updated_at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0, $15, $16, $17, $18, $19, $20, $21, $21)";
 
 /// Makes a schedule. A name that another one of the company has is a conflict.
 pub async fn insert(tx: &mut Tx, schedule: &Schedule) -> Result<Schedule, Refusal> {
@@ -76,8 +82,8 @@ pub async fn insert(tx: &mut Tx, schedule: &Schedule) -> Result<Schedule, Refusa
     get(tx, schedule.id).await
 }
 
-/// What a person can set: the columns from `name` to `state_note`, `fires` left out.
-fn settings(schedule: &Schedule) -> [Value<'_>; 14] {
+/// What a person can set: the columns from `name` to `gate`, `fires` left out.
+fn settings(schedule: &Schedule) -> [Value<'_>; 15] {
     let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     [
         (&schedule.name).into(),
@@ -94,6 +100,7 @@ fn settings(schedule: &Schedule) -> [Value<'_>; 14] {
         schedule.max_fires.map(|count| i64::try_from(count).unwrap_or(i64::MAX)).into(),
         schedule.state.as_str().into(),
         schedule.state.note().into(),
+        json_option(schedule.gate.as_ref()),
     ]
 }
 
@@ -170,10 +177,11 @@ const CHANGE: &str = "
       max_fires = $13,
       state = $14,
       state_note = $15,
-      last_slot = $16,
-      next_slot_at = $17,
-      due_at = $18,
-      updated_at = $19
+      gate = $16,
+      last_slot = $17,
+      next_slot_at = $18,
+      due_at = $19,
+      updated_at = $20
     where id = $1";
 
 /// Changes a schedule, given what becomes of it. Slots that passed under the old settings and have no row yet are
@@ -209,33 +217,63 @@ const FIRED: &str = "
       next_slot_at = $4,
       due_at = $5,
       state = $6,
-      state_note = $7
+      state_note = $7,
+      wakes_avoided = $8,
+      failures_in_row = $9,
+      last_error = $10
     where id = $1";
 
 /// Notes how far a schedule has come.
 pub(crate) async fn fired(tx: &mut Tx, schedule: &Schedule, next: Option<Next>) -> Result<(), Error> {
+    let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX).into();
     let parameters = [
         schedule.id.into(),
-        i64::try_from(schedule.fires).unwrap_or(i64::MAX).into(),
+        count(schedule.fires),
         schedule.last_slot.into(),
         next.map(|next| next.slot).into(),
         next.map(|next| next.fires_at).into(),
         schedule.state.as_str().into(),
         schedule.state.note().into(),
+        count(schedule.standing.wakes_avoided),
+        count(schedule.standing.failures_in_row),
+        (&schedule.standing.last_error).into(),
     ];
     tx.execute(FIRED, &parameters).await?;
     Ok(())
 }
 
 const REMOVE_SLOTS: &str = "delete from slots where schedule_id = $1";
+const REMOVE_REPORTED: &str = "delete from reported where schedule_id = $1";
 const REMOVE: &str = "delete from schedules where id = $1";
 
 /// Removes a schedule and its ledger. What it has woken goes on.
 pub async fn remove(tx: &mut Tx, id: ScheduleId) -> Result<(), Refusal> {
     get_locked(tx, id).await?;
     tx.execute(REMOVE_SLOTS, &[id.into()]).await?;
+    tx.execute(REMOVE_REPORTED, &[id.into()]).await?;
     tx.execute(REMOVE, &[id.into()]).await?;
     Ok(())
+}
+
+const STATES: &str = "select gate_state, action_state from schedules where id = $1";
+
+/// What a schedule's gate and its action gave to be given to them again.
+pub(crate) async fn states(tx: &mut Tx, id: ScheduleId) -> Result<(Option<Json>, Option<Json>), Error> {
+    let mut row = tx.query_one(STATES, &[id.into()]).await?;
+    Ok((row.json_option()?, row.json_option()?))
+}
+
+const KEEP_GATE_STATE: &str = "update schedules set gate_state = $2 where id = $1";
+const KEEP_ACTION_STATE: &str = "update schedules set action_state = $2 where id = $1";
+
+/// Keeps what a gate gave.
+pub(crate) async fn keep_gate_state(tx: &mut Tx, id: ScheduleId, state: &Json) -> Result<(), Error> {
+    tx.execute(KEEP_GATE_STATE, &[id.into(), json(state)]).await.map(|_| ())
+}
+
+/// Keeps what an action gave.
+pub(crate) async fn keep_action_state(tx: &mut Tx, id: ScheduleId, state: &Json) -> Result<(), Error> {
+    tx.execute(KEEP_ACTION_STATE, &[id.into(), json(state)]).await.map(|_| ())
 }
 
 const DISABLE: &str = "

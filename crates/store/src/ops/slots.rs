@@ -1,5 +1,6 @@
 //! The ledger of schedules: what became of each slot. A slot can have one row only.
 
+use serde_json::Value as Json;
 use wakeful_domain::id::{RunId, ScheduleId, TaskId, WakeupId};
 use wakeful_domain::run::RunStatus;
 use wakeful_domain::schedule::{SlotDecision, SlotStatus};
@@ -7,7 +8,7 @@ use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::WakeupStatus;
 
 use crate::ops::filter::Page;
-use crate::value::name;
+use crate::value::{json_option, name};
 use crate::{Error, Refusal, Row, Tx};
 
 /// What became of a slot.
@@ -23,6 +24,8 @@ pub struct Slot {
     pub task: Option<TaskId>,
     /// When it was decided.
     pub at: Timestamp,
+    /// What its gate or its action has said.
+    pub answer: Option<Json>,
 }
 
 /// What a decision about a slot has come to.
@@ -32,23 +35,46 @@ pub(crate) struct Fate {
     pub reason: Option<String>,
     pub wakeup: Option<WakeupId>,
     pub task: Option<TaskId>,
+    /// What its gate or its action has said.
+    pub answer: Option<Json>,
+    /// Of a slot that is being asked: from when on.
+    pub ask_from: Option<Timestamp>,
 }
 
 impl Fate {
+    /// Nothing but a status.
+    pub fn of(status: SlotStatus) -> Fate {
+        Fate { status, reason: None, wakeup: None, task: None, answer: None, ask_from: None }
+    }
+
     /// Nothing came of it.
     pub fn without(status: SlotStatus, reason: impl Into<String>) -> Fate {
-        Fate { status, reason: Some(reason.into()), wakeup: None, task: None }
+        Fate { reason: Some(reason.into()), ..Fate::of(status) }
     }
 
     /// A wakeup came of it, or counts it.
     pub fn of_wakeup(status: SlotStatus, wakeup: WakeupId) -> Fate {
-        Fate { status, reason: None, wakeup: Some(wakeup), task: None }
+        Fate { wakeup: Some(wakeup), ..Fate::of(status) }
+    }
+
+    /// What failed, if anything did: the slot itself, or a gate that counted as a yes or a no all the same.
+    pub fn error(&self) -> Option<String> {
+        let of_gate = self.answer.as_ref().and_then(|answer| answer.pointer("/gate/error")).and_then(Json::as_str);
+        match self.status {
+            SlotStatus::Failed => Some(self.reason.clone().unwrap_or_default()),
+            _ => of_gate.map(|error| format!("its gate failed: {error}")),
+        }
+    }
+
+    /// Its gate or its action is asked first.
+    pub fn asked(from: Timestamp, answer: Option<Json>) -> Fate {
+        Fate { answer, ask_from: Some(from), ..Fate::of(SlotStatus::Asked) }
     }
 }
 
 const INSERT: &str = "
-    insert into slots (schedule_id, slot_at, last_at, count, status, reason, wakeup_id, task_id, at)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    insert into slots (schedule_id, slot_at, last_at, count, status, reason, wakeup_id, task_id, at, answer, asked_until)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
 /// Enters a slot. One that is there already is an error of the store: nothing of the transaction then stands.
 pub(crate) async fn insert(
@@ -68,8 +94,46 @@ pub(crate) async fn insert(
         fate.wakeup.into(),
         fate.task.into(),
         now.into(),
+        json_option(fate.answer.as_ref()),
+        fate.ask_from.into(),
     ];
     tx.execute(INSERT, &parameters).await?;
+    Ok(())
+}
+
+const SETTLE: &str = "
+    update slots
+    set status = $3,
+      reason = $4,
+      wakeup_id = $5,
+      task_id = $6,
+      at = $7,
+      answer = $8,
+      asked_until = $9
+    where schedule_id = $1
+      and slot_at = $2
+      and status = 'asked'";
+
+/// Enters what a slot that was asked has become.
+pub(crate) async fn settle(
+    tx: &mut Tx,
+    now: Timestamp,
+    schedule: ScheduleId,
+    slot: Timestamp,
+    fate: &Fate,
+) -> Result<(), Error> {
+    let parameters = [
+        schedule.into(),
+        slot.into(),
+        name(&fate.status),
+        (&fate.reason).into(),
+        fate.wakeup.into(),
+        fate.task.into(),
+        now.into(),
+        json_option(fate.answer.as_ref()),
+        fate.ask_from.into(),
+    ];
+    tx.execute(SETTLE, &parameters).await?;
     Ok(())
 }
 
@@ -84,11 +148,12 @@ fn read(mut row: Row) -> Result<Slot, Error> {
         wakeup: row.get()?,
         task: row.get()?,
         at: row.get()?,
+        answer: row.json_option()?,
     })
 }
 
 const GET: &str = "
-    select schedule_id, slot_at, last_at, count, status, reason, wakeup_id, task_id, at
+    select schedule_id, slot_at, last_at, count, status, reason, wakeup_id, task_id, at, answer
     from slots
     where schedule_id = $1
       and slot_at = $2";
@@ -99,7 +164,7 @@ pub(crate) async fn get(tx: &mut Tx, schedule: ScheduleId, slot: Timestamp) -> R
 }
 
 const LIST: &str = "
-    select schedule_id, slot_at, last_at, count, status, reason, wakeup_id, task_id, at
+    select schedule_id, slot_at, last_at, count, status, reason, wakeup_id, task_id, at, answer
     from slots
     where schedule_id = $1
       and slot_at < $2

@@ -13,6 +13,8 @@ pub struct Stats {
     pub wakeups: Vec<(String, i64)>,
     pub runs: Vec<(String, i64)>,
     pub oldest_pending_at: Option<Timestamp>,
+    /// Wakes of schedules that were not made because there was nothing to do.
+    pub wakes_avoided: i64,
 }
 
 const WAKEUPS: &str = "
@@ -33,6 +35,11 @@ const OLDEST: &str = "
     where status = 'pending'
       and ($1 = '' or company_id = $1)";
 
+const AVOIDED: &str = "
+    select cast(coalesce(sum(wakes_avoided), 0) as bigint)
+    from schedules
+    where $1 = '' or company_id = $1";
+
 /// Counts of one company, or of all.
 pub async fn count(tx: &mut Tx, company: Option<CompanyId>) -> Result<Stats, Refusal> {
     let scope = company.map(|id| id.to_string()).unwrap_or_default();
@@ -43,6 +50,7 @@ pub async fn count(tx: &mut Tx, company: Option<CompanyId>) -> Result<Stats, Ref
     for mut row in tx.query(RUNS, &[(&scope).into()]).await? {
         stats.runs.push((row.get()?, row.get()?));
     }
+    stats.wakes_avoided = tx.query_one(AVOIDED, &[(&scope).into()]).await?.get()?;
     stats.oldest_pending_at = tx.query_one(OLDEST, &[(&scope).into()]).await?.get()?;
     Ok(stats)
 }

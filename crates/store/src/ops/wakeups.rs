@@ -1,6 +1,6 @@
 //! Wakeups as rows: read, listed, cancelled, retried. How they come into being is `wake`.
 
-use serde_json::json as object;
+use serde_json::{Value as Json, json as object};
 use wakeful_domain::actor::Actor;
 use wakeful_domain::agent::AgentState;
 use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId, WakeupId};
@@ -80,6 +80,21 @@ const LEAD: &str = "
 async fn lead_of(tx: &mut Tx, run: RunId) -> Result<Option<WakeupId>, Error> {
     match tx.query_first(LEAD, &[run.into()]).await? {
         Some(mut row) => Ok(Some(row.get()?)),
+        None => Ok(None),
+    }
+}
+
+const LEAD_CAUSE: &str = "
+    select wakeups.source, wakeups.context
+    from batches
+    join wakeups on wakeups.id = batches.wakeup_id
+    where batches.run_id = $1
+      and batches.lead = 1";
+
+/// What has started a run: the source and the context of the wakeup that leads its batch.
+pub(crate) async fn lead_cause(tx: &mut Tx, run: RunId) -> Result<Option<(Source, Json)>, Error> {
+    match tx.query_first(LEAD_CAUSE, &[run.into()]).await? {
+        Some(mut row) => Ok(Some((row.name()?, row.json()?))),
         None => Ok(None),
     }
 }

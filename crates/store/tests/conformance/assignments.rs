@@ -29,7 +29,7 @@ impl World {
         self.make_task(draft, blocked_by).await.unwrap()
     }
 
-    async fn set_status(&self, task: TaskId, status: TaskStatus) -> Task {
+    pub async fn set_status(&self, task: TaskId, status: TaskStatus) -> Task {
         self.change_task(task, TaskChange { status: Some(status), ..TaskChange::default() }).await.unwrap()
     }
 

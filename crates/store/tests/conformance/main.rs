@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails loudly, in its helpers too")]
 
 mod accept;
+mod actions;
 mod assignments;
 mod claim;
 mod cluster;
@@ -13,6 +14,7 @@ mod engine;
 mod events;
 mod fates;
 mod finish;
+mod gates;
 mod goals;
 mod guards;
 mod holds;

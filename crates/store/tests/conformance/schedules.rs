@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use wakeful_domain::agent::Heartbeat;
 use wakeful_domain::id::{AgentId, ScheduleId};
-use wakeful_domain::schedule::{CatchUp, Jitter, Overlap, Schedule, SlotStatus, State, Target, Trigger};
+use wakeful_domain::schedule::{CatchUp, Jitter, Overlap, Schedule, SlotStatus, Standing, State, Target, Trigger};
 use wakeful_domain::task::Task;
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::WakeupStatus;
@@ -19,7 +19,7 @@ use wakeful_store::ops::{schedules, slots};
 use crate::world::{World, on_both, seconds};
 
 impl World {
-    fn draft_schedule(&self, name: &str, trigger: serde_json::Value, target: serde_json::Value) -> Schedule {
+    pub fn draft_schedule(&self, name: &str, trigger: serde_json::Value, target: serde_json::Value) -> Schedule {
         let trigger: Trigger = serde_json::from_value(trigger).unwrap();
         let target: Target = serde_json::from_value(target).unwrap();
         Schedule {
@@ -38,6 +38,7 @@ impl World {
             ends_at: None,
             max_fires: None,
             fires: 0,
+            standing: Standing::default(),
             state: State::Active,
             next_slot_at: None,
             last_slot: None,
@@ -46,20 +47,20 @@ impl World {
         }
     }
 
-    async fn insert_schedule(&self, schedule: Schedule) -> Result<Schedule, Refusal> {
+    pub async fn insert_schedule(&self, schedule: Schedule) -> Result<Schedule, Refusal> {
         self.db.write("insert", schedule, |tx, schedule| Box::pin(schedules::insert(tx, schedule))).await
     }
 
-    async fn get_schedule(&self, id: ScheduleId) -> Schedule {
+    pub async fn get_schedule(&self, id: ScheduleId) -> Schedule {
         self.db.read("get", id, |tx, id| Box::pin(schedules::get(tx, *id))).await.unwrap()
     }
 
-    async fn fire(&self) -> Fired {
+    pub async fn fire(&self) -> Fired {
         self.db.write("fire", self.now(), |tx, now| Box::pin(firing::fire_due(tx, *now))).await.unwrap()
     }
 
     /// The slots of a schedule, oldest first.
-    async fn slots(&self, id: ScheduleId) -> Vec<Slot> {
+    pub async fn slots(&self, id: ScheduleId) -> Vec<Slot> {
         let before = Timestamp::from_millis(i64::MAX / 1_000_000);
         let page = self.db.read("slots", (id, before), |tx, (id, before)| Box::pin(slots::list(tx, *id, *before, 200)));
         page.await.unwrap().items.into_iter().rev().collect()
