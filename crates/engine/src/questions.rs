@@ -2,7 +2,7 @@
 //! says what is to be asked and takes the answer; here it is only carried there and back. A slow one
 //! holds up nobody else, and the dispatcher never waits for any.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use wakeful_domain::schedule::Whom;
@@ -83,7 +83,7 @@ async fn look(engine: &Engine, free: usize) -> Result<(Vec<Question>, Duration),
 }
 
 async fn carry(engine: &Engine, question: Question) {
-    let begun = Instant::now();
+    let begun = clock::monotonic();
     let answer = asked(engine, &question).await;
     let answered = Answered {
         schedule: question.schedule,

@@ -16,7 +16,7 @@ mod run_calls;
 mod runs;
 mod schedules;
 mod secrets;
-
+mod slots;
 mod task_calls;
 mod tasks;
 mod wake;
@@ -43,6 +43,7 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(escalations::routes())
         .merge(secrets::routes())
         .merge(schedules::routes())
+        .merge(slots::routes())
         .merge(channels::routes())
         .merge(notifications::routes())
         .merge(wake::routes())

@@ -174,3 +174,19 @@ async fn a_message_reaches_the_live_session_between_two_tool_calls_and_is_confir
     assert_eq!(cost(&next) * 2, cost(&ended), "{next:#}");
     server.assert_sound().await;
 }
+
+#[tokio::test]
+async fn a_schedule_wakes_it_with_a_model_of_its_own() {
+    let (server, model) = (Server::start().await, StubModel::start().await.unwrap());
+    let agent = claude(&server, &model, json!({})).await;
+    let own = server.run_of(&agent, json!({})).await;
+    assert_ne!(own["model"], "claude-haiku-4-5", "{own:#}");
+    let target = json!({ "wake": { "agent": agent, "model": "claude-haiku-4-5" } });
+    let body = json!({ "name": "cheap", "trigger": { "at": "2030-01-01T00:00:00Z" }, "target": target });
+    let (status, schedule) = server.post("/companies/default/schedules", &body).await;
+    assert_eq!(status, 201, "{schedule}");
+    let (_, slot) = server.post(&format!("/schedules/{}/run", id(&schedule)), &json!({})).await;
+    let wakeup = server.settled(slot["wakeup"].as_str().unwrap()).await;
+    let run = server.show(&format!("/runs/{}", wakeup["run_id"].as_str().unwrap())).await;
+    assert_eq!((&run["status"], &run["model"]), (&json!("succeeded"), &json!("claude-haiku-4-5")), "{run:#}");
+}

@@ -47,7 +47,7 @@ async fn every_document_has_the_fields_of_the_contract() {
         (format!("/agents/{agent}/why"), &["chain", "next", "summary", "waiting"]),
         (format!("/tasks/{task}/why"), &["chain", "next", "summary"]),
         (format!("/runs/{run}/inbox"), &["messages", "wakeups"]),
-        ("/companies/default/stats".into(), &["oldest_pending_at", "runs", "waiting", "wakeups"]),
+        ("/companies/default/stats".into(), &["oldest_pending_at", "runs", "waiting", "wakes_avoided", "wakeups"]),
         ("/invariants".into(), &["checked", "violations"]),
         ("/me".into(), &["kind"]),
         ("/healthz".into(), &["status", "version"]),

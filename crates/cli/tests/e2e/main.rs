@@ -20,6 +20,7 @@ mod environment;
 mod explanations;
 mod fixture;
 mod fleet;
+mod gates;
 mod guards;
 mod hostile;
 mod inside;

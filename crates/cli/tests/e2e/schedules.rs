@@ -90,7 +90,7 @@ async fn a_person_says_it_in_the_words_of_the_command_line() {
     let items = plan["items"].as_array().unwrap();
     assert!(items.len() >= 23 && items.iter().all(|slot| slot["name"] == "report"), "{plan:#}");
     assert!(server.cli(&["schedule", "resume", "standup"]).await.ok().contains("next "));
-    assert!(server.cli(&["schedule", "show", "report"]).await.ok().contains("fired  tsk_"));
+    assert!(server.cli(&["schedule", "show", "report"]).await.ok().contains("fired tsk_"));
     server.cli(&["schedule", "rm", "report"]).await.ok();
     assert_eq!(server.cli(&["schedule", "show", "report"]).await.code, 3);
 }
@@ -116,7 +116,7 @@ async fn what_is_wrong_with_a_schedule_is_said_with_its_field_and_place() {
     check(json!({}), &wake, "trigger", "exactly one of").await;
     let every = json!({ "every": "1h" });
     check(every.clone(), &json!({ "task": { "title": "{{day}}" } }), "target.task.title", "{{day}}").await;
-    check(every.clone(), &json!({ "action": { "name": "task-scan" } }), "target.action", "not available yet").await;
+    check(every.clone(), &json!({ "action": { "name": "task-scan" } }), "target.action.agent", "must be given").await;
     let nobody = json!({ "wake": { "agent": "agt_00000000000000000000000000" } });
     check(every, &nobody, "target.wake.agent", "no agent").await;
 }

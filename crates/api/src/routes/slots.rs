@@ -1,0 +1,150 @@
+//! Slots: what became of those that have come, and those to come, of one schedule and of all.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use wakeful_domain::id::kind;
+use wakeful_domain::schedule::{next_slot, plan};
+use wakeful_domain::time::Timestamp;
+use wakeful_engine::clock;
+use wakeful_store::ops::{schedules, slots};
+
+use super::schedules::visible;
+use crate::access::{Permission, Principal};
+use crate::errors::ProblemDocument;
+use crate::parameters::{Parameters, PathCompany, PathId, limit};
+use crate::wire::{Page, PlanView, PlannedView, SlotView, Whole};
+use crate::{Api, Problem};
+
+/// Slots in one plan.
+const PLAN_MAX: usize = 10_000;
+/// Schedules in one plan.
+const PLANNED_SCHEDULES_MAX: i64 = 10_000;
+/// A plan may reach this far ahead: a year.
+const PLAN_AHEAD: Duration = Duration::from_secs(366 * 86_400);
+/// A plan reaches this far ahead unless it is said.
+const PLAN_AHEAD_DEFAULT: Duration = Duration::from_secs(86_400);
+const NEXT_DEFAULT: usize = 5;
+const NEXT_MAX: usize = 100;
+
+pub fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(next)).routes(routes!(list_slots)).routes(routes!(show_plan))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NextQuery {
+    n: Option<usize>,
+}
+
+/// Lists the nominal times of the slots to come.
+#[utoipa::path(get, path = "/schedules/{id}/next", tag = "schedules", params(("id" = String, Path), ("n" = Option<u64>, Query)),
+    responses((status = 200, body = Whole<String>), (status = 422, body = ProblemDocument)))]
+async fn next(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Schedule>,
+    Parameters(query): Parameters<NextQuery>,
+) -> Result<Json<Whole<String>>, Problem> {
+    principal.require(Permission::Read)?;
+    let count = query.n.unwrap_or(NEXT_DEFAULT);
+    if !(1..=NEXT_MAX).contains(&count) {
+        return Err(Problem::invalid("n", format!("is {count}; it must lie between 1 and {NEXT_MAX}")));
+    }
+    let (schedule, zone) = visible(&api, &principal, id).await?;
+    let mut after = clock::now();
+    let mut times = Vec::with_capacity(count);
+    while times.len() < count
+        && let Some(coming) = next_slot(&schedule, &zone, after)
+    {
+        times.push(coming.slot.to_string());
+        after = coming.slot;
+    }
+    Ok(Json(Whole { items: times }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SlotsQuery {
+    limit: Option<i64>,
+    /// The time of the last slot that was seen.
+    cursor: Option<Timestamp>,
+}
+
+/// Lists what became of a schedule's slots, newest first.
+#[utoipa::path(get, path = "/schedules/{id}/slots", tag = "schedules",
+    params(("id" = String, Path), ("limit" = Option<i64>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = Page<SlotView>)))]
+async fn list_slots(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Schedule>,
+    Parameters(query): Parameters<SlotsQuery>,
+) -> Result<Json<Page<SlotView>>, Problem> {
+    principal.require(Permission::Read)?;
+    visible(&api, &principal, id).await?;
+    let before = query.cursor.unwrap_or(clock::now() + PLAN_AHEAD);
+    let page = api
+        .engine
+        .db()
+        .read("slot.list", (id, before, limit(query.limit)?), |tx, (id, before, limit)| {
+            Box::pin(slots::list(tx, *id, *before, *limit))
+        })
+        .await?;
+    Ok(Json(Page::of(page, SlotView::from)))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlanQuery {
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+}
+
+/// Lists the slots to come of all schedules of a company, by the code that fires them.
+#[utoipa::path(get, path = "/companies/{company}/plan", tag = "schedules",
+    params(("company" = String, Path, description = "id or slug"), ("from" = Option<String>, Query), ("to" = Option<String>, Query)),
+    responses((status = 200, body = PlanView), (status = 422, body = ProblemDocument)))]
+async fn show_plan(
+    State(api): State<Api>,
+    principal: Principal,
+    PathCompany(company): PathCompany,
+    Parameters(query): Parameters<PlanQuery>,
+) -> Result<Json<PlanView>, Problem> {
+    principal.require(Permission::Read)?;
+    let now = clock::now();
+    let from = query.from.unwrap_or(now);
+    let to = query.to.unwrap_or(from + PLAN_AHEAD_DEFAULT);
+    for (field, at) in [("from", from), ("to", to)] {
+        if at > now + PLAN_AHEAD {
+            return Err(Problem::invalid(field, format!("{at} is more than a year ahead")));
+        }
+    }
+    if to < from {
+        return Err(Problem::invalid("to", "is before `from`"));
+    }
+    let found = api
+        .engine
+        .db()
+        .read("schedule.active", company.id, |tx, company| {
+            Box::pin(schedules::active(tx, *company, PLANNED_SCHEDULES_MAX))
+        })
+        .await?;
+    let zone = schedules::zone_of(&company);
+    let mut items = Vec::new();
+    for schedule in &found {
+        let planned = plan(schedule, &zone, (from, to), PLAN_MAX + 1);
+        items.extend(planned.into_iter().map(|(next, skipped)| {
+            (next.slot, PlannedView::new(schedule, next, skipped.map(|reason| reason.as_str())))
+        }));
+        // Of each schedule its first ones, so that the first of all are among them.
+        items.sort_by_key(|(slot, _)| *slot);
+        items.truncate(PLAN_MAX + 1);
+    }
+    let truncated = items.len() > PLAN_MAX;
+    items.truncate(PLAN_MAX);
+    Ok(Json(PlanView { items: items.into_iter().map(|(_, planned)| planned).collect(), truncated }))
+}
