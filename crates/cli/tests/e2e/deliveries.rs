@@ -62,6 +62,11 @@ fn was_tried(delivery: &Value) -> bool {
 /// Makes the next attempt due now. What a server does over hours is the store's tests' business.
 async fn retry_now(server: &mut Server) {
     server.stop().await;
+    start_late(server).await;
+}
+
+/// Starts a server again as if the time limits and pauses of all deliveries were over.
+async fn start_late(server: &mut Server) {
     let store = rusqlite::Connection::open(server.path().join("wakeful.db")).unwrap();
     for table in ["deliveries", "channels"] {
         store.execute(&format!("update {table} set due_at = 1 where due_at is not null"), []).unwrap();
@@ -193,6 +198,23 @@ async fn a_stop_leaves_what_was_on_its_way_for_the_next_start() {
 }
 
 #[tokio::test]
+async fn a_kill_of_the_server_loses_nothing_and_says_that_it_is_not_known_what_arrived() {
+    let (mut server, service) = (server().await, Service::start().await);
+    channel(&server, "ops", json!({ "webhook": { "url": service.address } })).await;
+    service.reply(Reply::new(200, "").after(Duration::from_secs(600)));
+    let notification = tell(&server, "disk is full", "high").await;
+    came(&service, 1).await;
+    server.kill9();
+    start_late(&mut server).await;
+    let done = delivery(&server, &notification, is_over).await;
+    assert_eq!((&done["status"], &done["attempts"]), (&json!("delivered"), &json!(2)), "{done:#}");
+    assert!(done["log"][0]["detail"].as_str().unwrap().contains("is not known"), "{done:#}");
+    let received = came(&service, 2).await;
+    assert_eq!(received[0].bytes, received[1].bytes);
+    server.assert_sound().await;
+}
+
+#[tokio::test]
 async fn slack_gets_a_text_and_its_url_stands_nowhere() {
     let (server, service) = (server().await, Service::start().await);
     set_secret(&server, "slack-url", &format!("{}/services/T0/B0/{CANARY}", service.address)).await;
@@ -286,6 +308,13 @@ async fn a_mail_is_handed_over_and_what_the_mail_server_says_is_believed() {
     let failed = delivery(&server, &never, is_over).await;
     assert_eq!((&failed["status"], &failed["attempts"]), (&json!("failed"), &json!(1)), "{failed:#}");
     assert!(failed["log"][0]["detail"].as_str().unwrap().contains("no such user"), "{failed:#}");
+    // What is to be encrypted is not sent without.
+    let smtp = json!({ "host": "127.0.0.1", "port": post.port });
+    let target = json!({ "email": { "to": ["ann@a.example"], "from": "w@a.example", "smtp": smtp } });
+    let sealed = channel(&server, "sealed", target).await;
+    let (_, test) = server.post(&format!("/channels/{sealed}/test"), &json!({})).await;
+    let failed = server.until(&format!("/deliveries/{}", id(&test)), is_over).await;
+    assert_eq!((&failed["status"], post.mails().len()), (&json!("failed"), 2), "{failed:#}");
     assert!(!server.log().contains(CANARY));
 }
 

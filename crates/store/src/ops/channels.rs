@@ -3,7 +3,7 @@
 
 use serde_json::json as object;
 use wakeful_domain::channel::{Channel, State};
-use wakeful_domain::delivery::may_attempt_at;
+use wakeful_domain::delivery::{DeliveryStatus, may_attempt_at};
 use wakeful_domain::id::{ChannelId, CompanyId};
 use wakeful_domain::notification::Notice;
 use wakeful_domain::time::Timestamp;
@@ -179,10 +179,13 @@ const SET_DUE: &str = "update channels set due_at = $2 where id = $1";
 /// Works out anew when somebody has to look at a channel. Whoever changes its deliveries calls this in the same
 /// transaction, with the channel locked.
 pub(crate) async fn refresh(tx: &mut Tx, id: ChannelId, paced_until: Timestamp) -> Result<(), Error> {
-    let due_at = match deliveries::given_up_at(tx, id).await? {
+    let due_at = match deliveries::first_due(tx, id, DeliveryStatus::Sending).await? {
         // One at a time, so that they come in their order and one that hangs holds up no other channel.
         Some(at) => Some(at),
-        None => deliveries::next_of_channel(tx, id).await?.map(|at| at.max(may_attempt_at(paced_until))),
+        None => {
+            let pending = deliveries::first_due(tx, id, DeliveryStatus::Pending).await?;
+            pending.map(|at| at.max(may_attempt_at(paced_until)))
+        }
     };
     tx.execute(SET_DUE, &[id.into(), due_at.into()]).await?;
     Ok(())

@@ -184,28 +184,21 @@ async fn claim(tx: &mut Tx, now: Timestamp, channel: Channel) -> Result<Option<C
     Ok(Some(Claimed { delivery, channel, notification }))
 }
 
-const GIVEN_UP_AT: &str = "
+const FIRST_DUE: &str = "
     select min(due_at)
     from deliveries
     where channel_id = $1
-      and status = 'sending'
+      and status = $2
       and due_at is not null";
 
-/// When the attempt that a channel makes is given up, if it makes one.
-pub(crate) async fn given_up_at(tx: &mut Tx, channel: ChannelId) -> Result<Option<Timestamp>, Error> {
-    tx.query_one(GIVEN_UP_AT, &[channel.into()]).await?.get()
-}
-
-const NEXT_OF_CHANNEL: &str = "
-    select min(due_at)
-    from deliveries
-    where channel_id = $1
-      and status = 'pending'
-      and due_at is not null";
-
-/// When the next attempt of a channel is due, its pace apart.
-pub(crate) async fn next_of_channel(tx: &mut Tx, channel: ChannelId) -> Result<Option<Timestamp>, Error> {
-    tx.query_one(NEXT_OF_CHANNEL, &[channel.into()]).await?.get()
+/// When the first delivery of a channel in this status is due: the next attempt of what is pending, its pace apart; the
+/// giving up of what is being sent.
+pub(crate) async fn first_due(
+    tx: &mut Tx,
+    channel: ChannelId,
+    status: DeliveryStatus,
+) -> Result<Option<Timestamp>, Error> {
+    tx.query_one(FIRST_DUE, &[channel.into(), name(&status)]).await?.get()
 }
 
 /// The end of an attempt.

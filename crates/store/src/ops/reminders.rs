@@ -27,6 +27,7 @@ pub(crate) async fn tell(
         0 => NotificationId::from_uuid(about.id.uuid()),
         _ => IdSource::new(seed).next(now),
     };
+    let run: Option<RunId> = about.subject.parse().ok();
     let is_failing = about.kind == EscalationKind::DeliveryFailing;
     let title = match count {
         0 => about.title.clone(),
@@ -47,13 +48,22 @@ pub(crate) async fn tell(
             "about": about.subject,
             "reminder": count,
         }),
-        agent: about.subject.parse::<AgentId>().ok(),
-        run: about.subject.parse::<RunId>().ok(),
-        schedule: None,
+        agent: match run {
+            Some(run) => agent_of(tx, run).await?,
+            None => about.subject.parse().ok(),
+        },
+        run,
+        schedule: about.subject.parse().ok(),
     };
     // What is wrong with a channel is told through the others.
     let except = if is_failing { about.subject.parse().ok() } else { None };
     notifications::notify_except(tx, now, id, notice, except).await.map(|_| ())
+}
+
+const AGENT_OF: &str = "select agent_id from runs where id = $1";
+
+async fn agent_of(tx: &mut Tx, run: RunId) -> Result<Option<AgentId>, Error> {
+    tx.query_first(AGENT_OF, &[run.into()]).await?.map(|mut row| row.get()).transpose()
 }
 
 const DUE: &str = "

@@ -169,8 +169,14 @@ fn a_notification_is_entered_once_for_each_channel_that_lets_it_through() {
         let told = world.told().await.remove(0);
         assert_eq!((told.notice.level, told.notice.agent), (Level::Critical, Some(agent)));
         assert_eq!(world.through(told.id).await, [all, loud, of_agent]);
+        world.wake(agent).await;
+        let run = world.claim().await.run;
+        world.raise("of a run", Severity::Low, &run.id.to_string()).await;
+        let told = world.told().await.remove(0);
+        assert_eq!((told.notice.run, told.notice.agent), (Some(run.id), Some(agent)));
+        assert_eq!(world.through(told.id).await, [all, of_agent]);
         world.raise("loud", Severity::High, &agent.to_string()).await;
-        assert_eq!(world.told().await.len(), 2, "what is open is counted and told nobody again");
+        assert_eq!(world.told().await.len(), 3, "what is open is counted and told nobody again");
     });
 }
 
