@@ -34,7 +34,7 @@ use crate::meters::{Meter, Meters};
 use crate::nudge::Nudge;
 use crate::pressure::{Pressure, Reserve};
 use crate::secrets::{Vault, scrub_outcome};
-use crate::{archive, beat, clock, delivery, questions, run, worktrees};
+use crate::{archive, beat, clock, clock_watch, delivery, questions, run, worktrees};
 
 /// What an engine needs to know of its surroundings.
 #[derive(Debug, Clone)]
@@ -135,6 +135,8 @@ impl Engine {
         });
         let engine = self.clone();
         self.spawn(async move { worktrees::run(&engine).await });
+        let engine = self.clone();
+        self.spawn(async move { clock_watch::run(&engine).await });
     }
 
     /// Stops following; runs go on with their shims. Returns once every task has let go.

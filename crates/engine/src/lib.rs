@@ -8,6 +8,7 @@
 mod archive;
 mod beat;
 pub mod clock;
+mod clock_watch;
 pub mod context;
 mod delivery;
 mod engine;

@@ -14,19 +14,23 @@ pub enum Meter {
     StoreErrors,
     /// Gates and actions that were asked.
     Questions,
+    /// Times that the wall clock was set.
+    ClockSteps,
+    /// Times that the machine has slept.
+    Suspends,
 }
 
 /// The counters of this process.
 #[derive(Debug, Default)]
 pub struct Meters {
-    counts: [AtomicU64; 7],
+    counts: [AtomicU64; 9],
     /// Microseconds since 1970 at the last completed dispatch beat.
     last_beat_micros: AtomicI64,
 }
 
 impl Meters {
     /// Every counter with its name in `/metrics` and what it counts.
-    pub const ALL: [(Meter, &'static str, &'static str); 7] = [
+    pub const ALL: [(Meter, &'static str, &'static str); 9] = [
         (Meter::WakesAccepted, "wakeful_wakes_accepted", "Wakes accepted by this process"),
         (Meter::RunsStarted, "wakeful_runs_started", "Runs whose process was started by this process"),
         (Meter::RunsFinished, "wakeful_runs_finished", "Runs ended by this process"),
@@ -34,6 +38,8 @@ impl Meters {
         (Meter::SweepRepairs, "wakeful_sweep_repairs", "Work that only the safety sweep found; should stay 0"),
         (Meter::StoreErrors, "wakeful_store_errors", "Transactions that failed for a reason of the store's"),
         (Meter::Questions, "wakeful_questions", "Gates and actions asked by this process"),
+        (Meter::ClockSteps, "wakeful_clock_steps", "Times that the wall clock was set"),
+        (Meter::Suspends, "wakeful_suspends", "Times that the machine has slept"),
     ];
 
     /// Counts one.

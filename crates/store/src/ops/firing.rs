@@ -88,7 +88,8 @@ pub async fn fire_now(tx: &mut Tx, now: Timestamp, id: ScheduleId) -> Result<(Sl
     decide(tx, now, &mut schedule, &zone, &decision, &mut fired).await?;
     let next = wakeful_domain::schedule::next_slot(&schedule, &zone, schedule.settled_until());
     schedules::fired(tx, &schedule, next).await?;
-    Ok((slots::get(tx, id, now).await?, fired))
+    let slot = slots::find(tx, id, now).await?.ok_or_else(|| Refusal::not_found(id))?;
+    Ok((slot, fired))
 }
 
 async fn fire(tx: &mut Tx, now: Timestamp, mut schedule: Schedule, fired: &mut Fired) -> Result<(), Refusal> {
@@ -114,6 +115,10 @@ async fn decide(
     decision: &SlotDecision,
     fired: &mut Fired,
 ) -> Result<(), Refusal> {
+    // After a clock was set back, slots come round again that have their row.
+    if slots::find(tx, schedule.id, decision.slot).await?.is_some() {
+        return Ok(());
+    }
     let fate = match decision.verdict {
         Verdict::Missed(reason) => Fate::without(SlotStatus::Missed, reason.as_str()),
         Verdict::Skipped(reason) => Fate::without(SlotStatus::Skipped, reason.as_str()),

@@ -55,6 +55,9 @@ pub(crate) fn read(mut row: Row) -> Result<Schedule, Error> {
     })
 }
 
+/// Clocks of several nodes may differ so much without one having been set.
+const CLOCK_SLACK: Duration = Duration::from_secs(60);
+
 /// The zone that a company's schedules go by. One that is not known is universal time, as everywhere.
 pub fn zone_of(company: &Company) -> Zone {
     company.time_zone.parse().unwrap_or_else(|_| Zone::utc())
@@ -253,6 +256,29 @@ pub async fn remove(tx: &mut Tx, id: ScheduleId) -> Result<(), Refusal> {
     tx.execute(REMOVE_REPORTED, &[id.into()]).await?;
     tx.execute(REMOVE, &[id.into()]).await?;
     Ok(())
+}
+
+const AHEAD: &str = "
+    select id
+    from schedules
+    where state = 'active'
+      and last_slot > $1
+    order by id";
+
+/// After the clock was set back: schedules that have come further than now go on from now. What has fired already has
+/// its row, and does not fire again.
+pub async fn rewind(tx: &mut Tx, now: Timestamp) -> Result<usize, Refusal> {
+    let mut ahead: Vec<ScheduleId> = Vec::new();
+    for mut row in tx.query(AHEAD, &[(now + CLOCK_SLACK).into()]).await? {
+        ahead.push(row.get()?);
+    }
+    for id in &ahead {
+        let mut schedule = get_locked(tx, *id).await?;
+        schedule.last_slot = Some(now);
+        let next = coming(tx, &schedule).await?;
+        fired(tx, &schedule, next).await?;
+    }
+    Ok(ahead.len())
 }
 
 const STATES: &str = "select gate_state, action_state from schedules where id = $1";

@@ -158,9 +158,9 @@ const GET: &str = "
     where schedule_id = $1
       and slot_at = $2";
 
-/// One slot.
-pub(crate) async fn get(tx: &mut Tx, schedule: ScheduleId, slot: Timestamp) -> Result<Slot, Error> {
-    read(tx.query_one(GET, &[schedule.into(), slot.into()]).await?)
+/// One slot, if it has its row.
+pub(crate) async fn find(tx: &mut Tx, schedule: ScheduleId, slot: Timestamp) -> Result<Option<Slot>, Error> {
+    tx.query_first(GET, &[schedule.into(), slot.into()]).await?.map(read).transpose()
 }
 
 const LIST: &str = "

@@ -278,6 +278,42 @@ fn a_heartbeat_ticks_passes_over_who_has_nothing_to_do_and_follows_its_policy() 
 }
 
 #[test]
+fn a_clock_that_is_set_back_neither_silences_a_schedule_nor_fires_a_slot_twice() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        let schedule = world.every_minute(agent, Overlap::Queue).await;
+        let rewind = async || {
+            world.db.write("rewind", world.now(), |tx, now| Box::pin(schedules::rewind(tx, *now))).await.unwrap()
+        };
+        let start = world.now();
+        for _ in 0..5 {
+            world.pass(seconds(60));
+            assert_eq!(world.fire().await.fires, 1);
+        }
+        assert_eq!(rewind().await, 0);
+        // Two minutes back: three slots have fired until then, two are yet to come round again.
+        world.set_time(start + seconds(190));
+        assert_eq!(rewind().await, 1);
+        world.pass(seconds(120));
+        assert_eq!(world.fire().await.fires, 0, "they have fired");
+        world.pass(seconds(60));
+        assert_eq!(world.fire().await.fires, 1);
+        // A year ahead for a moment, and back: it goes on at once, not in a year.
+        world.pass(seconds(365 * 86_400));
+        world.fire().await;
+        let jumped = world.get_schedule(schedule.id).await.fires;
+        assert_eq!(jumped, 7, "one catches up for the whole year");
+        world.set_time(start + seconds(400));
+        assert_eq!(rewind().await, 1);
+        world.pass(seconds(20));
+        assert_eq!(world.fire().await.fires, 0, "its place is taken by the row for the year");
+        world.pass(seconds(60));
+        assert_eq!(world.fire().await.fires, 1);
+        assert_eq!(world.number("select count(*) from wakeups").await, 8);
+    });
+}
+
+#[test]
 fn a_schedule_that_cannot_be_read_is_disabled_and_holds_up_no_other() {
     on_both(async |world| {
         let agent = world.agent("a").await;
