@@ -19,6 +19,7 @@ mod goals;
 mod guards;
 mod holds;
 mod inbox;
+mod incidents;
 mod interleaved;
 mod invariants;
 mod killed;
