@@ -304,6 +304,12 @@ pub enum TaskVerb {
         #[arg(long)]
         reopen: bool,
     },
+    /// Reject what was handed in: the task is open again, and its agent is woken with the reason
+    Reject {
+        task: String,
+        #[arg(short = 'm', long = "message", value_name = "TEXT")]
+        reason: String,
+    },
     /// Inside a run: take a task for as long as the run lives
     Checkout { task: String },
     /// Inside a run: let a task go that the run has taken

@@ -1,4 +1,4 @@
-//! What is done about a task: taken by a run and let go, talked about.
+//! What is done about a task: taken by a run and let go, talked about, its result rejected.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,6 +10,7 @@ use wakeful_domain::id::kind;
 use wakeful_engine::clock;
 use wakeful_store::ops::comments::{self, NewComment};
 use wakeful_store::ops::holds::{self, HoldRequest};
+use wakeful_store::ops::rejections::{self, Rejection};
 use wakeful_store::ops::request_keys;
 
 use super::tasks::{view, visible};
@@ -18,11 +19,15 @@ use crate::body::Body;
 use crate::errors::ProblemDocument;
 use crate::idempotency::request_key;
 use crate::parameters::{IdempotencyKey, Parameters, PathId, id_in_option, limit};
-use crate::wire::{CommentView, Empty, NewComment as CommentBody, Page, TaskView};
+use crate::wire::{CommentView, Empty, NewComment as CommentBody, Page, RejectRequest, TaskView};
 use crate::{Api, Problem};
 
 pub fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(check_out)).routes(routes!(release)).routes(routes!(comment, list_comments))
+    OpenApiRouter::new()
+        .routes(routes!(check_out))
+        .routes(routes!(release))
+        .routes(routes!(comment, list_comments))
+        .routes(routes!(reject))
 }
 
 fn hold_request(principal: &Principal, task: wakeful_domain::id::TaskId) -> Result<HoldRequest, Problem> {
@@ -94,6 +99,31 @@ async fn comment(
         })
         .await?;
     Ok((StatusCode::CREATED, Json(made.into())))
+}
+
+/// Rejects what was handed in: the task is open again, and its assignee is woken with the reason.
+#[utoipa::path(post, path = "/tasks/{id}/reject", tag = "tasks", params(("id" = String, Path)), request_body = RejectRequest,
+    responses((status = 200, body = TaskView), (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument)))]
+async fn reject(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Task>,
+    body: Body<RejectRequest>,
+) -> Result<Json<TaskView>, Problem> {
+    principal.require(Permission::Work)?;
+    visible(&api, &principal, id).await?;
+    let reason = body.value.reason;
+    if reason.trim().is_empty() || reason.len() > BODY_BYTES_MAX / 2 {
+        return Err(Problem::invalid("reason", format!("must have 1 to {} bytes", BODY_BYTES_MAX / 2)));
+    }
+    let rejection = Rejection { task: id, comment: api.engine.new_id(), reason };
+    let task = api
+        .engine
+        .write("task.reject", (principal.origin(&api), rejection), |tx, (origin, rejection)| {
+            Box::pin(rejections::reject(tx, origin, rejection))
+        })
+        .await?;
+    view(&api, &principal, task).await
 }
 
 #[derive(Debug, Deserialize)]

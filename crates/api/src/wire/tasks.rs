@@ -191,3 +191,10 @@ impl From<Comment> for CommentView {
         }
     }
 }
+
+/// Why a result is rejected.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RejectRequest {
+    pub reason: String,
+}

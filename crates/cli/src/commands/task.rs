@@ -29,6 +29,12 @@ pub async fn run(session: &Session, verb: &TaskVerb) -> Result<(), Failure> {
             session.output.show(&made, || format!("{} added", text(&made, "/id")));
             Ok(())
         }
+        TaskVerb::Reject { task, reason } => {
+            let path = format!("/api/v1/tasks/{}/reject", session.task_id(task).await?);
+            let task = session.client.post(&path, &json!({ "reason": reason })).await?;
+            session.output.show(&task, || format!("{} is {} again", text(&task, "/key"), text(&task, "/status")));
+            Ok(())
+        }
         TaskVerb::Checkout { task } => hold(session, task, "checkout").await,
         TaskVerb::Release { task } => hold(session, task, "release").await,
     }

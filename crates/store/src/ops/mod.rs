@@ -32,6 +32,7 @@ pub mod projects;
 pub mod questions;
 pub(crate) mod quiet_hours;
 pub mod ready;
+pub mod rejections;
 pub(crate) mod reminders;
 pub mod request_keys;
 pub mod run_events;

@@ -205,7 +205,8 @@ const UPDATE: &str = "
       adapter_overrides = $14,
       workspace = $15,
       updated_at = $16,
-      closed_at = $17
+      closed_at = $17,
+      rejected_at = case when $4 in ('todo', 'in_progress', 'blocked') then rejected_at end
     where id = $1";
 
 /// Changes a task, and wakes or calls off whom the change concerns.

@@ -10,9 +10,10 @@ use wakeful_domain::schedule::{Schedule, SlotStatus};
 use wakeful_domain::task::{Task, TaskStatus};
 use wakeful_domain::usage::Usage;
 use wakeful_store::ops::notifications;
+use wakeful_store::ops::rejections::{self, Rejection};
 use wakeful_store::ops::tasks::TaskChange;
 
-use crate::world::{World, on_both, seconds};
+use crate::world::{World, conflict, on_both, seconds};
 
 const HOUR: u64 = 3_600;
 
@@ -184,6 +185,37 @@ fn a_task_that_waits_for_a_failed_one_is_an_alert() {
         let told = world.texts().await;
         let own = told.iter().filter(|text| text.contains("second: waits for a task whose last run failed")).count();
         assert_eq!(own, 1, "{told:?}");
+    });
+}
+
+#[test]
+fn a_rejected_result_wakes_its_assignee_with_the_reason_and_is_an_alert_until_it_is_handed_in_again() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        world.every_hour(json!({ "name": "portfolio-monitor" })).await;
+        let task = world.assigned("ship", agent, |_| {}).await;
+        let reject = async || {
+            let rejection = Rejection { task, comment: world.id(), reason: "the tests fail".into() };
+            let arguments = (world.origin(), rejection);
+            world
+                .db
+                .write("reject", arguments, |tx, (origin, rejection)| {
+                    Box::pin(rejections::reject(tx, origin, rejection))
+                })
+                .await
+        };
+        assert_eq!(conflict(reject().await), "nothing_handed_in");
+        world.set_status(task, TaskStatus::InReview).await;
+        assert_eq!(reject().await.unwrap().status, TaskStatus::Todo);
+        let claimed = world.claim().await;
+        assert_eq!(claimed.comments[0].body, "Rejected: the tests fail");
+        world.succeed(&claimed.run).await;
+        world.hour().await;
+        assert!(world.texts().await[0].contains("ship: its result was rejected"));
+        world.set_status(task, TaskStatus::InReview).await;
+        world.hour().await;
+        assert_eq!(world.number("select count(*) from reported").await, 0);
+        world.assert_sound().await;
     });
 }
 
