@@ -183,6 +183,23 @@ async fn a_receiver_that_hangs_holds_up_neither_another_channel_nor_a_run() {
 }
 
 #[tokio::test]
+async fn what_an_action_tells_goes_through_the_channels_that_want_it() {
+    let (server, service) = (server().await, Service::start().await);
+    let target = json!({ "webhook": { "url": service.address } });
+    channel_with(&server, "actions", target, json!({ "kinds": ["action"] })).await;
+    tell(&server, "not for this one", "high").await;
+    let action = json!({ "action": { "name": "daily-summary" } });
+    let schedule = json!({ "name": "summary", "trigger": { "every": "1h" }, "target": action });
+    let (status, schedule) = server.post("/companies/default/schedules", &schedule).await;
+    assert_eq!(status, 201, "{schedule}");
+    assert_eq!(server.post(&format!("/schedules/{}/run", id(&schedule)), &json!({})).await.0, 202);
+    let received = came(&service, 1).await;
+    let event = &received[0].body;
+    assert_eq!((&event["data"]["kind"], &event["subject"]), (&json!("action"), &schedule["id"]), "{event:#}");
+    assert_eq!(received.len(), 1);
+}
+
+#[tokio::test]
 async fn a_stop_leaves_what_was_on_its_way_for_the_next_start() {
     let (mut server, service) = (server().await, Service::start().await);
     channel(&server, "ops", json!({ "webhook": { "url": service.address } })).await;
