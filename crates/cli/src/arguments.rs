@@ -1,5 +1,6 @@
 //! The command line, described once: parsing, help and completions come from here.
 
+mod channels;
 mod places;
 mod schedules;
 
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use channels::{ChannelAddArguments, ChannelVerb, NotificationVerb, NotificationsArguments};
 pub use places::{GoalVerb, ProjectAddArguments, ProjectVerb, WorktreeVerb};
 pub use schedules::{ScheduleAddArguments, ScheduleVerb};
 
@@ -89,6 +91,11 @@ pub enum Command {
     /// List, acknowledge or resolve what a person has to know or decide
     #[command(subcommand)]
     Escalation(EscalationVerb),
+    /// List what people were told: the inbox of the company
+    Notifications(NotificationsArguments),
+    /// Add, list, try out or remove channels: where notifications go besides the inbox
+    #[command(subcommand)]
+    Channel(ChannelVerb),
     /// Ask for a person's attention
     Escalate(EscalateArguments),
     /// Set, list or remove secrets: values that agents are given and nobody is shown

@@ -67,6 +67,8 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Why { id } => commands::why::run(&session()?, &id).await,
         Command::Events(events) => commands::events::run(&session()?, &events).await,
         Command::Escalation(verb) => commands::escalation::run(&session()?, &verb).await,
+        Command::Notifications(arguments) => commands::notification::run(&session()?, &arguments).await,
+        Command::Channel(verb) => commands::channel::run(&session()?, &verb).await,
         Command::Escalate(escalate) => commands::escalation::escalate(&session()?, &escalate).await,
         Command::Secret(verb) => commands::secret::run(&session()?, &verb).await,
         Command::Drain { off } => commands::escalation::drain(&session()?, off).await,

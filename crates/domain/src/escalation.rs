@@ -1,11 +1,18 @@
 //! An escalation: what a person has to know or decide. One that is open stands for all of the same key,
 //! so that nobody is told the same thing twice.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
 use crate::id::{CompanyId, EscalationId};
 use crate::time::Timestamp;
+
+/// People are reminded of one that nobody has seen after this long, one step higher each time.
+pub const REMIND_AFTER: Duration = Duration::from_secs(4 * 60 * 60);
+/// They are reminded so often and no more.
+pub const REMINDERS_MAX: i64 = 3;
 
 /// What an escalation is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +28,8 @@ pub enum EscalationKind {
     Stuck,
     /// A live run has been silent for too long.
     Silent,
+    /// A channel does not deliver.
+    DeliveryFailing,
     /// A schedule fails slot after slot.
     ScheduleFailing,
     /// A person or an agent asked for attention.
@@ -36,6 +45,17 @@ pub enum Severity {
     Medium,
     High,
     Critical,
+}
+
+impl Severity {
+    /// One step higher.
+    pub fn raised(self) -> Severity {
+        match self {
+            Severity::Low => Severity::Medium,
+            Severity::Medium => Severity::High,
+            Severity::High | Severity::Critical => Severity::Critical,
+        }
+    }
 }
 
 /// Where an escalation stands.

@@ -22,6 +22,7 @@
 //! - [`waiting`]: why a pending wakeup waits.
 //! - [`escalation`]: what a person has to know or decide.
 //! - [`notification`]: what people are told, quiet unless there is something to say.
+//! - [`channel`]: where notifications go besides the inbox; [`delivery`]: one on its way through one channel.
 //! - [`quiet`]: whether an agent that a timer woke has anything to tell.
 //! - [`hex`]: checksums and hashes as text; [`url`]: text in URLs.
 //! - [`hmac`], [`signature`]: codes that only the holder of a key can make, and signed requests.
@@ -30,8 +31,10 @@
 pub mod active_hours;
 pub mod actor;
 pub mod agent;
+pub mod channel;
 pub mod comment;
 pub mod company;
+pub mod delivery;
 pub mod escalation;
 pub mod failure;
 pub mod goal;

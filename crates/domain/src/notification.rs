@@ -29,6 +29,8 @@ pub enum NotificationKind {
     Schedule,
     /// Something that a person has to know or decide.
     Escalation,
+    /// Somebody tries out a channel.
+    Test,
 }
 
 impl NotificationKind {
@@ -38,6 +40,7 @@ impl NotificationKind {
         ("heartbeat", NotificationKind::Heartbeat),
         ("schedule", NotificationKind::Schedule),
         ("escalation", NotificationKind::Escalation),
+        ("test", NotificationKind::Test),
     ];
 }
 

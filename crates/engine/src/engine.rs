@@ -34,7 +34,7 @@ use crate::meters::{Meter, Meters};
 use crate::nudge::Nudge;
 use crate::pressure::{Pressure, Reserve};
 use crate::secrets::{Vault, scrub_outcome};
-use crate::{archive, beat, clock, clock_watch, questions, run, worktrees};
+use crate::{archive, beat, clock, clock_watch, delivery, questions, run, worktrees};
 
 /// What an engine needs to know of its surroundings.
 #[derive(Debug, Clone)]
@@ -127,12 +127,14 @@ impl Engine {
             run::recover(&engine).await;
             engine.inner.has_recovered.store(true, Ordering::Release);
             engine.inner.nudge.changed();
-            tokio::join!(beat::run(&engine), archive::run(&engine));
+            let asks = async {
+                questions::sweep(&engine).await;
+                tokio::join!(questions::run(&engine), delivery::run(&engine));
+            };
+            tokio::join!(beat::run(&engine), archive::run(&engine), asks);
         });
         let engine = self.clone();
         self.spawn(async move { worktrees::run(&engine).await });
-        let engine = self.clone();
-        self.spawn(async move { questions::run(&engine).await });
         let engine = self.clone();
         self.spawn(async move { clock_watch::run(&engine).await });
     }

@@ -10,6 +10,7 @@ mod beat;
 pub mod clock;
 mod clock_watch;
 pub mod context;
+mod delivery;
 mod engine;
 mod explain;
 mod live;

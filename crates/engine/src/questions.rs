@@ -22,11 +22,15 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// Nothing is asked, and nobody nudges.
 const IDLE: Duration = Duration::from_secs(5 * 60);
 
-/// Asks until the engine stops.
-pub(crate) async fn run(engine: &Engine) {
+/// Ends what an earlier server had asked, before anything is asked.
+pub(crate) async fn sweep(engine: &Engine) {
     if let Err(error) = sweep_asked(&engine.asked_dir()).await {
         tracing::error!("what an earlier server had asked could not be ended: {error}");
     }
+}
+
+/// Asks until the engine stops.
+pub(crate) async fn run(engine: &Engine) {
     // Dropped with this task: what is still being asked then is swept and asked again by the next server.
     let mut asking = JoinSet::new();
     loop {

@@ -1,6 +1,6 @@
 //! How a run happens: the shim that owns its processes, the log it leaves, and the adapters that
 //! know how each kind of agent is started and how its output is read. And where: directories made with git.
-//! What comes back from a run is scrubbed of the secrets it was given.
+//! And how a notification is sent through a channel. What comes back from a run is scrubbed of the secrets it was given.
 //!
 //! It is not: the decision to start a run, its place in the database, or what follows from its end.
 //!
@@ -9,6 +9,7 @@
 
 pub mod adapters;
 pub mod ask;
+pub mod delivery;
 pub mod http;
 pub mod process;
 pub mod scrub;

@@ -7,6 +7,7 @@
 mod client;
 mod server;
 pub mod service;
+pub mod smtp;
 pub mod sse;
 
 pub use client::{Client, answer};

@@ -1,6 +1,7 @@
 //! One file a resource; here they are put together, with what holds for all.
 
 pub(crate) mod agents;
+pub(crate) mod channels;
 pub(crate) mod companies;
 mod declarations;
 mod escalations;
@@ -10,6 +11,7 @@ mod instance;
 mod live_run;
 mod logs;
 mod me;
+mod notifications;
 mod projects;
 mod run_calls;
 mod runs;
@@ -44,6 +46,8 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(schedules::routes())
         .merge(slots::routes())
         .merge(declarations::routes())
+        .merge(channels::routes())
+        .merge(notifications::routes())
         .merge(wake::routes())
         .merge(wakeups::routes())
         .merge(runs::routes())

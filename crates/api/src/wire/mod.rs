@@ -2,9 +2,11 @@
 //! Ids and times are text here, as they are in JSON.
 
 mod agents;
+mod channels;
 mod companies;
 mod declarations;
 mod escalations;
+mod notifications;
 mod projects;
 mod runs;
 mod schedules;
@@ -17,9 +19,11 @@ use utoipa::ToSchema;
 use wakeful_store::ops::{events, filter};
 
 pub use agents::*;
+pub use channels::*;
 pub use companies::*;
 pub use declarations::*;
 pub use escalations::*;
+pub use notifications::*;
 pub use projects::*;
 pub use runs::*;
 pub use schedules::*;

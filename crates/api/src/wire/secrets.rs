@@ -55,7 +55,7 @@ impl From<Secret> for SecretView {
     }
 }
 
-/// The key with which an agent's HTTP requests are signed.
+/// The key with which requests to an agent's service or through a channel are signed.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SigningSecretView {
     /// As Standard Webhooks writes it: `whsec_` and Base64.

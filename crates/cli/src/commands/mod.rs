@@ -1,12 +1,14 @@
 //! The verbs that talk to a server, one file each.
 
 pub mod agent;
+pub mod channel;
 pub mod config;
 pub mod doctor;
 pub mod escalation;
 pub mod events;
 pub mod goal;
 pub mod inside;
+pub mod notification;
 pub mod project;
 pub mod run;
 pub mod schedule;

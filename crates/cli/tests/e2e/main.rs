@@ -16,6 +16,7 @@ mod colours;
 mod configuration;
 mod contract;
 mod crash;
+mod deliveries;
 mod environment;
 mod explanations;
 mod fixture;

@@ -23,6 +23,9 @@ const LISTS: &[&str] = &[
     "/companies/default/projects",
     "/companies/default/goals",
     "/companies/default/schedules",
+    "/companies/default/channels",
+    "/companies/default/notifications",
+    "/companies/default/deliveries",
     "/companies/default/events",
 ];
 
@@ -40,6 +43,11 @@ impl World {
         let (_, schedule) = server.post("/companies/default/schedules", &schedule).await;
         // What it says of its next slot changes with time.
         server.post(&format!("/schedules/{}/pause", id(&schedule)), &json!({})).await;
+        // Nothing is let in there, so that its delivery is over at once.
+        let channel = json!({ "name": "ops", "target": { "webhook": { "url": "http://127.0.0.1:9" } } });
+        let (_, channel) = server.post("/companies/default/channels", &channel).await;
+        let (_, test) = server.post(&format!("/channels/{}/test", id(&channel)), &json!({})).await;
+        server.until(&format!("/deliveries/{}", id(&test)), |test| test["finished_at"].is_string()).await;
         let before = everything(&server).await;
         World { server, agent, before }
     }

@@ -41,7 +41,7 @@ fn place_of(run: RunId) -> String {
 
 impl Engine {
     /// The key that requests about something are signed with: to the service of an agent, unless its settings name
-    /// another; to the gate or the action of a schedule.
+    /// another; to the gate or the action of a schedule; through a channel.
     pub fn signing_key<K: Kind>(&self, about: Id<K>) -> Zeroizing<[u8; 32]> {
         self.inner.config.vault.key().derive(&format!("signing {about}"))
     }

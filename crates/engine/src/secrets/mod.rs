@@ -8,5 +8,5 @@ mod vault;
 
 pub(crate) use keep::{SealedText, keep, scrub_outcome};
 pub use master_key::{MasterKey, MasterKeyError};
-pub(crate) use resolve::{Resolved, resolve};
+pub(crate) use resolve::{Resolved, open as open_secret, resolve};
 pub use vault::{Vault, VaultError};

@@ -63,7 +63,13 @@ pub(crate) async fn resolve(engine: &Engine, company: CompanyId, config: &Json) 
     Ok(resolved)
 }
 
-async fn open(engine: &Engine, company: CompanyId, field: &str, name: &str) -> Result<Zeroizing<String>, Refused> {
+/// The value of the secret that a field names.
+pub(crate) async fn open(
+    engine: &Engine,
+    company: CompanyId,
+    field: &str,
+    name: &str,
+) -> Result<Zeroizing<String>, Refused> {
     let sealed = engine
         .db()
         .read("secret.sealed", (company, name.to_owned()), |tx, (company, name)| {

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 const LINE_CHARS_MAX: usize = 300;
 
 /// The first `chars_max` characters, with an ellipsis in place of the rest.
-pub(super) fn cut(text: &str, chars_max: usize) -> String {
+pub(crate) fn cut(text: &str, chars_max: usize) -> String {
     match text.char_indices().nth(chars_max) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -7,7 +7,6 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use url::Url;
 use wakeful_domain::outcome::Outcome;
 use wakeful_domain::time::Timestamp;
 
@@ -15,7 +14,7 @@ use super::ConfigError;
 use super::excerpt::{cut, cut_bytes};
 use super::report::{KEYS as REPORT_KEYS, Report, SUMMARY_BYTES_MAX};
 use super::settings::{self, Keys, Kind};
-use crate::http::Answer;
+use crate::http::{Answer, url_problem};
 
 const KEYS: Keys = &[
     ("url", Kind::Text),
@@ -71,14 +70,10 @@ pub(super) fn check(config: &Value) -> Result<(), ConfigError> {
     settings::check("http", KEYS, config)?;
     let refused = |message: String| ConfigError { field: "adapter.url".into(), message };
     let text = settings::text(config, "url").ok_or_else(|| refused("is required: the URL that is called".into()))?;
-    let url = Url::parse(text).map_err(|error| refused(format!("is no URL: {error}")))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        return Err(refused("must begin with http:// or https:// and name a host".into()));
+    match url_problem(text) {
+        Some(problem) => Err(refused(problem)),
+        None => Ok(()),
     }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(refused("must hold no user and no password: use adapter.headers with a secret".into()));
-    }
-    Ok(())
 }
 
 impl Service {

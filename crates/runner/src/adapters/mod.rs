@@ -9,7 +9,7 @@ mod course;
 mod cursor;
 mod ending;
 mod events;
-mod excerpt;
+pub(crate) mod excerpt;
 mod failures;
 mod figures;
 mod gemini;

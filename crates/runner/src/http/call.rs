@@ -11,7 +11,7 @@ use url::{Host, Url};
 use wakeful_domain::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 use wakeful_domain::time::Timestamp;
 
-use super::guard::Guard;
+use super::guard::{AddressError, Guard};
 
 /// More of an answer is not read.
 pub const ANSWER_BYTES_MAX: usize = 1024 * 1024;
@@ -99,6 +99,19 @@ async fn follow(guard: &Guard, call: &Call<'_>) -> Result<Answer, CallError> {
     Err(CallError::Redirected { url: shown(call.url), location: shown(url.as_str()), why: "it redirects without end" })
 }
 
+/// What is wrong with a URL that is to be called, if anything.
+pub fn url_problem(text: &str) -> Option<String> {
+    let url = match Url::parse(text) {
+        Ok(url) => url,
+        Err(error) => return Some(format!("is no URL: {error}")),
+    };
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return Some("must begin with http:// or https:// and name a host".into());
+    }
+    let holds_user = !url.username().is_empty() || url.password().is_some();
+    holds_user.then(|| "must hold no user and no password: use headers with a secret".into())
+}
+
 /// A URL as it may be told: without user, password and query.
 fn shown(url: &str) -> String {
     match Url::parse(url) {
@@ -162,24 +175,16 @@ async fn resolved(guard: &Guard, url: &Url) -> Result<Vec<SocketAddr>, CallError
     if !matches!(url.scheme(), "http" | "https") {
         return Err(CallError::BadUrl { url: told, why: "it begins with neither http:// nor https://".into() });
     }
-    let port = url.port_or_known_default().unwrap_or(443);
-    let addresses: Vec<SocketAddr> = match url.host() {
-        Some(Host::Ipv4(address)) => vec![(address, port).into()],
-        Some(Host::Ipv6(address)) => vec![(address, port).into()],
-        Some(Host::Domain(name)) => tokio::net::lookup_host((name, port))
-            .await
-            .map_err(|error| CallError::Unreachable {
-                url: told.clone(),
-                why: format!("{name} has no address: {error}"),
-            })?
-            .collect(),
+    let host = match url.host() {
+        Some(Host::Ipv4(address)) => address.to_string(),
+        Some(Host::Ipv6(address)) => address.to_string(),
+        Some(Host::Domain(name)) => name.to_owned(),
         None => return Err(CallError::BadUrl { url: told, why: "it names no host".into() }),
     };
-    let objection = |address: &SocketAddr| Some((address.ip(), guard.objection(address.ip())?));
-    match addresses.iter().find_map(objection) {
-        Some((address, what)) => Err(CallError::AddressRefused { url: told, address, what }),
-        None => Ok(addresses),
-    }
+    guard.addresses(&host, url.port_or_known_default().unwrap_or(443)).await.map_err(|error| match error {
+        AddressError::Refused { address, what } => CallError::AddressRefused { url: told, address, what },
+        AddressError::Unknown { .. } => CallError::Unreachable { url: told, why: error.to_string() },
+    })
 }
 
 fn location(response: &Response) -> Option<String> {

@@ -1,7 +1,7 @@
 //! Which addresses may be called. Whoever can name a URL could otherwise reach what only this
 //! machine can reach: its own services, its network, the cloud's metadata.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -46,6 +46,15 @@ pub struct Guard {
 #[error("`{0}` is no address and no network: write it as 10.1.2.3, 10.0.0.0/8 or fd00::/8, or `all`")]
 pub struct GuardError(pub String);
 
+/// Why a host cannot be called.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    #[error("{host} has no address: {why}")]
+    Unknown { host: String, why: String },
+    #[error("it is at {address}, which is {what}: let it in with `wakeful up --http-allow {address}`")]
+    Refused { address: IpAddr, what: &'static str },
+}
+
 impl Guard {
     /// A guard that lets these private networks through, too.
     pub fn new(networks: &[String]) -> Result<Guard, GuardError> {
@@ -59,6 +68,19 @@ impl Guard {
             }
         }
         Ok(guard)
+    }
+
+    /// The addresses of a host, to be called as they are; one that may not be called refuses them all.
+    pub async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, AddressError> {
+        let unknown = |why: String| AddressError::Unknown { host: host.to_owned(), why };
+        let found = tokio::net::lookup_host((host, port)).await.map_err(|error| unknown(error.to_string()))?;
+        let addresses: Vec<SocketAddr> = found.collect();
+        let objection = |address: &SocketAddr| Some((address.ip(), self.objection(address.ip())?));
+        match addresses.iter().find_map(objection) {
+            Some((address, what)) => Err(AddressError::Refused { address, what }),
+            None if addresses.is_empty() => Err(unknown("its name stands for none".into())),
+            None => Ok(addresses),
+        }
     }
 
     /// What is wrong with calling this address, if anything.

@@ -4,5 +4,5 @@
 mod call;
 mod guard;
 
-pub use call::{ANSWER_BYTES_MAX, Answer, Call, CallError, call};
-pub use guard::{Guard, GuardError};
+pub use call::{ANSWER_BYTES_MAX, Answer, Call, CallError, call, url_problem};
+pub use guard::{AddressError, Guard, GuardError};

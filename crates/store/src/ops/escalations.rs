@@ -2,13 +2,13 @@
 
 use serde_json::json as object;
 use wakeful_domain::actor::Actor;
-use wakeful_domain::escalation::{Escalation, EscalationKind, EscalationStatus, Severity};
+use wakeful_domain::escalation::{Escalation, EscalationKind, EscalationStatus, REMIND_AFTER, Severity};
 use wakeful_domain::id::{CompanyId, EscalationId, RunId};
 use wakeful_domain::run::RunFence;
 use wakeful_domain::time::Timestamp;
 
 use crate::ops::filter::{List, Page};
-use crate::ops::{events, runs};
+use crate::ops::{events, reminders, runs};
 use crate::value::name;
 use crate::{Error, Refusal, Row, Tx};
 
@@ -54,8 +54,8 @@ pub struct Raise {
 
 const RAISE: &str = "
     insert into escalations (id, company_id, kind, severity, key, subject, title, detail, actor_type, actor_id, count,
-      status, raised_at, last_at)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1, 'open', $11, $11)
+      status, raised_at, last_at, remind_at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1, 'open', $11, $11, $12)
     on conflict (company_id, key) where status <> 'resolved' do update
     set count = escalations.count + 1,
       last_at = excluded.last_at
@@ -75,6 +75,7 @@ pub async fn raise(tx: &mut Tx, raise: &Raise) -> Result<Escalation, Refusal> {
         name(&raise.actor.kind),
         (&raise.actor.id).into(),
         raise.now.into(),
+        (raise.now + REMIND_AFTER).into(),
     ];
     let id: EscalationId = tx.query_one(RAISE, &parameters).await?.get()?;
     if id == raise.id {
@@ -87,7 +88,11 @@ pub async fn raise(tx: &mut Tx, raise: &Raise) -> Result<Escalation, Refusal> {
         });
         events::append(tx, raise.company, raise.now, "escalation.raised", &id.to_string(), &data).await?;
     }
-    get(tx, id).await
+    let raised = get(tx, id).await?;
+    if id == raise.id {
+        reminders::tell(tx, raise.now, &raised, raised.severity, 0).await?;
+    }
+    Ok(raised)
 }
 
 /// The escalation with this id.
@@ -115,7 +120,8 @@ const ACKNOWLEDGE: &str = "
     update escalations
     set status = 'acknowledged',
       acked_at = $2,
-      acked_by = $3
+      acked_by = $3,
+      remind_at = null
     where id = $1
       and status = 'open'";
 
@@ -139,7 +145,8 @@ const RESOLVE: &str = "
     update escalations
     set status = 'resolved',
       resolved_at = $2,
-      resolved_by = $3
+      resolved_by = $3,
+      remind_at = null
     where id = $1
       and status <> 'resolved'";
 

@@ -40,6 +40,15 @@ impl List {
         }
     }
 
+    /// Adds a condition without a value, if it is wanted.
+    pub fn and_when(mut self, condition: &str, is_wanted: bool) -> List {
+        if is_wanted {
+            self.sql.push_str(" and ");
+            self.sql.push_str(condition);
+        }
+        self
+    }
+
     /// Reads one page, ordered by id from the newest.
     pub async fn page<T>(
         self,

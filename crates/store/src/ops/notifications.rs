@@ -1,12 +1,13 @@
 //! What people are told. It is entered in the transaction of what it tells, so that it is neither lost nor told twice.
 
 use serde_json::json as object;
-use wakeful_domain::id::{CompanyId, NotificationId};
+use wakeful_domain::delivery::Delivery;
+use wakeful_domain::id::{ChannelId, CompanyId, NotificationId};
 use wakeful_domain::notification::{Notice, Notification, SAME_TEXT_QUIET};
 use wakeful_domain::time::Timestamp;
 
-use crate::ops::events;
 use crate::ops::filter::{List, Page};
+use crate::ops::{channels, deliveries, events};
 use crate::value::{json, name};
 use crate::{Error, Refusal, Row, Tx};
 
@@ -54,12 +55,24 @@ const COUNT_SAME: &str = "
       order by id desc
       limit 1)";
 
-/// Tells people. Gives nothing if the same was told a short time ago: it is then counted there.
+/// Tells people, in the inbox and through the channels that let it through. Gives nothing if the same was told a
+/// short time ago: it is then counted there.
 pub(crate) async fn notify(
     tx: &mut Tx,
     now: Timestamp,
     id: NotificationId,
     notice: Notice,
+) -> Result<Option<NotificationId>, Error> {
+    notify_except(tx, now, id, notice, None).await
+}
+
+/// The same, but not through one channel.
+pub(crate) async fn notify_except(
+    tx: &mut Tx,
+    now: Timestamp,
+    id: NotificationId,
+    notice: Notice,
+    except: Option<ChannelId>,
 ) -> Result<Option<NotificationId>, Error> {
     let notice = notice.within_limits();
     if let Some(cause) = &notice.cause {
@@ -69,6 +82,29 @@ pub(crate) async fn notify(
             return Ok(None);
         }
     }
+    insert(tx, now, id, &notice).await?;
+    let through = channels::for_notice(tx, &notice, except).await?;
+    deliveries::enter(tx, now, id, &through).await?;
+    Ok(Some(id))
+}
+
+/// Tries out a channel: a notification that goes through this one alone, once, whatever its filter says.
+pub async fn test(
+    tx: &mut Tx,
+    now: Timestamp,
+    id: NotificationId,
+    notice: &Notice,
+    channel: ChannelId,
+) -> Result<Delivery, Refusal> {
+    let channel = channels::find_locked(tx, channel).await?.ok_or_else(|| Refusal::not_found(channel))?;
+    channels::require_enabled(Some(&channel))?;
+    insert(tx, now, id, notice).await?;
+    let entered = deliveries::enter(tx, now, id, &[channel]).await?;
+    let entered = entered.first().ok_or_else(|| Refusal::not_found(id))?;
+    deliveries::get(tx, *entered).await
+}
+
+async fn insert(tx: &mut Tx, now: Timestamp, id: NotificationId, notice: &Notice) -> Result<(), Error> {
     let parameters = [
         id.into(),
         notice.company.into(),
@@ -93,7 +129,7 @@ pub(crate) async fn notify(
         "schedule": notice.schedule,
     });
     events::append(tx, notice.company, now, "notification.sent", &id.to_string(), &data).await?;
-    Ok(Some(id))
+    Ok(())
 }
 
 /// The notification with this id.
@@ -103,13 +139,23 @@ pub async fn get(tx: &mut Tx, id: NotificationId) -> Result<Notification, Refusa
     found.ok_or_else(|| Refusal::not_found(id))
 }
 
-/// A page of what a company was told.
+const MARK_READ: &str = "update notifications set read_at = $2 where id = $1 and read_at is null";
+
+/// Notes that somebody saw it. Doing it twice changes nothing.
+pub async fn mark_read(tx: &mut Tx, now: Timestamp, id: NotificationId) -> Result<Notification, Refusal> {
+    tx.execute(MARK_READ, &[id.into(), now.into()]).await?;
+    get(tx, id).await
+}
+
+/// A page of what a company was told; only what nobody has seen, if asked for.
 pub async fn list(
     tx: &mut Tx,
     company: CompanyId,
+    only_unread: bool,
     cursor: Option<String>,
     limit: i64,
 ) -> Result<Page<Notification>, Refusal> {
-    let list = List::of(COLUMNS, "notifications").and("company_id = $", company);
+    let list =
+        List::of(COLUMNS, "notifications").and("company_id = $", company).and_when("read_at is null", only_unread);
     Ok(list.page(tx, cursor, limit, read, |notification| notification.id.to_string()).await?)
 }

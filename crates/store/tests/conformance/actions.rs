@@ -25,8 +25,9 @@ impl World {
     }
 
     async fn notifications(&self) -> Vec<Notification> {
-        let read =
-            self.db.read("told", self.company, |tx, company| Box::pin(notifications::list(tx, *company, None, 100)));
+        let read = self
+            .db
+            .read("told", self.company, |tx, company| Box::pin(notifications::list(tx, *company, false, None, 100)));
         read.await.unwrap().items.into_iter().rev().collect()
     }
 

@@ -1,0 +1,207 @@
+//! Channels: made, listed, changed, tried out, removed. Their settings are for those who may change agents.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use wakeful_domain::channel::{Channel, State as ChannelState};
+use wakeful_domain::id::{ChannelId, kind};
+use wakeful_domain::signature::secret_text;
+use wakeful_engine::clock;
+use wakeful_runner::delivery;
+use wakeful_store::ops::{channels, request_keys};
+
+use crate::access::{Permission, Principal};
+use crate::body::Body;
+use crate::errors::ProblemDocument;
+use crate::idempotency::request_key;
+use crate::parameters::{IdempotencyKey, Parameters, PathCompany, PathId, check_text, id_in_option, limit};
+use crate::wire::{ChannelPatch, ChannelView, DeliveryView, Empty, NewChannel, Page, SigningSecretView};
+use crate::{Api, Problem};
+
+pub fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(create, list))
+        .routes(routes!(show, change, remove))
+        .routes(routes!(test))
+        .routes(routes!(signing_secret))
+}
+
+/// The channel, if the caller may change it.
+async fn changeable(api: &Api, principal: &Principal, id: ChannelId) -> Result<Channel, Problem> {
+    principal.require(Permission::Manage)?;
+    let channel = api.engine.db().read("channel.get", id, |tx, id| Box::pin(channels::get(tx, *id))).await?;
+    match principal.sees(channel.company) {
+        true => Ok(channel),
+        false => Err(Problem::not_found("channel", &id.to_string())),
+    }
+}
+
+fn check(channel: &Channel) -> Result<(), Problem> {
+    if let Some((field, message)) = channel.problem() {
+        return Err(Problem::invalid(&field, message));
+    }
+    match delivery::problem(&channel.target) {
+        Some((field, message)) => Err(Problem::invalid(field, message)),
+        None => Ok(()),
+    }
+}
+
+/// Makes a channel. It gets what is told from now on.
+#[utoipa::path(post, path = "/companies/{company}/channels", tag = "channels", params(("company" = String, Path, description = "id or slug")),
+    request_body = NewChannel, responses((status = 201, body = ChannelView), (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument)))]
+async fn create(
+    State(api): State<Api>,
+    principal: Principal,
+    PathCompany(company): PathCompany,
+    IdempotencyKey(key): IdempotencyKey,
+    body: Body<NewChannel>,
+) -> Result<(StatusCode, Json<ChannelView>), Problem> {
+    principal.require(Permission::Manage)?;
+    let key = request_key(key, &format!("POST /companies/{}/channels", company.id), &body.bytes);
+    let (new, now) = (body.value, clock::now());
+    let channel = Channel {
+        id: api.engine.new_id(),
+        company: company.id,
+        name: new.name,
+        target: new.target,
+        filter: new.filter,
+        state: ChannelState::Enabled,
+        state_reason: None,
+        paced_until: now,
+        created_at: now,
+        updated_at: now,
+    };
+    check(&channel)?;
+    let made = api
+        .engine
+        .write("channel.create", (channel, key), |tx, (channel, key)| {
+            Box::pin(async move {
+                let (now, company) = (channel.created_at, Some(channel.company));
+                match request_keys::made_before(tx, now, company, key.as_ref(), channel.id).await? {
+                    Some(earlier) => channels::get(tx, earlier).await,
+                    None => channels::insert(tx, channel).await,
+                }
+            })
+        })
+        .await?;
+    Ok((StatusCode::CREATED, Json(made.into())))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    limit: Option<i64>,
+    cursor: Option<String>,
+    name: Option<String>,
+}
+
+/// Lists a company's channels.
+#[utoipa::path(get, path = "/companies/{company}/channels", tag = "channels",
+    params(("company" = String, Path, description = "id or slug"), ("limit" = Option<i64>, Query), ("cursor" = Option<String>, Query),
+        ("name" = Option<String>, Query)),
+    responses((status = 200, body = Page<ChannelView>)))]
+async fn list(
+    State(api): State<Api>,
+    principal: Principal,
+    PathCompany(company): PathCompany,
+    Parameters(query): Parameters<ListQuery>,
+) -> Result<Json<Page<ChannelView>>, Problem> {
+    principal.require(Permission::Manage)?;
+    id_in_option::<kind::Channel>("cursor", query.cursor.as_ref())?;
+    let arguments = (company.id, query.name, query.cursor, limit(query.limit)?);
+    let page = api
+        .engine
+        .db()
+        .read("channel.list", arguments, |tx, (company, name, cursor, limit)| {
+            Box::pin(channels::list(tx, *company, name.clone(), cursor.clone(), *limit))
+        })
+        .await?;
+    Ok(Json(Page::of(page, ChannelView::from)))
+}
+
+/// Shows a channel.
+#[utoipa::path(get, path = "/channels/{id}", tag = "channels", params(("id" = String, Path)),
+    responses((status = 200, body = ChannelView), (status = 404, body = ProblemDocument)))]
+async fn show(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Channel>,
+) -> Result<Json<ChannelView>, Problem> {
+    Ok(Json(changeable(&api, &principal, id).await?.into()))
+}
+
+/// Changes a channel. Disabling it cancels what waits for it.
+#[utoipa::path(patch, path = "/channels/{id}", tag = "channels", params(("id" = String, Path)), request_body = ChannelPatch,
+    responses((status = 200, body = ChannelView), (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument)))]
+async fn change(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Channel>,
+    body: Body<ChannelPatch>,
+) -> Result<Json<ChannelView>, Problem> {
+    let mut changed = changeable(&api, &principal, id).await?;
+    let patch = body.value;
+    changed.name = patch.name.unwrap_or(changed.name);
+    changed.target = patch.target.unwrap_or(changed.target);
+    if let Some(filter) = patch.filter {
+        changed.filter = filter.unwrap_or_default();
+    }
+    changed.state = patch.state.unwrap_or(changed.state);
+    if let Some(reason) = patch.state_reason {
+        check_text("state_reason", reason.as_ref())?;
+        changed.state_reason = reason;
+    }
+    if changed.state == ChannelState::Enabled {
+        changed.state_reason = None;
+    }
+    check(&changed)?;
+    let kept = api
+        .engine
+        .write("channel.change", (clock::now(), changed), |tx, (now, changed)| {
+            Box::pin(channels::change(tx, *now, changed))
+        })
+        .await?;
+    Ok(Json(kept.into()))
+}
+
+/// Removes a channel. What waits for it is cancelled; the record of what it delivered stays.
+#[utoipa::path(delete, path = "/channels/{id}", tag = "channels", params(("id" = String, Path)),
+    responses((status = 204), (status = 404, body = ProblemDocument)))]
+async fn remove(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Channel>,
+) -> Result<StatusCode, Problem> {
+    changeable(&api, &principal, id).await?;
+    let arguments = (clock::now(), id);
+    api.engine.write("channel.remove", arguments, |tx, (now, id)| Box::pin(channels::remove(tx, *now, *id))).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Sends a test through a channel, once, whatever its filter says. `GET /deliveries/{id}` tells what came of it.
+#[utoipa::path(post, path = "/channels/{id}/test", tag = "channels", params(("id" = String, Path)), request_body = Empty,
+    responses((status = 202, body = DeliveryView), (status = 404, body = ProblemDocument), (status = 409, body = ProblemDocument)))]
+async fn test(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Channel>,
+    _body: Body<Empty>,
+) -> Result<(StatusCode, Json<DeliveryView>), Problem> {
+    let channel = changeable(&api, &principal, id).await?;
+    let delivery = api.engine.test_channel(&channel).await?;
+    Ok((StatusCode::ACCEPTED, Json(delivery.into())))
+}
+
+/// Shows the key that requests through the channel are signed with.
+#[utoipa::path(get, path = "/channels/{id}/signing-secret", tag = "channels", params(("id" = String, Path)),
+    responses((status = 200, body = SigningSecretView), (status = 404, body = ProblemDocument)))]
+async fn signing_secret(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Channel>,
+) -> Result<Json<SigningSecretView>, Problem> {
+    changeable(&api, &principal, id).await?;
+    Ok(Json(SigningSecretView { signing_secret: secret_text(api.engine.signing_key(id).as_slice()) }))
+}
