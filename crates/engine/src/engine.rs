@@ -246,7 +246,7 @@ impl Engine {
     }
 
     /// Carries out a commit and its effects to the end, whether or not the caller waits for it.
-    async fn whole<T: Send + 'static>(
+    pub(crate) async fn whole<T: Send + 'static>(
         &self,
         name: &'static str,
         work: impl Future<Output = Result<T, Refusal>> + Send + 'static,

@@ -8,7 +8,7 @@ use wakeful_domain::actor::Actor;
 use wakeful_domain::escalation::{EscalationKind, Severity};
 use wakeful_domain::id::{AgentId, RunId, ScheduleId};
 use wakeful_domain::schedule::{
-    FAILURES_TOLD, Schedule, SkippedReason, SlotDecision, SlotStatus, State, Verdict, Zone, due,
+    FAILURES_TOLD, Schedule, SkippedReason, SlotDecision, SlotStatus, State, Verdict, Zone, due, next_slot,
 };
 use wakeful_domain::time::Timestamp;
 
@@ -49,8 +49,7 @@ const DUE: &str = "
     where due_at is not null
       and due_at <= $1
     order by due_at, id
-    limit $2
-    {skip_locked}";
+    limit $2";
 
 /// Decides about every slot that has come, of up to a bite of schedules.
 pub async fn fire_due(tx: &mut Tx, now: Timestamp) -> Result<Fired, Refusal> {
@@ -58,18 +57,19 @@ pub async fn fire_due(tx: &mut Tx, now: Timestamp) -> Result<Fired, Refusal> {
     for mut row in tx.query(DUE, &[now.into(), BITE.into()]).await? {
         due.push((row.get()?, row.get()?));
     }
-    // All agents at once and in their order, as everywhere.
+    // All agents at once and in their order, before their schedules, as everywhere.
     ready::lock(tx, Vec::new(), due.iter().filter_map(|(_, agent)| *agent).collect()).await?;
     let mut fired = Fired::default();
-    for (id, _) in due {
-        match schedules::get_locked(tx, id).await {
-            Ok(schedule) => fire(tx, now, schedule, &mut fired).await?,
+    for (id, agent) in due {
+        match schedules::get_if_free(tx, id).await {
+            // One that has been given to another agent meanwhile is due again at the next look.
+            Ok(Some(schedule)) if schedule.target.agent() == agent => fire(tx, now, schedule, &mut fired).await?,
+            // Somebody else fires or changes it.
+            Ok(_) => {}
             // One that cannot be read, as after a change of zones, must not hold up all the others.
             Err(Refusal::Store(error @ Error::Column { .. })) => {
                 schedules::disable(tx, now, id, &format!("it cannot be read any more: {error}")).await?;
             }
-            // It has been removed meanwhile.
-            Err(Refusal::NotFound { .. }) => {}
             Err(refusal) => return Err(refusal),
         }
     }
@@ -86,8 +86,7 @@ pub async fn fire_now(tx: &mut Tx, now: Timestamp, id: ScheduleId) -> Result<(Sl
     let decision = SlotDecision { slot: now, last: now, count: 1, verdict };
     let mut fired = Fired::default();
     decide(tx, now, &mut schedule, &zone, &decision, &mut fired).await?;
-    let next = wakeful_domain::schedule::next_slot(&schedule, &zone, schedule.settled_until());
-    schedules::fired(tx, &schedule, next).await?;
+    go_on(tx, schedule, &zone).await?;
     let slot = slots::find(tx, id, now).await?.ok_or_else(|| Refusal::not_found(id))?;
     Ok((slot, fired))
 }
@@ -99,11 +98,18 @@ async fn fire(tx: &mut Tx, now: Timestamp, mut schedule: Schedule, fired: &mut F
         decide(tx, now, &mut schedule, &zone, decision, fired).await?;
     }
     schedule.last_slot = due.last_slot().or(schedule.last_slot);
-    if due.next.is_none() && schedule.state == State::Active {
+    fired.schedules += 1;
+    go_on(tx, schedule, &zone).await
+}
+
+/// Notes how far a schedule has come, and what comes next: after what has really fired, since what was to fire may
+/// have been skipped.
+pub(crate) async fn go_on(tx: &mut Tx, mut schedule: Schedule, zone: &Zone) -> Result<(), Refusal> {
+    let next = next_slot(&schedule, zone, schedule.settled_until());
+    if next.is_none() && schedule.state == State::Active {
         schedule.state = State::Disabled { reason: "it has had its last slot".into() };
     }
-    fired.schedules += 1;
-    Ok(schedules::fired(tx, &schedule, due.next).await?)
+    Ok(schedules::fired(tx, &schedule, next).await?)
 }
 
 /// Does what a decision asks for, and enters the slot.
@@ -126,7 +132,10 @@ async fn decide(
             let moment = Moment { now, schedule, zone, slot: decision.slot, at };
             match fires::passed_over(tx, &moment).await? {
                 Some(fate) => fate,
-                None if questions::asks(schedule) => questions::ask(tx, &moment, is_late).await?,
+                // What is live or waits stands for it, whatever its gate has to say: that is asked when it can be heard.
+                None if questions::asks(schedule) && !fires::stands(tx, &moment).await? => {
+                    questions::ask(tx, &moment, is_late).await?
+                }
                 None => fires::act(tx, &moment, FromGate::default(), fired).await?,
             }
         }
@@ -183,7 +192,7 @@ async fn count_failures(
     slot: Timestamp,
     fate: &Fate,
 ) -> Result<(), Refusal> {
-    let key = format!("schedule:{}", schedule.id);
+    let key = schedules::failing_key(schedule.id);
     if let Some(error) = fate.error() {
         schedule.standing.failures_in_row += 1;
         schedule.standing.last_error = Some(error.clone());
