@@ -202,18 +202,16 @@ pub async fn answer(tx: &mut Tx, now: Timestamp, answered: &Answered) -> Result<
     let before: Option<Json> = row.json_option()?;
     let zone = zone_of(&companies::get(tx, schedule.company).await?);
     let moment = Moment { now, schedule: &schedule, zone: &zone, slot: answered.slot, at: now };
-    let fate = match &schedule.state {
-        State::Paused { .. } => Fate::without(SlotStatus::Skipped, SkippedReason::NotActive.as_str()),
-        State::Active | State::Disabled { .. } => match answered.part {
-            Part::Gate => of_gate(tx, &moment, answered, &mut fired).await?,
-            Part::Action => of_action(tx, &moment, answered, before).await?,
-        },
+    let is_over = matches!(schedule.state, State::Paused { .. }) || schedule.has_fired_enough();
+    let fate = match answered.part {
+        _ if is_over => Fate::without(SlotStatus::Skipped, SkippedReason::NotActive.as_str()),
+        Part::Gate => of_gate(tx, &moment, answered, &mut fired).await?,
+        Part::Action => of_action(tx, &moment, answered, before).await?,
     };
     slots::settle(tx, now, schedule.id, answered.slot, &fate).await?;
     let counted = (answered.slot, u64::try_from(count).unwrap_or(1));
     account(tx, now, &mut schedule, counted, &fate, &mut fired).await?;
-    let next = wakeful_domain::schedule::next_slot(&schedule, &zone, schedule.settled_until());
-    schedules::fired(tx, &schedule, next).await?;
+    schedules::fired(tx, &mut schedule, &zone).await?;
     Ok(fired)
 }
 

@@ -9,8 +9,8 @@ use wakeful_domain::id::{AgentId, CompanyId, ScheduleId};
 use wakeful_domain::schedule::{Jitter, Next, Schedule, Standing, State, Zone, next_slot};
 use wakeful_domain::time::Timestamp;
 
-use crate::ops::companies;
 use crate::ops::filter::{List, Page};
+use crate::ops::{companies, slots};
 use crate::value::{json, json_option, name};
 use crate::{Error, Refusal, Row, Tx, Value};
 
@@ -54,6 +54,9 @@ pub(crate) fn read(mut row: Row) -> Result<Schedule, Error> {
         },
     })
 }
+
+/// Why a schedule is disabled that has had its last slot.
+const HAS_ENDED: &str = "it has had its last slot";
 
 /// Clocks of several nodes may differ so much without one having been set.
 const CLOCK_SLACK: Duration = Duration::from_secs(60);
@@ -226,8 +229,12 @@ const FIRED: &str = "
       last_error = $10
     where id = $1";
 
-/// Notes how far a schedule has come.
-pub(crate) async fn fired(tx: &mut Tx, schedule: &Schedule, next: Option<Next>) -> Result<(), Error> {
+/// Notes how far a schedule has come. One that has no slot before it is disabled.
+pub(crate) async fn fired(tx: &mut Tx, schedule: &mut Schedule, zone: &Zone) -> Result<(), Error> {
+    let next = next_slot(schedule, zone, schedule.settled_until());
+    if next.is_none() && schedule.state == State::Active {
+        schedule.state = State::Disabled { reason: HAS_ENDED.into() };
+    }
     let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX).into();
     let parameters = [
         schedule.id.into(),
@@ -261,12 +268,12 @@ pub async fn remove(tx: &mut Tx, id: ScheduleId) -> Result<(), Refusal> {
 const AHEAD: &str = "
     select id
     from schedules
-    where state = 'active'
-      and last_slot > $1
+    where last_slot > $1
     order by id";
 
-/// After the clock was set back: schedules that have come further than now go on from now. What has fired already has
-/// its row, and does not fire again.
+/// After the clock was set back: schedules that have come further than now go on from now, also those that are paused
+/// or have ended meanwhile. What has fired already has its row, and does not fire again; what was missed in a time that
+/// has not come is forgotten.
 pub async fn rewind(tx: &mut Tx, now: Timestamp) -> Result<usize, Refusal> {
     let mut ahead: Vec<ScheduleId> = Vec::new();
     for mut row in tx.query(AHEAD, &[(now + CLOCK_SLACK).into()]).await? {
@@ -274,9 +281,13 @@ pub async fn rewind(tx: &mut Tx, now: Timestamp) -> Result<usize, Refusal> {
     }
     for id in &ahead {
         let mut schedule = get_locked(tx, *id).await?;
+        let zone = zone_of(&companies::get(tx, schedule.company).await?);
+        slots::forget_missed_after(tx, &schedule, &zone, now).await?;
         schedule.last_slot = Some(now);
-        let next = coming(tx, &schedule).await?;
-        fired(tx, &schedule, next).await?;
+        if schedule.state.note() == Some(HAS_ENDED) {
+            schedule.state = State::Active;
+        }
+        fired(tx, &mut schedule, &zone).await?;
     }
     Ok(ahead.len())
 }
