@@ -11,13 +11,14 @@ use crate::Problem;
 use crate::body::parse;
 use crate::errors::FieldError;
 use crate::openapi::document;
-use crate::routes::{agents, companies, schedules};
+use crate::routes::{agents, channels, companies, schedules};
 
 /// What can be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Made {
     Company,
     Agent,
+    Channel,
     Schedule,
 }
 
@@ -27,6 +28,7 @@ impl Made {
         let name = match self {
             Made::Company => "NewCompany",
             Made::Agent => "NewAgent",
+            Made::Channel => "NewChannel",
             Made::Schedule => "NewSchedule",
         };
         let document = serde_json::to_value(document()).unwrap_or_default();
@@ -42,6 +44,9 @@ impl Made {
             Made::Company => read(request).and_then(|new| companies::drafted(new, ids.next(now), now).map(drop)),
             Made::Agent => {
                 read(request).and_then(|new| agents::drafted(new, ids.next(now), ids.next(now), now).map(drop))
+            }
+            Made::Channel => {
+                read(request).and_then(|new| channels::drafted(new, ids.next(now), ids.next(now), now).map(drop))
             }
             Made::Schedule => {
                 read(request).and_then(|new| schedules::drafted(new, ids.next(now), ids.next(now), zone, now).map(drop))

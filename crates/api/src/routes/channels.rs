@@ -6,8 +6,9 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use wakeful_domain::channel::{Channel, State as ChannelState};
-use wakeful_domain::id::{ChannelId, kind};
+use wakeful_domain::id::{ChannelId, CompanyId, kind};
 use wakeful_domain::signature::secret_text;
+use wakeful_domain::time::Timestamp;
 use wakeful_engine::clock;
 use wakeful_runner::delivery;
 use wakeful_store::ops::{channels, request_keys};
@@ -48,6 +49,24 @@ fn check(channel: &Channel) -> Result<(), Problem> {
     }
 }
 
+/// A channel as it is asked for; refuses what nothing could be sent through.
+pub(crate) fn drafted(new: NewChannel, id: ChannelId, company: CompanyId, now: Timestamp) -> Result<Channel, Problem> {
+    let channel = Channel {
+        id,
+        company,
+        name: new.name,
+        target: new.target,
+        filter: new.filter,
+        state: ChannelState::Enabled,
+        state_reason: None,
+        paced_until: now,
+        created_at: now,
+        updated_at: now,
+    };
+    check(&channel)?;
+    Ok(channel)
+}
+
 /// Makes a channel. It gets what is told from now on.
 #[utoipa::path(post, path = "/companies/{company}/channels", tag = "channels", params(("company" = String, Path, description = "id or slug")),
     request_body = NewChannel, responses((status = 201, body = ChannelView), (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument)))]
@@ -60,20 +79,7 @@ async fn create(
 ) -> Result<(StatusCode, Json<ChannelView>), Problem> {
     principal.require(Permission::Manage)?;
     let key = request_key(key, &format!("POST /companies/{}/channels", company.id), &body.bytes);
-    let (new, now) = (body.value, clock::now());
-    let channel = Channel {
-        id: api.engine.new_id(),
-        company: company.id,
-        name: new.name,
-        target: new.target,
-        filter: new.filter,
-        state: ChannelState::Enabled,
-        state_reason: None,
-        paced_until: now,
-        created_at: now,
-        updated_at: now,
-    };
-    check(&channel)?;
+    let channel = drafted(body.value, api.engine.new_id(), company.id, clock::now())?;
     let made = api
         .engine
         .write("channel.create", (channel, key), |tx, (channel, key)| {

@@ -89,13 +89,13 @@ pub async fn apply(client: &Client, declared: &[Declared], manner: Manner) -> Re
         let is_there = items(&existing).iter().any(|known| text(known, "/slug") == company) || !manner.is_dry;
         let known = known(client, &company, is_there).await?;
         let own: Vec<&Declared> = declared.iter().filter(|declared| declared.company == company).collect();
-        for made in [Made::Agent, Made::Schedule] {
+        for made in [Made::Agent, Made::Channel, Made::Schedule] {
             for declared in own.iter().filter(|declared| declared.made == made) {
                 acts.push(one(client, declared, known.get(&key(declared)), is_there, manner).await?);
             }
         }
         // What depends on others goes first.
-        for made in [Made::Schedule, Made::Agent] {
+        for made in [Made::Schedule, Made::Channel, Made::Agent] {
             let is_declared = |name: &str| own.iter().any(|declared| declared.made == made && declared.name == name);
             for ((_, name), object) in known.iter().filter(|((kind, name), _)| kind == noun(made) && !is_declared(name))
             {
@@ -117,6 +117,23 @@ fn key(declared: &Declared) -> (String, String) {
 
 fn of_company(company: &str, path: &str) -> String {
     format!("/api/v1/companies/{}{path}", percent_encoded(company))
+}
+
+/// The list below its company that an object stands in; none for a company.
+fn list_of(made: Made) -> Option<&'static str> {
+    match made {
+        Made::Company => None,
+        Made::Agent => Some("agents"),
+        Made::Channel => Some("channels"),
+        Made::Schedule => Some("schedules"),
+    }
+}
+
+fn path_of(made: Made, company: &str, id: &str) -> String {
+    match list_of(made) {
+        None => of_company(company, ""),
+        Some(list) => format!("/api/v1/{list}/{id}"),
+    }
 }
 
 /// What was made in a company before.
@@ -164,12 +181,7 @@ async fn one(
 
 /// How an object stands; `None` if it is gone.
 async fn object(client: &Client, made: Made, company: &str, id: &str) -> Result<Option<Value>, Failure> {
-    let path = match made {
-        Made::Company => of_company(company, ""),
-        Made::Agent => format!("/api/v1/agents/{id}"),
-        Made::Schedule => format!("/api/v1/schedules/{id}"),
-    };
-    match client.get(&path).await {
+    match client.get(&path_of(made, company, id)).await {
         Ok(object) => Ok((text(&object, "/state") != "terminated").then_some(object)),
         Err(failure) if failure.code == NOT_FOUND => Ok(None),
         Err(failure) => Err(failure),
@@ -178,10 +190,8 @@ async fn object(client: &Client, made: Made, company: &str, id: &str) -> Result<
 
 /// The object that has a declared name, whoever made it.
 async fn named(client: &Client, declared: &Declared) -> Result<Option<Value>, Failure> {
-    let list = match declared.made {
-        Made::Company => return object(client, Made::Company, &declared.company, "").await,
-        Made::Agent => "agents",
-        Made::Schedule => "schedules",
+    let Some(list) = list_of(declared.made) else {
+        return object(client, Made::Company, &declared.company, "").await;
     };
     let path = of_company(&declared.company, &format!("/{list}?name={}", percent_encoded(&declared.name)));
     Ok(items(&client.get(&path).await?).first().cloned())
@@ -191,10 +201,9 @@ async fn carry_out(client: &Client, declared: &Declared, step: &Step) -> Result<
     let id = match step {
         Step::Same | Step::Gone | Step::Refuse { .. } | Step::Remove { .. } => return Ok(()),
         Step::Create => {
-            let list = match declared.made {
-                Made::Company => "/api/v1/companies".to_owned(),
-                Made::Agent => of_company(&declared.company, "/agents"),
-                Made::Schedule => of_company(&declared.company, "/schedules"),
+            let list = match list_of(declared.made) {
+                None => "/api/v1/companies".to_owned(),
+                Some(list) => of_company(&declared.company, &format!("/{list}")),
             };
             let (request, enabled) = request(client, &declared.company, declared.spec.clone()).await?;
             let made = client.post(&list, &request).await.map_err(|failure| about(declared, failure))?;
@@ -215,11 +224,7 @@ async fn carry_out(client: &Client, declared: &Declared, step: &Step) -> Result<
 
 async fn change(client: &Client, declared: &Declared, id: &str, patch: &Map<String, Value>) -> Result<(), Failure> {
     let (mut request, enabled) = request(client, &declared.company, patch.clone()).await?;
-    let path = match declared.made {
-        Made::Company => of_company(&declared.company, ""),
-        Made::Agent => format!("/api/v1/agents/{id}"),
-        Made::Schedule => format!("/api/v1/schedules/{id}"),
-    };
+    let path = path_of(declared.made, &declared.company, id);
     if let Some(fields) = request.as_object_mut() {
         fields.remove("slug");
     }
@@ -273,12 +278,7 @@ async fn request(
 }
 
 async fn remove(client: &Client, act: &Act, id: &str) -> Result<(), Failure> {
-    let path = match act.made {
-        Made::Company => return Ok(()),
-        Made::Agent => format!("/api/v1/agents/{id}"),
-        Made::Schedule => format!("/api/v1/schedules/{id}"),
-    };
-    match client.delete(&path).await {
+    match client.delete(&path_of(act.made, &act.company, id)).await {
         // A person was faster.
         Err(failure) if failure.code == NOT_FOUND => {}
         removed => removed?,

@@ -57,7 +57,13 @@ struct Reader {
 impl Reader {
     fn root(&mut self, root: &Node) {
         self.unknown(root, &SECTIONS.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
-        for (section, made) in [("companies", Made::Company), ("agents", Made::Agent), ("schedules", Made::Schedule)] {
+        let sections = [
+            ("companies", Made::Company),
+            ("agents", Made::Agent),
+            ("channels", Made::Channel),
+            ("schedules", Made::Schedule),
+        ];
+        for (section, made) in sections {
             self.is_list(root, section);
             for node in root.list(section) {
                 self.object(made, node);
@@ -210,15 +216,23 @@ pub fn noun(made: Made) -> &'static str {
     match made {
         Made::Company => "company",
         Made::Agent => "agent",
+        Made::Channel => "channel",
         Made::Schedule => "schedule",
     }
 }
 
-/// Every place of a schedule's request where an agent is named.
+/// Every place of a request where an agent is named: in the target of a schedule, and in the filter of a channel.
 pub fn each_agent(request: &mut Value, mut name: impl FnMut(&mut String)) {
     for place in ["/target/wake/agent", "/target/task/assignee", "/target/action/agent"] {
         if let Some(Value::String(agent)) = request.pointer_mut(place) {
             name(agent);
+        }
+    }
+    if let Some(Value::Array(agents)) = request.pointer_mut("/filter/agents") {
+        for agent in agents {
+            if let Value::String(agent) = agent {
+                name(agent);
+            }
         }
     }
 }

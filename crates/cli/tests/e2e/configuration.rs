@@ -25,6 +25,12 @@ name = "standup"
 trigger = { cron = "0 9 * * MON-FRI" }
 target = { wake = { agent = "ann", reason = "stand up" } }
 
+[[channels]]
+company = "acme"
+name = "ops"
+target = { command = { command = ["true"] } }
+filter = { min_level = "warning", agents = ["ann"] }
+
 [heartbeat]
 company = "acme"
 enabled = true
@@ -56,13 +62,14 @@ async fn named(server: &Server, list: &str, name: &str) -> Value {
 async fn what_is_declared_is_made_once_and_changes_only_as_the_declaration_does() {
     let server = Server::start().await;
     let made = apply(&server, FIRST).await;
-    let names = ["acme", "ann", "standup", "task-scan for ann", "daily-summary"];
+    let names = ["acme", "ann", "ops", "standup", "task-scan for ann", "daily-summary"];
     assert_eq!(made, acts(&names.map(|name| (name, "create"))));
     assert_eq!(apply(&server, FIRST).await, acts(&[]), "again is nothing");
     let standup = named(&server, "schedules", "standup").await;
     assert!(standup["words"].as_str().unwrap().contains("Europe/Paris"), "{standup:#}");
     let ann = named(&server, "agents", "ann").await;
     assert_eq!(standup["target"]["wake"]["agent"], ann["id"]);
+    assert_eq!(named(&server, "channels", "ops").await["filter"]["agents"], json!([ann["id"]]));
     let summary = named(&server, "schedules", "daily-summary").await;
     assert!(summary["words"].as_str().unwrap().starts_with("every day at 09:00"), "{summary:#}");
 
@@ -93,7 +100,10 @@ async fn what_is_declared_is_made_once_and_changes_only_as_the_declaration_does(
     let less = resting.replace("{ name = \"daily-summary\" },", "");
     let less = less.replace("[[schedules]]", "[[unused]]").split("[[unused]]").next().unwrap().to_owned();
     let gone = apply(&server, &less).await;
-    assert_eq!(gone, acts(&[("daily-summary", "remove"), ("standup", "remove"), ("task-scan for ann", "remove")]));
+    assert_eq!(
+        gone,
+        acts(&[("daily-summary", "remove"), ("standup", "remove"), ("task-scan for ann", "remove"), ("ops", "remove")])
+    );
     assert_eq!(named(&server, "agents", "bob").await["state"], "active");
     server.assert_sound().await;
 }

@@ -24,7 +24,7 @@ pub fn schedule(trigger: Trigger) -> Schedule {
         company: ids.next(created_at),
         name: "morning".into(),
         trigger,
-        target: Target::Action(Action { name: "task-scan".into(), agent: None, config: None }),
+        target: Target::Action(Action { name: "daily-summary".into(), agent: None, config: None }),
         gate: None,
         active_hours: None,
         jitter: Jitter::NONE,

@@ -11,7 +11,7 @@ use wakeful_domain::wakeup::WakeupStatus;
 
 use crate::ops::filter::Page;
 use crate::value::{json_option, name};
-use crate::{Error, Refusal, Row, Tx};
+use crate::{Error, Refusal, Row, Tx, Value};
 
 /// Times are kept to the microsecond.
 const TICK: Duration = Duration::from_micros(1);
@@ -89,11 +89,20 @@ pub(crate) async fn insert(
     decision: &SlotDecision,
     fate: &Fate,
 ) -> Result<(), Error> {
-    let parameters = [
+    let mut parameters: Vec<Value<'_>> = vec![
         schedule.into(),
         decision.slot.into(),
         decision.last.into(),
         i64::try_from(decision.count).unwrap_or(i64::MAX).into(),
+    ];
+    parameters.extend(became(now, fate));
+    tx.execute(INSERT, &parameters).await?;
+    Ok(())
+}
+
+/// The columns from `status` on.
+fn became(now: Timestamp, fate: &Fate) -> [Value<'_>; 7] {
+    [
         name(&fate.status),
         (&fate.reason).into(),
         fate.wakeup.into(),
@@ -101,9 +110,7 @@ pub(crate) async fn insert(
         now.into(),
         json_option(fate.answer.as_ref()),
         fate.ask_from.into(),
-    ];
-    tx.execute(INSERT, &parameters).await?;
-    Ok(())
+    ]
 }
 
 const SETTLE: &str = "
@@ -127,17 +134,8 @@ pub(crate) async fn settle(
     slot: Timestamp,
     fate: &Fate,
 ) -> Result<(), Error> {
-    let parameters = [
-        schedule.into(),
-        slot.into(),
-        name(&fate.status),
-        (&fate.reason).into(),
-        fate.wakeup.into(),
-        fate.task.into(),
-        now.into(),
-        json_option(fate.answer.as_ref()),
-        fate.ask_from.into(),
-    ];
+    let mut parameters: Vec<Value<'_>> = vec![schedule.into(), slot.into()];
+    parameters.extend(became(now, fate));
     tx.execute(SETTLE, &parameters).await?;
     Ok(())
 }
