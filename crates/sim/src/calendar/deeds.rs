@@ -135,6 +135,7 @@ impl Calendar {
             settled: now,
             due: Default::default(),
             rows: Default::default(),
+            fires: 0,
         };
         line.settled = line.start();
         self.write(node, Deed::Make(id, Box::new(line)), &draft, |tx, draft| Box::pin(schedules::insert(tx, draft)))?;
@@ -143,7 +144,7 @@ impl Calendar {
 
     fn timing(&mut self) -> Timing {
         match self.chance.u32(0..10) {
-            0..5 => Timing::Every { seconds: [7, 60, 90, 300, 3_600, 5_000][self.chance.usize(0..6)] },
+            0..5 => Timing::Every { seconds: [10, 60, 90, 300, 3_600, 5_000][self.chance.usize(0..6)] },
             5..8 => Timing::Pattern { number: self.chance.usize(0..Timing::PATTERNS) },
             8 => Timing::Nightly,
             _ => Timing::At(self.now + Duration::from_secs(self.chance.u64(60..20_000))),
@@ -163,9 +164,10 @@ impl Calendar {
     pub(super) fn step(&mut self) -> Result<(), Broken> {
         let passed = match self.chance.u32(0..1_000) {
             0..500 => self.chance.u64(0..15),
-            500..970 => self.chance.u64(0..240),
-            970..995 => self.chance.u64(600..30_000),
-            _ => self.chance.u64(30_000..200_000),
+            500..980 => self.chance.u64(0..240),
+            980..995 => self.chance.u64(600..10_000),
+            _ if self.has_downtimes => self.chance.u64(20_000..200_000),
+            _ => 600,
         };
         self.now = self.now + Duration::from_secs(passed);
         let node = self.chance.usize(0..self.nodes.len());
@@ -174,7 +176,7 @@ impl Calendar {
             50..62 => self.ask(node),
             62..78 => self.answer(node),
             78..88 => self.end_run(node),
-            88..90 => self.set_clock(node),
+            88 if self.has_clocks_set => self.set_clock(node),
             _ => self.meddle(node),
         }
     }

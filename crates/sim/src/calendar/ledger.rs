@@ -67,10 +67,7 @@ impl Ledger {
             };
             let before = line.rows.get(slot);
             permit(deed, line, (*id, *slot), before, row.as_ref())?;
-            match row {
-                Some(row) => line.rows.insert(*slot, row.clone()),
-                None => line.rows.remove(slot),
-            };
+            line.put(*slot, row.as_ref());
         }
         for (id, standing) in &touched.schedules {
             let line = self.lines.get_mut(id).zip(standing.as_ref());
@@ -175,8 +172,11 @@ fn permit(
             answered.schedule == id && answered.slot == slot && says(answered, row)
         }
         (Deed::Rewind(now), Some(row)) => {
-            let of_before = before.is_some_and(|before| before.count > row.count && before.status == row.status);
-            of_before && row.last <= *now && line.covered(slot, row).len() as i64 == row.count
+            // A question that was put off to a time of the wrong clock may be asked at once.
+            let sooner = before.map(|before| Row { asked_until: Some(*now), ..before.clone() });
+            let is_asked_sooner = was_asked && sooner.as_ref() == Some(row);
+            let is_shorter = before.is_some_and(|before| before.count > row.count && before.status == row.status);
+            is_asked_sooner || is_shorter && row.last <= *now && line.covered(slot, row).len() as i64 == row.count
         }
         (Deed::Rewind(now), None) => slot > *now && before.is_some_and(|row| row.status == SlotStatus::Missed),
         _ => false,
@@ -202,7 +202,7 @@ fn says(answered: &Answered, row: &Row) -> bool {
 
 /// Whether a schedule stands as its slots say.
 fn stands(deed: &Deed, line: &mut Line, found: &Standing) -> Result<(), Broken> {
-    let (fires, next) = (line.fires(), line.next());
+    let (fires, next) = (line.fires, line.next());
     require(found.fires == fires, FIRES_ARE_COUNTED, || format!("{} instead of {fires}", found.fires))?;
     let has_ended = next.is_none();
     match (line.state.as_str(), found.state.as_str()) {

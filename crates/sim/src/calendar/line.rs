@@ -33,6 +33,8 @@ pub struct Line {
     /// The nominal times that have come while it was active.
     pub due: BTreeSet<Timestamp>,
     pub rows: BTreeMap<Timestamp, Row>,
+    /// How many of them fired.
+    pub fires: i64,
 }
 
 impl Line {
@@ -46,13 +48,19 @@ impl Line {
         self.timing.between(self.starts.unwrap_or(self.created), after, until)
     }
 
-    pub fn fires(&self) -> i64 {
-        self.rows.values().filter(|row| row.status == SlotStatus::Fired).count() as i64
+    /// Takes a row as it stands now.
+    pub fn put(&mut self, slot: Timestamp, row: Option<&Row>) {
+        let before = match row {
+            Some(row) => self.rows.insert(slot, row.clone()),
+            None => self.rows.remove(&slot),
+        };
+        let fires = |row: Option<&Row>| i64::from(row.is_some_and(|row| row.status == SlotStatus::Fired));
+        self.fires += fires(row) - fires(before.as_ref());
     }
 
     /// The slot to come; none once it has fired as often as it may, or is over.
     pub fn next(&self) -> Option<Timestamp> {
-        let is_over = self.max_fires.is_some_and(|most| self.fires() >= most);
+        let is_over = self.max_fires.is_some_and(|most| self.fires >= most);
         let next = self.timing.next(self.starts.unwrap_or(self.created), self.settled);
         next.filter(|slot| !is_over && self.ends.is_none_or(|ends| *slot <= ends))
     }

@@ -52,6 +52,9 @@ struct Calendar {
     /// Share of operations in a thousand in which there is a crash.
     crash_share: u32,
     crashes: u64,
+    /// Whether nobody is there for hours now and then, and whether clocks are set: each hides what shows without it.
+    has_downtimes: bool,
+    has_clocks_set: bool,
 }
 
 /// Lives one life of schedules.
@@ -83,7 +86,8 @@ impl Calendar {
         let company = ids.next(now);
         let nodes =
             (0..chance.usize(1..=3)).map(|_| Node { skew_s: chance.i64(-20..=20), ..Node::default() }).collect();
-        let crash_share = chance.u32(0..900);
+        let crash_share = if chance.u32(0..5) == 0 { chance.u32(0..300) } else { chance.u32(500..900) };
+        let (has_downtimes, has_clocks_set) = (chance.u32(0..2) == 0, chance.u32(0..3) == 0);
         Ok(Calendar {
             store,
             chance,
@@ -97,6 +101,8 @@ impl Calendar {
             runs: Vec::new(),
             crash_share,
             crashes: 0,
+            has_downtimes,
+            has_clocks_set,
         })
     }
 

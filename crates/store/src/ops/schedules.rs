@@ -282,7 +282,7 @@ pub async fn rewind(tx: &mut Tx, now: Timestamp) -> Result<usize, Refusal> {
     for id in &ahead {
         let mut schedule = get_locked(tx, *id).await?;
         let zone = zone_of(&companies::get(tx, schedule.company).await?);
-        slots::forget_missed_after(tx, &schedule, &zone, now).await?;
+        slots::take_back_after(tx, &schedule, &zone, now).await?;
         schedule.last_slot = Some(now);
         if schedule.state.note() == Some(HAS_ENDED) {
             schedule.state = State::Active;
