@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json, json as object};
 use wakeful_domain::id::ScheduleId;
 use wakeful_domain::notification::{Level, Notice, NotificationKind};
-use wakeful_domain::schedule::question::question;
+use wakeful_domain::schedule::question::{TIMEOUT_MAX, question};
 use wakeful_domain::schedule::{
     ActionAnswer, ActionKind, GateAnswer, GateFailure, Schedule, SkippedReason, SlotStatus, State, Target, Whom,
 };
@@ -149,6 +149,18 @@ pub async fn claim(tx: &mut Tx, now: Timestamp, most: i64) -> Result<Vec<Questio
         questions.push(Question { schedule: id, slot, until, part, whom, timeout, body });
     }
     Ok(questions)
+}
+
+const ASK_SOONER: &str = "
+    update slots
+    set asked_until = $1
+    where status = 'asked'
+      and asked_until > $2";
+
+/// After the clock was set back: what is left alone until a time that is too far off is asked again.
+pub(crate) async fn ask_sooner(tx: &mut Tx, now: Timestamp) -> Result<(), Error> {
+    tx.execute(ASK_SOONER, &[now.into(), (now + TIMEOUT_MAX + ASKING_MARGIN).into()]).await?;
+    Ok(())
 }
 
 type Asked = (Part, Whom, Duration, Json);

@@ -10,7 +10,7 @@ use wakeful_domain::schedule::{Jitter, Next, Schedule, Standing, State, Zone, ne
 use wakeful_domain::time::Timestamp;
 
 use crate::ops::filter::{List, Page};
-use crate::ops::{companies, slots};
+use crate::ops::{companies, questions, slots};
 use crate::value::{json, json_option, name};
 use crate::{Error, Refusal, Row, Tx, Value};
 
@@ -282,13 +282,14 @@ pub async fn rewind(tx: &mut Tx, now: Timestamp) -> Result<usize, Refusal> {
     for id in &ahead {
         let mut schedule = get_locked(tx, *id).await?;
         let zone = zone_of(&companies::get(tx, schedule.company).await?);
-        slots::take_back_after(tx, &schedule, &zone, now).await?;
+        slots::forget_missed_after(tx, &schedule, &zone, now).await?;
         schedule.last_slot = Some(now);
         if schedule.state.note() == Some(HAS_ENDED) {
             schedule.state = State::Active;
         }
         fired(tx, &mut schedule, &zone).await?;
     }
+    questions::ask_sooner(tx, now).await?;
     Ok(ahead.len())
 }
 

@@ -16,9 +16,6 @@ use crate::{Error, Refusal, Row, Tx, Value};
 /// Times are kept to the microsecond.
 const TICK: Duration = Duration::from_micros(1);
 
-/// No question takes longer, with what is allowed beyond its time-out.
-const ASKED_MAX: Duration = Duration::from_secs(310);
-
 /// What became of a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
@@ -222,23 +219,14 @@ const MISSED_BEYOND: &str = "
       and last_at > $2";
 const SHORTEN: &str = "update slots set last_at = $3, count = $4 where schedule_id = $1 and slot_at = $2";
 
-const ASK_SOONER: &str = "
-    update slots
-    set asked_until = $2
-    where schedule_id = $1
-      and status = 'asked'
-      and asked_until > $3";
-
-/// The clock was ahead of `now`: takes back what was said to be missed after it, and what is asked until a time that is
-/// far off is asked again.
-pub(crate) async fn take_back_after(
+/// Takes back what was said to be missed after `now`: the clock was ahead.
+pub(crate) async fn forget_missed_after(
     tx: &mut Tx,
     schedule: &Schedule,
     zone: &Zone,
     now: Timestamp,
 ) -> Result<(), Error> {
     tx.execute(FORGET_MISSED, &[schedule.id.into(), now.into()]).await?;
-    tx.execute(ASK_SOONER, &[schedule.id.into(), now.into(), (now + ASKED_MAX).into()]).await?;
     for mut row in tx.query(MISSED_BEYOND, &[schedule.id.into(), now.into()]).await? {
         let slot: Timestamp = row.get()?;
         let range = (slot - TICK, now);
