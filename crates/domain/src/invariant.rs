@@ -32,10 +32,30 @@ pub const READY_INDEX_TRUE: Invariant = Invariant {
     name: "ready_index_true",
     statement: "the hot index names exactly the lanes that may start, each with the rank of its best wakeup",
 };
+pub const FIRED_ONCE: Invariant = Invariant {
+    name: "fired_once",
+    statement: "no two slots have fired the same wakeup or the same task, and none has fired both",
+};
+pub const FIRES_COUNTED: Invariant =
+    Invariant { name: "fires_counted", statement: "a schedule has fired at least as often as it has slots that did" };
+pub const DUE_IS_ACTIVE: Invariant = Invariant {
+    name: "due_is_active",
+    statement: "only an active schedule is due, and what is due has a slot to come",
+};
 
 /// All of them.
-pub const ALL: &[Invariant] =
-    &[ONE_FATE, ONE_LIVE_RUN_PER_LANE, ONE_LIVE_RUN_PER_TASK, CAPS_HOLD, FENCES_RISE, EVENTS_GAPLESS, READY_INDEX_TRUE];
+pub const ALL: &[Invariant] = &[
+    ONE_FATE,
+    ONE_LIVE_RUN_PER_LANE,
+    ONE_LIVE_RUN_PER_TASK,
+    CAPS_HOLD,
+    FENCES_RISE,
+    EVENTS_GAPLESS,
+    READY_INDEX_TRUE,
+    FIRED_ONCE,
+    FIRES_COUNTED,
+    DUE_IS_ACTIVE,
+];
 
 /// A row that breaks an invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -75,6 +75,24 @@ pub const PROCESSES_ARE_RUNS: Invariant = Invariant {
     name: "processes_are_runs",
     statement: "the processes under supervision are those of live runs, at most one for each launch",
 };
+pub const EVERY_SLOT_HAS_ITS_ROW: Invariant = Invariant {
+    name: "every_slot_has_its_row",
+    statement: "every nominal time that has come while its schedule was active has its row, as soon as a node has looked",
+};
+pub const NO_SLOT_TWICE: Invariant = Invariant {
+    name: "no_slot_twice",
+    statement: "no nominal time has two rows, and what a slot has made was made by it alone, once",
+};
+pub const SLOTS_AS_THE_POLICY_SAYS: Invariant = Invariant {
+    name: "slots_as_the_policy_says",
+    statement: "what is late is caught up with as far as the policy says, and what is stale is missed",
+};
+pub const FIRES_ARE_COUNTED: Invariant =
+    Invariant { name: "fires_are_counted", statement: "a schedule has fired as often as it has slots that did" };
+pub const NEXT_IS_RIGHT: Invariant = Invariant {
+    name: "next_is_right",
+    statement: "an active schedule has the next nominal time before it; one that has none is disabled, and no other",
+};
 
 /// An invariant that did not hold, and how that showed.
 #[derive(Debug, Clone)]

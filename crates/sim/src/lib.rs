@@ -8,6 +8,7 @@
 //! Not here: processes, disks, sockets and HTTP; those have tests of their own. Not shipped.
 
 mod acts;
+mod calendar;
 mod deed;
 mod follow;
 mod heard;
@@ -24,4 +25,5 @@ mod trace;
 mod wakes;
 mod world;
 
+pub use calendar::live_by_schedules;
 pub use life::{Failed, Lived, Place, STEPS_DEFAULT, live};

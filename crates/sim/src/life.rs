@@ -31,6 +31,9 @@ pub struct Lived {
     pub steps: u32,
     pub wakeups: usize,
     pub runs: usize,
+    /// Of schedules, and how often something crashed; in lives of schedules.
+    pub slots: u64,
+    pub crashes: u64,
 }
 
 /// What went wrong in a life.
@@ -43,12 +46,14 @@ pub struct Failed {
     pub broken: Broken,
     /// The last lines of the trace.
     pub tail: Vec<String>,
+    /// What else to type for a life of this kind.
+    pub flag: &'static str,
 }
 
 /// Steps of trouble in a life: enough for every kind of trouble to meet every other, few enough to be read.
 pub const STEPS_DEFAULT: u32 = 100;
 /// Lines of the trace that a failure shows.
-const TAIL_LINES: usize = 40;
+pub(crate) const TAIL_LINES: usize = 40;
 
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,19 +63,14 @@ impl fmt::Display for Failed {
         }
         let Broken { invariant, detail } = &self.broken;
         writeln!(f, "\n`{}` does not hold at step {}: {}", invariant.name, self.step, invariant.statement)?;
-        writeln!(f, "{detail}\n\nagain: cargo xtask sim --seed {} --steps {}", self.seed, self.steps)
+        writeln!(f, "{detail}\n\nagain: cargo xtask sim{} --seed {} --steps {}", self.flag, self.seed, self.steps)
     }
 }
 
 /// Lives one life.
 pub fn live(seed: u64, steps: u32, place: Place<'_>) -> Result<Lived, Box<Failed>> {
-    let failed = |step, broken, tail| Box::new(Failed { seed, steps, step, broken, tail });
-    let opened = match place {
-        Place::Memory => Direct::in_memory(),
-        Place::File(path) => Direct::open(path),
-    };
-    let unopened = |detail: String| failed(0, Broken::new(OPERATION_WORKS, detail), Vec::new());
-    let store = opened.map_err(|error| unopened(error.to_string()))?;
+    let failed = |step, broken, tail| Box::new(Failed { seed, steps, step, broken, tail, flag: "" });
+    let store = open(place).map_err(|broken| failed(0, broken, Vec::new()))?;
     let mut world = World::new(store, seed).map_err(|broken| failed(0, broken, Vec::new()))?;
     match live_in(&mut world, steps) {
         Ok(()) => Ok(Lived {
@@ -78,12 +78,23 @@ pub fn live(seed: u64, steps: u32, place: Place<'_>) -> Result<Lived, Box<Failed
             steps: world.trace.step,
             wakeups: world.mirror.wakeups.len(),
             runs: world.mirror.runs.len(),
+            slots: 0,
+            crashes: 0,
         }),
         Err(broken) => {
             let detail = world.trace.shortened(&broken.detail);
             Err(failed(world.trace.step, Broken { detail, ..broken }, world.trace.tail(TAIL_LINES)))
         }
     }
+}
+
+/// The store of a life.
+pub(crate) fn open(place: Place<'_>) -> Result<Direct, Broken> {
+    let opened = match place {
+        Place::Memory => Direct::in_memory(),
+        Place::File(path) => Direct::open(path),
+    };
+    opened.map_err(|error| Broken::new(OPERATION_WORKS, error.to_string()))
 }
 
 fn live_in(world: &mut World, steps: u32) -> Result<(), Broken> {

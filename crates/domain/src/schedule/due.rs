@@ -104,8 +104,7 @@ pub fn due(schedule: &Schedule, zone: &Zone, last_slot: Timestamp, now: Timestam
 
 /// The first slot after `after`, whatever has fired; `None` if there is none or it is not active.
 pub fn next_slot(schedule: &Schedule, zone: &Zone, after: Timestamp) -> Option<Next> {
-    let has_fired_enough = schedule.max_fires.is_some_and(|most| schedule.fires >= most);
-    if schedule.state != State::Active || has_fired_enough {
+    if schedule.state != State::Active || schedule.has_fired_enough() {
         return None;
     }
     let after = after.max(schedule.settled_until());

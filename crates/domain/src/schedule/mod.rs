@@ -304,6 +304,11 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// Whether there are no slots any more because of `max_fires`.
+    pub fn has_fired_enough(&self) -> bool {
+        self.max_fires.is_some_and(|most| self.fires >= most)
+    }
+
     /// What `every` counts from.
     pub fn anchor(&self) -> Timestamp {
         self.starts_at.unwrap_or(self.created_at)

@@ -7,9 +7,7 @@ use serde_json::json as object;
 use wakeful_domain::actor::Actor;
 use wakeful_domain::escalation::{EscalationKind, Severity};
 use wakeful_domain::id::{AgentId, RunId, ScheduleId};
-use wakeful_domain::schedule::{
-    FAILURES_TOLD, Schedule, SkippedReason, SlotDecision, SlotStatus, State, Verdict, Zone, due, next_slot,
-};
+use wakeful_domain::schedule::{FAILURES_TOLD, Schedule, SkippedReason, SlotDecision, SlotStatus, Verdict, Zone, due};
 use wakeful_domain::time::Timestamp;
 
 use crate::ops::escalations::{self, Raise};
@@ -85,8 +83,8 @@ pub async fn fire_now(tx: &mut Tx, now: Timestamp, id: ScheduleId) -> Result<(Sl
     let verdict = Verdict::Fire { at: now, is_late: false };
     let decision = SlotDecision { slot: now, last: now, count: 1, verdict };
     let mut fired = Fired::default();
-    decide(tx, now, &mut schedule, &zone, &decision, &mut fired).await?;
-    go_on(tx, schedule, &zone).await?;
+    decide(tx, now, &mut schedule, &zone, decision, &mut fired).await?;
+    schedules::fired(tx, &mut schedule, &zone).await?;
     let slot = slots::find(tx, id, now).await?.ok_or_else(|| Refusal::not_found(id))?;
     Ok((slot, fired))
 }
@@ -94,26 +92,31 @@ pub async fn fire_now(tx: &mut Tx, now: Timestamp, id: ScheduleId) -> Result<(Sl
 async fn fire(tx: &mut Tx, now: Timestamp, mut schedule: Schedule, fired: &mut Fired) -> Result<(), Refusal> {
     let zone = zone_of(&companies::get(tx, schedule.company).await?);
     let due = due(&schedule, &zone, schedule.settled_until(), now);
-    for decision in &due.slots {
+    schedule.last_slot = due.last_slot().or(schedule.last_slot);
+    for decision in due.slots {
         decide(tx, now, &mut schedule, &zone, decision, fired).await?;
     }
-    schedule.last_slot = due.last_slot().or(schedule.last_slot);
     fired.schedules += 1;
-    go_on(tx, schedule, &zone).await
+    Ok(schedules::fired(tx, &mut schedule, &zone).await?)
 }
 
-/// Notes how far a schedule has come, and what comes next: after what has really fired, since what was to fire may
-/// have been skipped.
-pub(crate) async fn go_on(tx: &mut Tx, mut schedule: Schedule, zone: &Zone) -> Result<(), Refusal> {
-    let next = next_slot(&schedule, zone, schedule.settled_until());
-    if next.is_none() && schedule.state == State::Active {
-        schedule.state = State::Disabled { reason: "it has had its last slot".into() };
-    }
-    Ok(schedules::fired(tx, &schedule, next).await?)
-}
-
-/// Does what a decision asks for, and enters the slot.
+/// Does what a decision asks for, and enters the slot. After a clock was set back, slots come round again that have
+/// their row.
 async fn decide(
+    tx: &mut Tx,
+    now: Timestamp,
+    schedule: &mut Schedule,
+    zone: &Zone,
+    decision: SlotDecision,
+    fired: &mut Fired,
+) -> Result<(), Refusal> {
+    for decision in slots::without_row(tx, schedule, zone, decision).await? {
+        enter(tx, now, schedule, zone, &decision, fired).await?;
+    }
+    Ok(())
+}
+
+async fn enter(
     tx: &mut Tx,
     now: Timestamp,
     schedule: &mut Schedule,
@@ -121,10 +124,6 @@ async fn decide(
     decision: &SlotDecision,
     fired: &mut Fired,
 ) -> Result<(), Refusal> {
-    // After a clock was set back, slots come round again that have their row.
-    if slots::find(tx, schedule.id, decision.slot).await?.is_some() {
-        return Ok(());
-    }
     let fate = match decision.verdict {
         Verdict::Missed(reason) => Fate::without(SlotStatus::Missed, reason.as_str()),
         Verdict::Skipped(reason) => Fate::without(SlotStatus::Skipped, reason.as_str()),

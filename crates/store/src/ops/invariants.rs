@@ -101,6 +101,41 @@ const READY_INDEX_TRUE: &str = "
     where coalesce(kept, -1) <> coalesce(found, -1)
     limit $1";
 
+// Slots go after a while, and their schedule's count stays.
+const FIRED_ONCE: &str = "
+    select min(schedule_id)
+    from slots
+    where status = 'fired'
+      and wakeup_id is not null
+    group by wakeup_id
+    having count(*) > 1
+    union all
+    select min(schedule_id)
+    from slots
+    where status = 'fired'
+      and task_id is not null
+    group by task_id
+    having count(*) > 1
+    union all
+    select schedule_id
+    from slots
+    where wakeup_id is not null
+      and task_id is not null
+    limit $1";
+const FIRES_COUNTED: &str = "
+    select schedules.id
+    from schedules
+    join (select schedule_id, count(*) as count from slots where status = 'fired' group by schedule_id) as fired
+      on fired.schedule_id = schedules.id
+    where schedules.fires < fired.count
+    limit $1";
+const DUE_IS_ACTIVE: &str = "
+    select id
+    from schedules
+    where (due_at is not null and state <> 'active')
+      or (due_at is null) <> (next_slot_at is null)
+    limit $1";
+
 /// Which query finds the rows that break which invariant.
 const CHECKS: &[(Invariant, &str)] = &[
     (invariant::ONE_FATE, ONE_FATE),
@@ -110,6 +145,9 @@ const CHECKS: &[(Invariant, &str)] = &[
     (invariant::FENCES_RISE, FENCES_RISE),
     (invariant::EVENTS_GAPLESS, EVENTS_GAPLESS),
     (invariant::READY_INDEX_TRUE, READY_INDEX_TRUE),
+    (invariant::FIRED_ONCE, FIRED_ONCE),
+    (invariant::FIRES_COUNTED, FIRES_COUNTED),
+    (invariant::DUE_IS_ACTIVE, DUE_IS_ACTIVE),
 ];
 
 /// Everything in the store that breaks an invariant; empty when all hold.

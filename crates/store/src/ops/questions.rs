@@ -16,7 +16,7 @@ use wakeful_domain::schedule::{
 use wakeful_domain::time::Timestamp;
 
 use crate::ops::fires::{self, FromGate, Moment};
-use crate::ops::firing::{Fired, account, go_on};
+use crate::ops::firing::{Fired, account};
 use crate::ops::schedules::{self, zone_of};
 use crate::ops::slots::{self, Fate};
 use crate::ops::{actions, companies, ready};
@@ -186,6 +186,18 @@ pub async fn claim(tx: &mut Tx, now: Timestamp, most: i64) -> Result<Vec<Questio
     Ok(questions)
 }
 
+const ASK_SOONER: &str = "
+    update slots
+    set asked_until = $1
+    where status = 'asked'
+      and asked_until > $2";
+
+/// After the clock was set back: what is left alone until a time that is too far off is asked again.
+pub(crate) async fn ask_sooner(tx: &mut Tx, now: Timestamp) -> Result<(), Error> {
+    tx.execute(ASK_SOONER, &[now.into(), (now + TIMEOUT_MAX + ASKING_MARGIN).into()]).await?;
+    Ok(())
+}
+
 type Asked = (Part, Whom, Duration, Json);
 
 async fn of(
@@ -238,13 +250,14 @@ pub async fn answer(tx: &mut Tx, now: Timestamp, answered: &Answered) -> Result<
     let zone = zone_of(&companies::get(tx, schedule.company).await?);
     let moment = Moment { now, schedule: &schedule, zone: &zone, slot: answered.slot, at: now };
     let fate = match answered.part {
+        _ if schedule.has_fired_enough() => Fate::without(SlotStatus::Skipped, SkippedReason::NotActive.as_str()),
         Part::Gate => of_gate(tx, &moment, answered, &mut fired).await?,
         Part::Action => of_action(tx, &moment, answered, before).await?,
     };
     slots::settle(tx, now, schedule.id, answered.slot, &fate).await?;
     let counted = (answered.slot, u64::try_from(count).unwrap_or(1));
     account(tx, now, &mut schedule, counted, &fate, &mut fired).await?;
-    go_on(tx, schedule, &zone).await?;
+    schedules::fired(tx, &mut schedule, &zone).await?;
     Ok(fired)
 }
 

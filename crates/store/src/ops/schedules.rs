@@ -10,7 +10,7 @@ use wakeful_domain::schedule::{Jitter, Next, Schedule, SkippedReason, Standing, 
 use wakeful_domain::time::Timestamp;
 
 use crate::ops::filter::{List, Page};
-use crate::ops::{companies, deliveries, escalations};
+use crate::ops::{companies, deliveries, escalations, questions, slots};
 use crate::value::{json, json_option, name};
 use crate::{Error, Refusal, Row, Tx, Value};
 
@@ -55,8 +55,9 @@ pub(crate) fn read(mut row: Row) -> Result<Schedule, Error> {
     })
 }
 
-/// No question waits for longer: time-outs are minutes, and what is caught up with comes seconds apart.
-const ASKED_AHEAD_MAX: Duration = Duration::from_secs(15 * 60);
+/// Why a schedule is disabled that has had its last slot.
+const HAS_ENDED: &str = "it has had its last slot";
+
 /// Clocks of several nodes may differ so much without one having been set.
 const CLOCK_SLACK: Duration = Duration::from_secs(60);
 
@@ -256,9 +257,9 @@ pub(crate) async fn lock_of_company(tx: &mut Tx, company: CompanyId) -> Result<V
 pub(crate) async fn look_again(tx: &mut Tx, now: Timestamp, ids: &[ScheduleId]) -> Result<(), Refusal> {
     for id in ids {
         let mut schedule = get(tx, *id).await?;
+        let zone = zone_of(&companies::get(tx, schedule.company).await?);
         schedule.last_slot = Some(schedule.settled_until().max(now));
-        let next = coming(tx, &schedule).await?;
-        fired(tx, &schedule, next).await?;
+        fired(tx, &mut schedule, &zone).await?;
     }
     Ok(())
 }
@@ -276,8 +277,12 @@ const FIRED: &str = "
       last_error = $10
     where id = $1";
 
-/// Notes how far a schedule has come.
-pub(crate) async fn fired(tx: &mut Tx, schedule: &Schedule, next: Option<Next>) -> Result<(), Error> {
+/// Notes how far a schedule has come. One that has no slot before it is disabled.
+pub(crate) async fn fired(tx: &mut Tx, schedule: &mut Schedule, zone: &Zone) -> Result<(), Error> {
+    let next = next_slot(schedule, zone, schedule.settled_until());
+    if next.is_none() && schedule.state == State::Active {
+        schedule.state = State::Disabled { reason: HAS_ENDED.into() };
+    }
     let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX).into();
     let parameters = [
         schedule.id.into(),
@@ -322,28 +327,27 @@ const AHEAD: &str = "
     where last_slot > $1
     order by id
     {for_update}";
-// Nothing is asked for longer than minutes.
-const ASK_AGAIN: &str = "
-    update slots
-    set asked_until = $1
-    where status = 'asked'
-      and asked_until > $2";
 
-/// After the clock was set back: schedules that have come further than now go on from now. What has fired already has
-/// its row, and does not fire again.
+/// After the clock was set back: schedules that have come further than now go on from now, also those that are paused
+/// or have ended meanwhile. What has fired already has its row, and does not fire again; what was missed in a time that
+/// has not come is forgotten.
 pub async fn rewind(tx: &mut Tx, now: Timestamp) -> Result<usize, Refusal> {
     let mut ahead: Vec<ScheduleId> = Vec::new();
     for mut row in tx.query(AHEAD, &[(now + CLOCK_SLACK).into()]).await? {
         ahead.push(row.get()?);
     }
-    tx.execute(ASK_AGAIN, &[now.into(), (now + ASKED_AHEAD_MAX).into()]).await?;
     deliveries::rewind(tx, now).await?;
     for id in &ahead {
         let mut schedule = get(tx, *id).await?;
+        let zone = zone_of(&companies::get(tx, schedule.company).await?);
+        slots::forget_missed_after(tx, &schedule, &zone, now).await?;
         schedule.last_slot = Some(now);
-        let next = coming(tx, &schedule).await?;
-        fired(tx, &schedule, next).await?;
+        if schedule.state.note() == Some(HAS_ENDED) {
+            schedule.state = State::Active;
+        }
+        fired(tx, &mut schedule, &zone).await?;
     }
+    questions::ask_sooner(tx, now).await?;
     Ok(ahead.len())
 }
 

@@ -1,15 +1,20 @@
 //! The ledger of schedules: what became of each slot. A slot can have one row only.
 
+use std::time::Duration;
+
 use serde_json::Value as Json;
 use wakeful_domain::id::{RunId, ScheduleId, TaskId, WakeupId};
 use wakeful_domain::run::RunStatus;
-use wakeful_domain::schedule::{SlotDecision, SlotStatus};
+use wakeful_domain::schedule::{Schedule, SlotDecision, SlotStatus, Zone, trigger};
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::WakeupStatus;
 
 use crate::ops::filter::Page;
 use crate::value::{json_option, name};
 use crate::{Error, Refusal, Row, Tx, Value};
+
+/// Times are kept to the microsecond.
+const TICK: Duration = Duration::from_micros(1);
 
 /// What became of a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,6 +164,78 @@ const GET: &str = "
 /// One slot, if it has its row.
 pub(crate) async fn find(tx: &mut Tx, schedule: ScheduleId, slot: Timestamp) -> Result<Option<Slot>, Error> {
     tx.query_first(GET, &[schedule.into(), slot.into()]).await?.map(read).transpose()
+}
+
+const WITH_ROW: &str = "
+    select slot_at, last_at
+    from slots
+    where schedule_id = $1
+      and slot_at >= $2
+      and slot_at <= $3
+    order by slot_at";
+
+/// What of a decision is about slots that have no row yet.
+pub(crate) async fn without_row(
+    tx: &mut Tx,
+    schedule: &Schedule,
+    zone: &Zone,
+    decision: SlotDecision,
+) -> Result<Vec<SlotDecision>, Error> {
+    let within = [schedule.id.into(), decision.slot.into(), decision.last.into()];
+    let found = tx.query(WITH_ROW, &within).await?;
+    if found.is_empty() {
+        return Ok(vec![decision]);
+    }
+    let mut pieces = Vec::new();
+    let mut from = decision.slot;
+    for mut row in found {
+        let (slot, last): (Timestamp, Timestamp) = (row.get()?, row.get()?);
+        pieces.extend(piece(schedule, zone, &decision, (from, slot - TICK)));
+        from = last + TICK;
+    }
+    pieces.extend(piece(schedule, zone, &decision, (from, decision.last)));
+    Ok(pieces)
+}
+
+/// The same decision about the slots from `from` to `to`, if there are any.
+fn piece(
+    schedule: &Schedule,
+    zone: &Zone,
+    decision: &SlotDecision,
+    (from, to): (Timestamp, Timestamp),
+) -> Option<SlotDecision> {
+    let (anchor, after) = (schedule.anchor(), from - TICK);
+    let (newest, count) = trigger::last(&schedule.trigger, zone, anchor, (after, to), 1);
+    let slot = trigger::next(&schedule.trigger, zone, anchor, after)?;
+    newest.first().map(|last| SlotDecision { slot, last: *last, count, ..*decision })
+}
+
+const FORGET_MISSED: &str = "delete from slots where schedule_id = $1 and slot_at > $2 and status = 'missed'";
+const MISSED_BEYOND: &str = "
+    select slot_at
+    from slots
+    where schedule_id = $1
+      and slot_at <= $2
+      and last_at > $2";
+const SHORTEN: &str = "update slots set last_at = $3, count = $4 where schedule_id = $1 and slot_at = $2";
+
+/// Takes back what was said to be missed after `now`: the clock was ahead.
+pub(crate) async fn forget_missed_after(
+    tx: &mut Tx,
+    schedule: &Schedule,
+    zone: &Zone,
+    now: Timestamp,
+) -> Result<(), Error> {
+    tx.execute(FORGET_MISSED, &[schedule.id.into(), now.into()]).await?;
+    for mut row in tx.query(MISSED_BEYOND, &[schedule.id.into(), now.into()]).await? {
+        let slot: Timestamp = row.get()?;
+        let range = (slot - TICK, now);
+        let (newest, count) = trigger::last(&schedule.trigger, zone, schedule.anchor(), range, 1);
+        let last = newest.first().copied().unwrap_or(slot);
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        tx.execute(SHORTEN, &[schedule.id.into(), slot.into(), last.into(), count.into()]).await?;
+    }
+    Ok(())
 }
 
 const LIST: &str = "

@@ -1,8 +1,10 @@
 //! The checks themselves: on a sound store they find nothing, and each finds the row that someone broke by hand.
 
+use serde_json::json;
+
 use crate::world::{World, on_both, seconds};
 
-/// A live run on a task, two finished runs on another lane, a wakeup that waits and one that is not due.
+/// A live run on a task, two finished runs on another lane, a wakeup that waits and one that is not due; a schedule.
 async fn busy_store(world: &World) {
     let (a, b, c) = (world.agent("a").await, world.agent("b").await, world.agent("c").await);
     for _ in 0..2 {
@@ -13,6 +15,8 @@ async fn busy_store(world: &World) {
     world.claim().await;
     world.wake(c).await;
     world.wake_with(c, |wake| wake.due_at = Some(world.now() + seconds(60))).await;
+    let target = json!({ "wake": { "agent": c } });
+    world.insert_schedule(world.draft_schedule("s", json!({ "every": "1m" }), target)).await.unwrap();
 }
 
 /// Which invariant a change breaks, and how it is undone.
@@ -110,6 +114,26 @@ const BREAKS: &[(&str, &str, &str)] = &[
         "update lanes set ready_rank = 1 where task_id <> ''",
         "update lanes set ready_rank = null where task_id <> ''",
     ),
+    (
+        "fired_once",
+        "insert into slots (schedule_id, slot_at, last_at, count, status, wakeup_id, at) \
+         values ('gone', 1, 1, 1, 'fired', 'w', 1), ('gone', 2, 2, 1, 'fired', 'w', 2)",
+        "delete from slots",
+    ),
+    (
+        "fired_once",
+        "insert into slots (schedule_id, slot_at, last_at, count, status, wakeup_id, task_id, at) \
+         values ('gone', 1, 1, 1, 'fired', 'w', 't', 1)",
+        "delete from slots",
+    ),
+    (
+        "fires_counted",
+        "insert into slots (schedule_id, slot_at, last_at, count, status, at) \
+         select id, 1, 1, 1, 'fired', 1 from schedules",
+        "delete from slots",
+    ),
+    ("due_is_active", "update schedules set state = 'paused'", "update schedules set state = 'active'"),
+    ("due_is_active", "update schedules set next_slot_at = null", "update schedules set next_slot_at = due_at"),
 ];
 
 #[test]

@@ -10,6 +10,7 @@ mod claim;
 mod cluster;
 mod deliveries;
 mod differential;
+mod downtime;
 mod engine;
 mod events;
 mod fates;
