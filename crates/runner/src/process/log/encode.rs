@@ -14,11 +14,19 @@ use super::{LogStream, Missing};
 /// What most records need around their text.
 const FRAME_BYTES: usize = 128;
 
+// What a text has that is not copied as it is.
+const QUOTE: u8 = 0x01;
+const CONTROL: u8 = 0x02;
+const NOT_ASCII: u8 = 0x80;
+/// As many bytes as the processor looks at at once.
+const BLOCK_BYTES: usize = 16;
+
 /// Encodes records one after another.
 #[derive(Debug, Default)]
 pub struct Encoder {
-    /// The time as text: all records of one read have the same.
-    stamp: Option<(Timestamp, String)>,
+    /// What stands between the number and the text: all records of one read have the same.
+    frame: Vec<u8>,
+    frame_of: Option<(Timestamp, LogStream)>,
 }
 
 impl Encoder {
@@ -46,32 +54,26 @@ impl Encoder {
         at: Timestamp,
         missing: Option<Missing>,
     ) -> io::Result<()> {
-        let stream: &[u8] = match stream {
-            LogStream::Stdout => br#"","stream":"stdout","#,
-            LogStream::Stderr => br#"","stream":"stderr","#,
-            LogStream::Wakeful => br#"","stream":"wakeful","#,
-        };
-        if self.stamp.as_ref().is_none_or(|(of, _)| *of != at) {
-            self.stamp = Some((at, at.to_string()));
+        if self.frame_of != Some((at, stream)) {
+            self.put_frame(at, stream)?;
         }
-        let stamp = self.stamp.as_ref().map_or("", |(_, text)| text);
+        let special = special(piece.bytes);
+        let text = if special < NOT_ASCII { Some(piece.bytes) } else { utf8(piece.bytes) };
         out.reserve(piece.bytes.len() + FRAME_BYTES);
         out.extend_from_slice(br#"{"seq":"#);
         put_number(out, seq);
-        out.extend_from_slice(br#","ts":""#);
-        out.extend_from_slice(stamp.as_bytes());
-        out.extend_from_slice(stream);
-        match std::str::from_utf8(piece.bytes) {
-            Ok(_) if !has_control(piece.bytes) => {
+        out.extend_from_slice(&self.frame);
+        match text {
+            Some(text) => {
                 out.extend_from_slice(br#""text":""#);
-                put_quoted(out, piece.bytes);
+                match special & !NOT_ASCII {
+                    0 => out.extend_from_slice(text),
+                    QUOTE => put_quoted(out, text),
+                    _ => put_escaped(out, text)?,
+                }
                 out.push(b'"');
             }
-            Ok(text) => {
-                out.extend_from_slice(br#""text":"#);
-                serde_json::to_writer(&mut *out, text)?;
-            }
-            Err(_) => write!(out, r#""base64":"{}""#, STANDARD.encode(piece.bytes))?,
+            None => write!(out, r#""base64":"{}""#, STANDARD.encode(piece.bytes))?,
         }
         if piece.partial {
             out.extend_from_slice(br#","partial":true"#);
@@ -83,12 +85,53 @@ impl Encoder {
         out.extend_from_slice(b"}\n");
         Ok(())
     }
+
+    fn put_frame(&mut self, at: Timestamp, stream: LogStream) -> io::Result<()> {
+        let name = match stream {
+            LogStream::Stdout => "stdout",
+            LogStream::Stderr => "stderr",
+            LogStream::Wakeful => "wakeful",
+        };
+        self.frame.clear();
+        write!(self.frame, r#","ts":"{at}","stream":"{name}","#)?;
+        self.frame_of = Some((at, stream));
+        Ok(())
+    }
 }
 
-/// Whether anything but quotes and backslashes is to be escaped. Looks at all bytes in any case, which is quicker than
-/// to stop early.
-fn has_control(bytes: &[u8]) -> bool {
-    bytes.iter().fold(0_u8, |found, byte| found | u8::from(*byte < 0x20)) != 0
+/// Which of [`QUOTE`], [`CONTROL`] and [`NOT_ASCII`] occur. Looks at all bytes in any case, a block at a time, which is
+/// quicker than to stop early: most lines have none.
+fn special(bytes: &[u8]) -> u8 {
+    let mut found = [0; BLOCK_BYTES];
+    let mut look = |block: &[u8; BLOCK_BYTES]| {
+        for (found, byte) in found.iter_mut().zip(block) {
+            *found |= if (*byte == b'"') | (*byte == b'\\') { QUOTE } else { 0 };
+            *found |= if *byte < b' ' { CONTROL } else { 0 };
+            *found |= *byte & NOT_ASCII;
+        }
+    };
+    let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
+    blocks.iter().for_each(&mut look);
+    if !rest.is_empty() {
+        // Some of it twice rather than byte by byte.
+        let mut short = [b' '; BLOCK_BYTES];
+        short[..rest.len()].copy_from_slice(rest);
+        look(bytes.last_chunk().unwrap_or(&short));
+    }
+    found.iter().fold(0, |all, one| all | one)
+}
+
+fn utf8(bytes: &[u8]) -> Option<&[u8]> {
+    std::str::from_utf8(bytes).is_ok().then_some(bytes)
+}
+
+/// Text with characters that have names of their own in JSON, without the quotes around it.
+fn put_escaped(out: &mut Vec<u8>, text: &[u8]) -> io::Result<()> {
+    let from = out.len();
+    serde_json::to_writer(&mut *out, &String::from_utf8_lossy(text))?;
+    out.pop();
+    out.remove(from);
+    Ok(())
 }
 
 /// Copies what stands between quotes and backslashes, which get a backslash each.
