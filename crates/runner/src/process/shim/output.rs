@@ -20,10 +20,12 @@ pub const READ_BYTES: usize = 256 * 1024;
 /// because the system allows a user only so much.
 const FLOOD_BYTES: u64 = 4 * 1024 * 1024;
 const FLOOD_PIPE_BYTES: usize = 1024 * 1024;
-/// Beyond the cap the pipe rests after each so many bytes, for this long: some 200 MB/s, a fraction of a processor on
-/// both of its ends, and 10 GB in less than a minute.
-const SPILL_BYTES: u64 = 1024 * 1024;
-const SPILL_REST: Duration = Duration::from_millis(3);
+/// Beyond the cap no more than this is read: a fraction of a processor on both ends of the pipe, and 10 GB in 40 s.
+const SPILL_BYTES_PER_S: f64 = 250e6;
+/// The pipe rests when it is ahead of that by so much, a pipe's worth, rather than after each read.
+const SPILL_AHEAD: Duration = Duration::from_millis(4);
+/// What a busy machine kept it from reading may be caught up on, of so long.
+const SPILL_BEHIND_MAX: Duration = Duration::from_millis(100);
 /// What is read after the tree is gone: no pipe holds more, unless a stranger goes on writing to it.
 const DRAIN_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -39,8 +41,8 @@ pub struct Output {
     scrub: Scrub,
     splitter: Splitter,
     came_bytes: u64,
-    /// Of them, since the last rest, what was beyond the cap.
-    spilt_bytes: u64,
+    /// When what was read beyond the cap would have come at the speed allowed.
+    spilt_until: Option<Instant>,
     /// Nothing is read before this.
     pub rests_until: Option<Instant>,
     /// When to log what is held of an unfinished line.
@@ -57,7 +59,7 @@ impl Output {
             scrub,
             splitter,
             came_bytes: 0,
-            spilt_bytes: 0,
+            spilt_until: None,
             rests_until: None,
             release_at: None,
         }
@@ -113,10 +115,12 @@ impl Output {
 
     /// Of output beyond the cap all but the end is thrown away: the agent may wait, so that others need not.
     fn spill(&mut self, bytes: u64) {
-        self.spilt_bytes += bytes;
-        if self.spilt_bytes >= SPILL_BYTES {
-            self.spilt_bytes = 0;
-            self.rests_until = Some(clock::monotonic() + SPILL_REST);
+        let now = clock::monotonic();
+        let from = self.spilt_until.map_or(now, |until| until.max(now.checked_sub(SPILL_BEHIND_MAX).unwrap_or(now)));
+        let until = from + Duration::from_secs_f64(bytes as f64 / SPILL_BYTES_PER_S);
+        self.spilt_until = Some(until);
+        if until > now + SPILL_AHEAD {
+            self.rests_until = Some(until);
         }
     }
 
