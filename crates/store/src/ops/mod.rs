@@ -20,6 +20,7 @@ pub(crate) mod heartbeats;
 pub mod holds;
 pub mod inbox;
 pub mod invariants;
+pub mod messages;
 pub mod meta;
 pub mod origin;
 pub mod projects;
