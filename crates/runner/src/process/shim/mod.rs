@@ -114,8 +114,8 @@ fn run(mut launch: Launch, stream: UnixStream, received: Vec<u8>) -> io::Result<
             drop(files::name_agent(&mut shim_file, &AgentRecord { agent: identity.clone() }));
             servers.send(&Report::Started(identity.clone()));
             log.write_apart();
-            let watch = Watch::new(&launch, identity, agent, guard, &mut servers, &mut log, &mut patience, &signals);
-            let ended = watch.run()?;
+            let mut ended = Watch::new(&launch, identity, agent, guard, &mut servers, &mut log, &signals).run()?;
+            patience = std::mem::take(&mut ended.patience);
             drop(secret_files);
             let record = exit_record(started_at, pid, ended, LogSummary::default());
             let summary = beside(&mut servers, &mut patience, &[], || log.finish());

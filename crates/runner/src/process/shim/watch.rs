@@ -35,7 +35,7 @@ pub struct Watch<'a> {
     pub identity: Identity,
     pub servers: &'a mut Servers,
     pub log: &'a mut LogWriter,
-    patience: &'a mut Patience,
+    patience: Patience,
     signals: &'a SignalDescriptor,
     /// Until it was waited for: from then on its number may mean another process.
     leader: Option<Pid>,
@@ -61,6 +61,7 @@ pub struct Ended {
     pub killed_by_us: bool,
     /// How many processes had been left behind and had to be ended.
     pub held_open: Option<u32>,
+    pub patience: Patience,
 }
 
 /// What can be served without waiting.
@@ -82,7 +83,6 @@ impl<'a> Watch<'a> {
         guard: Guard,
         servers: &'a mut Servers,
         log: &'a mut LogWriter,
-        patience: &'a mut Patience,
         signals: &'a SignalDescriptor,
     ) -> Watch<'a> {
         Watch {
@@ -90,7 +90,7 @@ impl<'a> Watch<'a> {
             identity,
             servers,
             log,
-            patience,
+            patience: Patience::default(),
             signals,
             leader: Some(agent.pid),
             main: agent.pid,
@@ -146,7 +146,7 @@ impl<'a> Watch<'a> {
         self.guard.remove();
         drop(buffer);
         let present = self.present();
-        beside(self.servers, self.patience, &present, || {
+        beside(self.servers, &mut self.patience, &present, || {
             for output in &mut self.outputs {
                 output.drain(self.log);
             }
@@ -159,7 +159,13 @@ impl<'a> Watch<'a> {
         self.answer(&answers);
         let left = u32::try_from(self.members_max).unwrap_or(u32::MAX);
         let held_open = self.ending.was_held_open.then_some(left);
-        Ok(Ended { status: self.ended, ending: self.ending, killed_by_us: self.killed_by_us, held_open })
+        Ok(Ended {
+            status: self.ended,
+            ending: self.ending,
+            killed_by_us: self.killed_by_us,
+            held_open,
+            patience: self.patience,
+        })
     }
 
     fn wait_for_something(&mut self) -> io::Result<Ready> {
