@@ -26,10 +26,10 @@ use super::split::Piece;
 use super::tail::{Tail, TailEntry};
 use super::{LogRecord, LogStream, Missing};
 
-/// A batch is written when it is this long, even within a round.
+/// A batch is given away when it is this long, even within a round.
 const BATCH_BYTES_MAX: usize = 256 * 1024;
 /// No more output is wanted while so many batches are being written: enough to keep the disk busy.
-const BATCHES_MAX: usize = 4;
+const BATCHES_MAX: usize = 8;
 /// What was read already may make more batches than that: 80 times as much, if it is all line ends. The disk is
 /// waited for this long, once; then they take memory until it comes back.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -175,7 +175,15 @@ impl LogWriter {
         self.encode(LogStream::Wakeful, Piece { bytes: text.as_bytes(), partial: false }, clock::now(), Some(missing));
     }
 
-    /// Gives what was added to the file. A disk that does not take it costs the output, never the agent.
+    /// Gives what was added to the file, unless that is busy: then it goes with what comes until the file is done, which
+    /// [`LogWriter::bell`] tells. A disk that does not take it costs the output, never the agent.
+    pub fn flush_if_idle(&mut self) {
+        if self.in_flight.is_empty() {
+            self.flush();
+        }
+    }
+
+    /// Gives what was added to the file.
     pub fn flush(&mut self) {
         if self.batch.is_empty() {
             return;

@@ -221,7 +221,7 @@ impl<'a> Watch<'a> {
         for output in &mut self.outputs {
             output.release(self.log, now);
         }
-        self.log.flush();
+        self.log.flush_if_idle();
         let told = self.patience.look(self.log.busy_since(), now);
         told.iter().for_each(|report| self.servers.send(report));
     }
