@@ -184,12 +184,17 @@ impl Engine {
 
     /// How this host stands.
     pub fn host(&self) -> Host {
+        let (live_runs, has_slow_disk) = {
+            let live = self.live();
+            (live.len(), live.values().any(|live| live.has_slow_disk))
+        };
+        let slow = has_slow_disk.then_some("waiting for a slow disk");
         Host {
-            live_runs: self.live().len(),
+            live_runs,
             live_runs_max: self.inner.config.live_runs_max,
             is_draining: self.inner.is_draining.load(Ordering::Acquire),
             is_in_safe_mode: self.inner.config.is_in_safe_mode,
-            pressure: self.inner.pressure.felt(),
+            pressure: self.inner.pressure.felt().or(slow),
         }
     }
 

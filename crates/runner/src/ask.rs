@@ -92,7 +92,9 @@ async fn asked(shims: &Shims, question: &Question<'_>, dir: &Path) -> Result<Vec
             | Update::Started(_)
             | Update::Output { .. }
             | Update::InputTaken { .. }
-            | Update::InputRefused { .. } => {}
+            | Update::InputRefused { .. }
+            | Update::LogSlow { .. }
+            | Update::LogCaughtUp { .. } => {}
         }
     };
     let log = read_log(dir, 0, 2 * ANSWER_BYTES_MAX * LogLimits::FRAMING_MAX as usize).await;
