@@ -489,11 +489,6 @@ impl Engine {
         self.inner.config.data_dir.join("agents").join(agent.to_string())
     }
 
-    /// Where programs that are asked something work.
-    pub(crate) fn asked_dir(&self) -> PathBuf {
-        self.inner.config.data_dir.join("asked")
-    }
-
     /// The directory that holds this binary, so that runs find `wakeful` on their PATH.
     pub(crate) fn program_dir(&self) -> Option<&Path> {
         self.inner.config.program.parent()

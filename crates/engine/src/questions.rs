@@ -2,6 +2,7 @@
 //! says what is to be asked and takes the answer; here it is only carried there and back. A slow one
 //! holds up nobody else, and the dispatcher never waits for any.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -21,6 +22,13 @@ const AT_ONCE_MAX: usize = 32;
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// Nothing is asked, and nobody nudges.
 const IDLE: Duration = Duration::from_secs(5 * 60);
+
+impl Engine {
+    /// Where programs that are asked something work.
+    pub(crate) fn asked_dir(&self) -> PathBuf {
+        self.config().data_dir.join("asked")
+    }
+}
 
 /// Ends what an earlier server had asked, before anything is asked.
 pub(crate) async fn sweep(engine: &Engine) {
