@@ -135,6 +135,7 @@ impl Calendar {
             settled: now,
             due: Default::default(),
             rows: Default::default(),
+            by_hand: Default::default(),
             fires: 0,
         };
         line.settled = line.start();

@@ -33,6 +33,8 @@ pub struct Line {
     /// The nominal times that have come while it was active.
     pub due: BTreeSet<Timestamp>,
     pub rows: BTreeMap<Timestamp, Row>,
+    /// Those that a person asked for: beside the slots, also if one is at the same moment.
+    pub by_hand: BTreeSet<Timestamp>,
     /// How many of them fired.
     pub fires: i64,
 }
