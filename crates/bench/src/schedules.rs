@@ -57,9 +57,9 @@ fn at_once(binary: &Path, report: &mut Report) -> Result<()> {
     let mut late: Vec<f64> = Vec::with_capacity(AT_ONCE);
     let started = Instant::now();
     while late.len() < AT_ONCE && started.elapsed() < Duration::from_secs(60) {
-        let seen: usize = fired.query_row([], |row| row.get(0))?;
+        let seen: i64 = fired.query_row([], |row| row.get(0))?;
         let ms = (clock::now().as_micros() - at.as_micros()) as f64 / 1_000.0;
-        late.resize(seen, ms);
+        late.resize(usize::try_from(seen)?, ms);
         std::thread::sleep(Duration::from_millis(1));
     }
     anyhow::ensure!(late.len() == AT_ONCE, "only {} of {AT_ONCE} have fired", late.len());

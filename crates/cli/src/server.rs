@@ -22,9 +22,9 @@ use zeroize::Zeroizing;
 
 use crate::arguments::{Global, UpArguments};
 use crate::client::Client;
-use crate::commands::config::declared_in;
+use crate::commands::config::configuration_in;
 use crate::config::apply::{Act, Manner, apply};
-use crate::config::declared::Declared;
+use crate::config::declared::Configuration;
 use crate::data_dir::DataDir;
 use crate::environment;
 use crate::failure::{FAILED, Failure, REFUSED, USAGE};
@@ -40,7 +40,7 @@ const MEMORY_PER_RUN: u64 = 512 * MIB;
 /// Runs the server until it is asked to stop.
 pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure> {
     start_logging();
-    let declared = arguments.config.as_deref().map(declared_in).transpose()?;
+    let configuration = arguments.config.as_deref().map(configuration_in).transpose()?;
     let dir = DataDir::of(global.data_dir.as_deref())?;
     dir.create()?;
     let mut lock = dir.lock()?;
@@ -64,7 +64,7 @@ pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure>
     let address = format!("http://{}", reachable(listener.local_addr()?));
     dir.publish_address(&mut lock, &address)?;
     let router = wakeful_api::router(Api::new(engine.clone(), &hash_of(&admin_token)));
-    let configured = configure(declared, Client::new(&address, &admin_token)?);
+    let configured = configure(configuration, Client::new(&address, &admin_token)?);
     let is_over = Arc::new(Notify::new());
     let serving = {
         let is_over = Arc::clone(&is_over);
@@ -102,9 +102,9 @@ pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure>
 }
 
 /// Brings the server in line with its configuration. Whatever cannot be done is logged, and the server goes on.
-async fn configure(declared: Option<Vec<Declared>>, client: Client) {
-    let Some(declared) = declared else { return };
-    match apply(&client, &declared, Manner::default()).await {
+async fn configure(configuration: Option<Configuration>, client: Client) {
+    let Some(configuration) = configuration else { return };
+    match apply(&client, &configuration, Manner::default()).await {
         Ok(acts) => {
             for line in acts.iter().filter_map(Act::said) {
                 tracing::info!("configuration: {line}");

@@ -112,6 +112,7 @@ async fn follow(engine: &Engine, jump: Jump) {
         }
     }
     engine.inner.nudge.changed();
+    engine.inner.nudge.asked();
 }
 
 async fn go_on_from_now(engine: &Engine) {

@@ -184,12 +184,17 @@ impl Engine {
 
     /// How this host stands.
     pub fn host(&self) -> Host {
+        let (live_runs, has_slow_disk) = {
+            let live = self.live();
+            (live.len(), live.values().any(|live| live.has_slow_disk))
+        };
+        let slow = has_slow_disk.then_some("waiting for a slow disk");
         Host {
-            live_runs: self.live().len(),
+            live_runs,
             live_runs_max: self.inner.config.live_runs_max,
             is_draining: self.inner.is_draining.load(Ordering::Acquire),
             is_in_safe_mode: self.inner.config.is_in_safe_mode,
-            pressure: self.inner.pressure.felt(),
+            pressure: self.inner.pressure.felt().or(slow),
         }
     }
 
@@ -246,7 +251,7 @@ impl Engine {
     }
 
     /// Carries out a commit and its effects to the end, whether or not the caller waits for it.
-    async fn whole<T: Send + 'static>(
+    pub(crate) async fn whole<T: Send + 'static>(
         &self,
         name: &'static str,
         work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
@@ -482,11 +487,6 @@ impl Engine {
     /// The directory of an agent's own: where it works unless something else is said.
     pub(crate) fn agent_home(&self, agent: AgentId) -> PathBuf {
         self.inner.config.data_dir.join("agents").join(agent.to_string())
-    }
-
-    /// Where programs that are asked something work.
-    pub(crate) fn asked_dir(&self) -> PathBuf {
-        self.inner.config.data_dir.join("asked")
     }
 
     /// The directory that holds this binary, so that runs find `wakeful` on their PATH.

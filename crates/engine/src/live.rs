@@ -32,6 +32,8 @@ pub(crate) struct LiveRun {
     pub takes_messages: bool,
     /// Whether its silence means nothing now: a tool call runs, or the agent is done and is being ended.
     pub may_be_silent: bool,
+    /// Whether the disk has kept its log waiting for long.
+    pub has_slow_disk: bool,
 }
 
 /// What a run's task listens to.
@@ -53,7 +55,16 @@ impl LiveRun {
         let lines =
             Lines { stop: stop.subscribe(), input: inputs, over: over.clone(), in_flight: watch::Sender::new(false) };
         let log = watch::Sender::new(0);
-        let live = LiveRun { stop, log, input, over, scrubber: None, takes_messages: false, may_be_silent: false };
+        let live = LiveRun {
+            stop,
+            log,
+            input,
+            over,
+            scrubber: None,
+            takes_messages: false,
+            may_be_silent: false,
+            has_slow_disk: false,
+        };
         (live, lines)
     }
 }

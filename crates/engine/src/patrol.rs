@@ -13,7 +13,7 @@ use wakeful_domain::time::Timestamp;
 use wakeful_store::Refusal;
 use wakeful_store::ops::escalations::{self, Raise};
 use wakeful_store::ops::run_events::NewRunEvent;
-use wakeful_store::ops::{agents, runs};
+use wakeful_store::ops::{agents, messages, runs};
 
 use crate::clock;
 use crate::engine::Engine;
@@ -115,20 +115,21 @@ fn listen(before: Option<Heard>, run: &Run, is_excused: bool) -> Heard {
 async fn act(engine: &Engine, run: &Run, step: Step, silent_for: Duration) {
     let minutes = silent_for.as_secs_f64() / 60.0;
     let (kind, told) = match step {
-        Step::Nudge => ("nudged", format!("nothing was heard from the agent for {minutes:.1} min; it is nudged")),
+        Step::Nudge => {
+            (messages::NUDGED, format!("nothing was heard from the agent for {minutes:.1} min; it is nudged"))
+        }
         Step::Escalate => {
             ("silent", format!("nothing was heard from the agent for {minutes:.1} min; a person is told"))
         }
         Step::Stop => ("stalled", format!("nothing was heard from the agent for {minutes:.1} min; the run is stopped")),
     };
     let data = serde_json::json!({ "silent_s": silent_for.as_secs(), "tier": step.tier() });
-    let silence = runs::Silence {
-        now: clock::now(),
-        run: run.id,
-        fence: run.fence,
-        tier: step.tier(),
-        event: NewRunEvent::warn(kind, told.clone(), data),
+    let nudge = nudge(minutes);
+    let event = match step {
+        Step::Nudge => messages::nudge(&nudge.id, &nudge.text, told.clone(), silent_for.as_secs()),
+        Step::Escalate | Step::Stop => NewRunEvent::warn(kind, told.clone(), data),
     };
+    let silence = runs::Silence { now: clock::now(), run: run.id, fence: run.fence, tier: step.tier(), event };
     // What is done is done before it is noted, so that it is done again rather than never.
     match step {
         Step::Nudge => {}
@@ -142,7 +143,10 @@ async fn act(engine: &Engine, run: &Run, step: Step, silent_for: Duration) {
     let noted =
         engine.write("run.note_silence", silence, |tx, silence| Box::pin(runs::note_silence(tx, silence))).await;
     match noted {
-        Ok(true) if step == Step::Nudge => nudge(engine, run, minutes),
+        // It waits in the inbox; who takes messages while it works gets it at once.
+        Ok(true) if step == Step::Nudge => {
+            engine.say(run.id, nudge);
+        }
         Ok(_) | Err(Refusal::Conflict { .. }) => {}
         Err(refusal) => {
             tracing::error!(run.id = %run.id, "the silence of run {} could not be noted: {refusal}", run.id);
@@ -150,13 +154,13 @@ async fn act(engine: &Engine, run: &Run, step: Step, silent_for: Duration) {
     }
 }
 
-/// Reaches agents that take messages while they work; for the others the event has to do.
-fn nudge(engine: &Engine, run: &Run, minutes: f64) {
+/// What a silent agent is told.
+fn nudge(minutes: f64) -> Input {
     let text = format!(
         "Nothing was heard from you for {minutes:.0} minutes. Go on, or finish with what you have; if you wait for \
          something, say what with `wakeful escalate`. A run that stays silent is stopped."
     );
-    engine.say(run.id, Input { id: format!("nudge-{}", clock::now().as_millis()), text });
+    Input { id: format!("nudge-{}", clock::now().as_millis()), text }
 }
 
 async fn escalate(engine: &Engine, run: &Run, detail: String) {

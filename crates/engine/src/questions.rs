@@ -2,6 +2,7 @@
 //! says what is to be asked and takes the answer; here it is only carried there and back. A slow one
 //! holds up nobody else, and the dispatcher never waits for any.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -9,18 +10,25 @@ use wakeful_domain::schedule::Whom;
 use wakeful_runner::ask::{self, Question as Program, ask, sweep_asked};
 use wakeful_runner::http::{Call, call};
 use wakeful_store::Refusal;
-use wakeful_store::ops::questions::{self, Answered, Question};
+use wakeful_store::ops::questions::{self, Answered, Part, Question};
 
 use crate::clock;
 use crate::engine::Engine;
 use crate::meters::Meter;
 
 /// Asked at once.
-const AT_ONCE_MAX: usize = 8;
+const AT_ONCE_MAX: usize = 32;
 /// After an error of the store.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// Nothing is asked, and nobody nudges.
 const IDLE: Duration = Duration::from_secs(5 * 60);
+
+impl Engine {
+    /// Where programs that are asked something work.
+    pub(crate) fn asked_dir(&self) -> PathBuf {
+        self.config().data_dir.join("asked")
+    }
+}
 
 /// Ends what an earlier server had asked, before anything is asked.
 pub(crate) async fn sweep(engine: &Engine) {
@@ -31,6 +39,9 @@ pub(crate) async fn sweep(engine: &Engine) {
 
 /// Asks until the engine stops.
 pub(crate) async fn run(engine: &Engine) {
+    if engine.config().is_in_safe_mode {
+        return engine.stopping().await;
+    }
     // Dropped with this task: what is still being asked then is swept and asked again by the next server.
     let mut asking = JoinSet::new();
     loop {
@@ -66,7 +77,10 @@ pub(crate) async fn run(engine: &Engine) {
 async fn look(engine: &Engine, free: usize) -> Result<(Vec<Question>, Duration), Refusal> {
     let next = |engine: &Engine| {
         let db = engine.db().clone();
-        async move { db.read("questions.next", (), |tx, ()| Box::pin(async { Ok(questions::next_at(tx).await?) })).await }
+        let now = clock::now();
+        async move {
+            db.read("questions.next", now, |tx, now| Box::pin(async { Ok(questions::next_at(tx, *now).await?) })).await
+        }
     };
     let now = clock::now();
     let mut claimed = Vec::new();
@@ -78,7 +92,7 @@ async fn look(engine: &Engine, free: usize) -> Result<(Vec<Question>, Duration),
             .await?;
     }
     // What stands in line behind one that is being asked comes when that one is answered.
-    let wait = next(engine).await?.map_or(IDLE, |at| at.since(clock::now()));
+    let wait = next(engine).await?.map_or(IDLE, |at| at.since(clock::now()).min(IDLE));
     Ok((claimed, wait.max(Duration::from_millis(50))))
 }
 
@@ -107,12 +121,17 @@ async fn carry(engine: &Engine, question: Question) {
 }
 
 async fn asked(engine: &Engine, question: &Question) -> Result<Vec<u8>, String> {
-    let id = format!("ask-{}-{}", question.schedule, question.slot.as_micros());
+    let part = match question.part {
+        Part::Gate => "gate",
+        Part::Action => "action",
+    };
+    // What the receiver of a repeated request knows it by; a program gets a directory of its own each time.
+    let id = format!("{part}-{}-{}", question.schedule, question.slot.as_micros());
     match &question.whom {
         None => Ok(Vec::new()),
         Some(Whom::Command(command)) => {
             let program = Program {
-                id: &id,
+                id: &format!("{id}-{}", question.until.as_micros()),
                 command,
                 input: format!("{}\n", question.body),
                 env: engine.config().environment.clone(),

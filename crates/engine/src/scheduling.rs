@@ -12,11 +12,15 @@ use crate::engine::Engine;
 impl Engine {
     /// Fires a schedule now; gives the slot that this is.
     pub async fn fire_schedule(&self, id: ScheduleId) -> Result<Slot, Refusal> {
-        let (slot, fired) = self
-            .write("schedule.fire", (clock::now(), id), |tx, (now, id)| Box::pin(firing::fire_now(tx, *now, *id)))
-            .await?;
-        self.after_firing(&fired);
-        Ok(slot)
+        let engine = self.clone();
+        self.whole("schedule.fire", async move {
+            let (slot, fired) = engine
+                .write("schedule.fire", (clock::now(), id), |tx, (now, id)| Box::pin(firing::fire_now(tx, *now, *id)))
+                .await?;
+            engine.after_firing(&fired);
+            Ok(slot)
+        })
+        .await
     }
 
     /// Does what follows from what was fired.

@@ -8,6 +8,7 @@ use wakeful_domain::id::RunId;
 use wakeful_domain::wakeup::WakeupStatus;
 use wakeful_runner::process::{TreeProcess, process_tree};
 use wakeful_store::Refusal;
+use wakeful_store::ops::messages;
 use wakeful_store::ops::wake::{Accepted, Wake};
 
 use crate::engine::Engine;
@@ -43,6 +44,11 @@ impl Engine {
             _ => Delivery::Inbox,
         };
         Ok((accepted, delivery))
+    }
+
+    /// Notes that the agent of a live run has read messages; gives those that it was never told.
+    pub async fn mark_read(&self, request: messages::ReadRequest) -> Result<Vec<String>, Refusal> {
+        self.write("messages.mark_read", request, |tx, request| Box::pin(messages::mark_read(tx, request))).await
     }
 
     /// The processes of a live run as they are now, parents before their children.

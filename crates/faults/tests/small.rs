@@ -64,6 +64,11 @@ async fn end_on_full_disk() {
 }
 
 #[tokio::test]
+async fn slow_disk() {
+    held("slow_disk").await;
+}
+
+#[tokio::test]
 async fn flood() {
     held("flood").await;
 }

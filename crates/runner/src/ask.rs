@@ -54,6 +54,8 @@ pub enum AskError {
     Unreadable(io::Error),
     #[error("the process that watched over it was killed")]
     Unwatched,
+    #[error("it outlives KILL: processes {0:?}")]
+    Stuck(Vec<i32>),
 }
 
 /// Asks, and waits for the answer: all that was written to standard output, if the program ended well.
@@ -61,6 +63,9 @@ pub enum AskError {
 pub async fn ask(shims: &Shims, question: Question<'_>) -> Result<Vec<u8>, AskError> {
     let dir = question.below.join(question.id);
     let answer = asked(shims, &question, &dir).await;
+    if matches!(answer, Err(AskError::Stuck(_))) {
+        return answer;
+    }
     // The next look at what is left behind removes it.
     if let Err(error) = fs::remove_dir_all(&dir) {
         tracing::debug!("cannot remove {}: {error}", dir.display());
@@ -81,12 +86,15 @@ async fn asked(shims: &Shims, question: &Question<'_>, dir: &Path) -> Result<Vec
                 }
                 return Err(AskError::Unwatched);
             }
+            // Its shim goes on trying; whoever asked does not wait for it.
+            Update::Stuck { pids } => return Err(AskError::Stuck(pids)),
             Update::StartFailed(_)
             | Update::Started(_)
             | Update::Output { .. }
             | Update::InputTaken { .. }
             | Update::InputRefused { .. }
-            | Update::Stuck { .. } => {}
+            | Update::LogSlow { .. }
+            | Update::LogCaughtUp { .. } => {}
         }
     };
     let log = read_log(dir, 0, 2 * ANSWER_BYTES_MAX * LogLimits::FRAMING_MAX as usize).await;

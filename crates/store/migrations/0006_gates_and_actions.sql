@@ -15,6 +15,10 @@ alter table slots add column asked_until bigint;
 create index slots_asked on slots (asked_until) where status = 'asked';
 create index slots_asked_of on slots (schedule_id, slot_at) where status = 'asked';
 
+-- What a schedule has woken, and what it has counted, newest first, however many slots came to nothing in between.
+create index slots_fired on slots (schedule_id, slot_at) where status = 'fired' and wakeup_id is not null;
+create index slots_coalesced on slots (wakeup_id) where status = 'coalesced' and wakeup_id is not null;
+
 -- What an action has told people about, so that it is not told again.
 create table reported (
   schedule_id text not null,

@@ -4,6 +4,8 @@ create table declarations (
   company_id text not null,
   kind text not null,
   name text not null,
+  -- What the configuration calls itself.
+  configuration text not null,
   -- The id of what was made.
   object_id text not null,
   -- As it was declared, JSON.

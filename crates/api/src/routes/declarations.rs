@@ -48,7 +48,13 @@ async fn put(
 ) -> Result<Json<DeclarationView>, Problem> {
     principal.require(Permission::Manage)?;
     let declared = body.value;
-    for (field, text) in [("kind", &declared.kind), ("name", &declared.name), ("id", &declared.id)] {
+    let texts = [
+        ("kind", &declared.kind),
+        ("name", &declared.name),
+        ("configuration", &declared.configuration),
+        ("id", &declared.id),
+    ];
+    for (field, text) in texts {
         check_text(field, Some(text))?;
     }
     let arguments = (clock::now(), company.id, Declaration::from(declared));

@@ -5,7 +5,7 @@ use axum::extract::State;
 use serde_json::{Value, json};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use wakeful_domain::run::Run;
-use wakeful_store::ops::{checkpoints, inbox, wakeups};
+use wakeful_store::ops::{checkpoints, inbox, messages, wakeups};
 
 use crate::access::{Permission, Principal, Role};
 use crate::wire::RunWakeup;
@@ -35,14 +35,15 @@ async fn me(State(api): State<Api>, principal: Principal) -> Result<Json<Value>,
 }
 
 async fn of_run(api: &Api, run: &Run) -> Result<Value, Problem> {
-    let (batch, waiting, checkpoint) = api
+    let (batch, waiting, unread, checkpoint) = api
         .engine
         .db()
         .read("me.run", run.id, |tx, run| {
             Box::pin(async move {
                 let batch = wakeups::of_run(tx, *run).await?;
                 let waiting = inbox::count(tx, *run).await?;
-                Ok((batch, waiting, checkpoints::of_run(tx, *run).await?))
+                let unread = messages::unread(tx, *run).await?.len();
+                Ok((batch, waiting, unread, checkpoints::of_run(tx, *run).await?))
             })
         })
         .await?;
@@ -57,6 +58,6 @@ async fn of_run(api: &Api, run: &Run) -> Result<Value, Problem> {
         "lane": { "agent": run.agent, "task": run.task },
         "wakeups": batch,
         "checkpoint": checkpoint,
-        "inbox": { "wakeups": waiting, "messages": 0 },
+        "inbox": { "wakeups": waiting, "messages": unread },
     }))
 }

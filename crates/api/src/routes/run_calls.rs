@@ -15,14 +15,17 @@ use wakeful_domain::wakeup::Wakeup;
 use wakeful_engine::clock;
 use wakeful_runner::adapters::check_report;
 use wakeful_store::ops::inbox::AcknowledgeRequest;
-use wakeful_store::ops::{checkpoints, inbox, runs};
+use wakeful_store::ops::messages::{Message, ReadRequest};
+use wakeful_store::ops::{checkpoints, inbox, messages, runs};
 
 use super::runs::{view, visible};
 use crate::access::{Permission, Principal};
 use crate::body::{Body, Document};
 use crate::errors::ProblemDocument;
 use crate::parameters::{PathId, id_in};
-use crate::wire::{AckRequest, AckView, FinishReport, InboxView, ProgressRequest, Refused, RunView, WakeupView};
+use crate::wire::{
+    AckRequest, AckView, FinishReport, InboxView, MessageView, ProgressRequest, Refused, RunView, WakeupView,
+};
 use crate::{Api, Problem};
 
 /// Larger checkpoints are refused.
@@ -88,13 +91,15 @@ async fn show_inbox(
 ) -> Result<Json<InboxView>, Problem> {
     principal.require(Permission::Read)?;
     visible(&api, &principal, id).await?;
-    let wakeups: Vec<Wakeup> =
-        api.engine.db().read("inbox.of_run", id, |tx, id| Box::pin(inbox::of_run(tx, *id))).await?;
-    let shown = wakeups.into_iter().map(|wakeup| WakeupView::new(wakeup, None)).collect();
-    Ok(Json(InboxView { wakeups: shown, messages: Vec::new() }))
+    let read = api.engine.db().read("inbox.of_run", id, |tx, id| {
+        Box::pin(async move { Ok((inbox::of_run(tx, *id).await?, messages::unread(tx, *id).await?)) })
+    });
+    let (wakeups, messages): (Vec<Wakeup>, Vec<Message>) = read.await?;
+    let wakeups = wakeups.into_iter().map(|wakeup| WakeupView::new(wakeup, None)).collect();
+    Ok(Json(InboxView { wakeups, messages: messages.into_iter().map(MessageView::from).collect() }))
 }
 
-/// Takes over wakeups that came while the run is live; they share its end.
+/// Takes over wakeups that came while the run is live, which share its end, and notes that messages were read.
 #[utoipa::path(post, path = "/runs/{id}/inbox/ack", tag = "inside a run", params(("id" = String, Path)), request_body = AckRequest,
     responses((status = 200, body = AckView), (status = 409, body = ProblemDocument)))]
 async fn acknowledge(
@@ -103,15 +108,25 @@ async fn acknowledge(
     PathId(id): PathId<kind::Run>,
     body: Body<AckRequest>,
 ) -> Result<Json<AckView>, Problem> {
-    let run = speaking(&api, &principal, id, "an acknowledgement", &json!({ "wakeups": body.value.wakeups })).await?;
-    let wakeups = body.value.wakeups.iter().map(|text| id_in("wakeups", text)).collect::<Result<_, _>>()?;
+    let AckRequest { wakeups, messages } = body.value;
+    let brought = json!({ "wakeups": wakeups, "messages": messages });
+    let run = speaking(&api, &principal, id, "an acknowledgement", &brought).await?;
+    let wakeups = wakeups.iter().map(|text| id_in("wakeups", text)).collect::<Result<_, _>>()?;
     let request = AcknowledgeRequest { now: clock::now(), run: run.id, fence: run.fence, wakeups };
     let answer = api.engine.acknowledge(request).await?;
+    let unknown = match messages.is_empty() {
+        true => Vec::new(),
+        false => {
+            let (now, messages) = (clock::now(), messages.clone());
+            api.engine.mark_read(ReadRequest { now, run: run.id, fence: run.fence, messages }).await?
+        }
+    };
+    let read = messages.into_iter().filter(|id| !unknown.contains(id));
     let refused = answer.refused.iter().map(|(id, reason)| Refused { id: id.to_string(), reason: (*reason).into() });
-    let unknown = body.value.messages.into_iter().map(|id| Refused { id, reason: "not_found".into() });
+    let unread = unknown.iter().map(|id| Refused { id: id.clone(), reason: "not_found".into() });
     Ok(Json(AckView {
-        acknowledged: answer.acknowledged.iter().map(ToString::to_string).collect(),
-        refused: refused.chain(unknown).collect(),
+        acknowledged: answer.acknowledged.iter().map(ToString::to_string).chain(read).collect(),
+        refused: refused.chain(unread).collect(),
     }))
 }
 

@@ -294,6 +294,7 @@ async fn change(
         changed.jitter = Jitter::up_to(duration_in("jitter", text.as_ref())?.unwrap_or_default());
     }
     changed.active_hours = patch.active_hours.unwrap_or(changed.active_hours);
+    changed.starts_at = patch.starts_at.unwrap_or(changed.starts_at);
     changed.ends_at = patch.ends_at.unwrap_or(changed.ends_at);
     changed.max_fires = patch.max_fires.unwrap_or(changed.max_fires);
     check(&changed, &zone, now)?;
@@ -321,7 +322,9 @@ async fn remove(
 ) -> Result<StatusCode, Problem> {
     principal.require(Permission::Manage)?;
     refuse_heartbeat(&visible(&api, &principal, id).await?.0)?;
-    api.engine.write("schedule.remove", id, |tx, id| Box::pin(schedules::remove(tx, *id))).await?;
+    api.engine
+        .write("schedule.remove", (clock::now(), id), |tx, (now, id)| Box::pin(schedules::remove(tx, *now, *id)))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

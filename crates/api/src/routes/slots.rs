@@ -135,14 +135,20 @@ async fn show_plan(
         .await?;
     let zone = schedules::zone_of(&company);
     let mut items = Vec::new();
+    let mut until = to;
     for schedule in &found {
-        let planned = plan(schedule, &zone, (from, to), PLAN_MAX + 1);
+        let planned = plan(schedule, &zone, (from, until), PLAN_MAX + 1);
         items.extend(planned.into_iter().map(|(next, skipped)| {
             (next.slot, PlannedView::new(schedule, next, skipped.map(|reason| reason.as_str())))
         }));
         // Of each schedule its first ones, so that the first of all are among them.
         items.sort_by_key(|(slot, _)| *slot);
         items.truncate(PLAN_MAX + 1);
+        // What comes behind the last of them need not be worked out.
+        if let Some((slot, _)) = items.get(PLAN_MAX) {
+            until = *slot;
+        }
+        tokio::task::yield_now().await;
     }
     let truncated = items.len() > PLAN_MAX;
     items.truncate(PLAN_MAX);

@@ -13,6 +13,8 @@ pub struct DeclarationView {
     pub kind: String,
     /// Unique in its company and kind.
     pub name: String,
+    /// What the configuration calls itself.
+    pub configuration: String,
     /// The id of what was made.
     pub id: String,
     /// As it was declared when it was last applied.
@@ -21,13 +23,13 @@ pub struct DeclarationView {
 }
 
 impl From<Declaration> for DeclarationView {
-    fn from(Declaration { kind, name, object, spec }: Declaration) -> Self {
-        DeclarationView { kind, name, id: object, spec }
+    fn from(Declaration { kind, name, configuration, object, spec }: Declaration) -> Self {
+        DeclarationView { kind, name, configuration, id: object, spec }
     }
 }
 
 impl From<DeclarationView> for Declaration {
-    fn from(DeclarationView { kind, name, id, spec }: DeclarationView) -> Self {
-        Declaration { kind, name, object: id, spec }
+    fn from(DeclarationView { kind, name, configuration, id, spec }: DeclarationView) -> Self {
+        Declaration { kind, name, configuration, object: id, spec }
     }
 }

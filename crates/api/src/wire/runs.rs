@@ -9,6 +9,7 @@ use wakeful_domain::time::Timestamp;
 use wakeful_domain::usage::Usage;
 use wakeful_domain::wakeup::Wakeup;
 use wakeful_runner::process::TreeProcess;
+use wakeful_store::ops::messages::Message;
 use wakeful_store::ops::run_events::RunEvent;
 
 use super::WakeupView;
@@ -207,9 +208,26 @@ impl From<RunEvent> for RunEventView {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct InboxView {
     pub wakeups: Vec<WakeupView>,
-    /// Mail; none yet.
-    #[schema(value_type = Vec<Object>)]
-    pub messages: Vec<Value>,
+    /// What the run was told and has not read. Unlike wakeups they end with it.
+    pub messages: Vec<MessageView>,
+}
+
+/// Something that a live run is told.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MessageView {
+    pub id: String,
+    /// `nudge`: nothing was heard from the agent for long.
+    pub kind: &'static str,
+    #[schema(value_type = String)]
+    pub at: Timestamp,
+    pub text: String,
+}
+
+impl From<Message> for MessageView {
+    fn from(message: Message) -> Self {
+        let Message { id, kind, at, text } = message;
+        Self { id, kind, at, text }
+    }
 }
 
 /// What a run takes over.

@@ -72,6 +72,9 @@ pub struct SchedulePatch {
     pub active_hours: Option<Option<ActiveHours>>,
     #[serde(deserialize_with = "present")]
     #[schema(value_type = Option<String>)]
+    pub starts_at: Option<Option<Timestamp>>,
+    #[serde(deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
     pub ends_at: Option<Option<Timestamp>>,
     #[serde(deserialize_with = "present")]
     pub max_fires: Option<Option<u64>>,

@@ -3,21 +3,20 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use wakeful_engine::clock;
 
 use super::Session;
 use crate::arguments::{ApplyArguments, ConfigArguments, Global};
 use crate::config::apply::{Act, Manner, apply};
-use crate::config::declared::{Declared, read};
+use crate::config::declared::{Configuration, read};
 use crate::config::plan::Step;
 use crate::failure::{Failure, REFUSED};
 use crate::output::Output;
 
 /// What a file declares; or a failure that says every mistake in it.
-pub fn declared_in(file: &Path) -> Result<Vec<Declared>, Failure> {
+pub fn configuration_in(file: &Path) -> Result<Configuration, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::usage(format!("cannot read {}: {error}", file.display())))?;
-    read(file, &text, clock::now()).map_err(|mistakes| {
+    read(file, &text).map_err(|mistakes| {
         let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
         Failure::usage(lines.join("\n"))
     })
@@ -25,17 +24,17 @@ pub fn declared_in(file: &Path) -> Result<Vec<Declared>, Failure> {
 
 /// Says every mistake in a configuration.
 pub fn check(global: &Global, arguments: &ConfigArguments) -> Result<(), Failure> {
-    let declared = declared_in(&arguments.config)?;
-    let said = format!("{}: {} objects declared, no mistakes", arguments.config.display(), declared.len());
-    Output::new(global).show(&json!({ "objects": declared.len(), "mistakes": [] }), || said);
+    let count = configuration_in(&arguments.config)?.declared.len();
+    let said = format!("{}: {count} objects declared, no mistakes", arguments.config.display());
+    Output::new(global).show(&json!({ "objects": count, "mistakes": [] }), || said);
     Ok(())
 }
 
 /// Brings the server in line with a configuration.
 pub async fn run(session: &Session, arguments: &ApplyArguments) -> Result<(), Failure> {
-    let declared = declared_in(&arguments.file.config)?;
+    let configuration = configuration_in(&arguments.file.config)?;
     let manner = Manner { is_dry: arguments.dry_run, adopts: arguments.adopt };
-    let acts = apply(&session.client, &declared, manner).await?;
+    let acts = apply(&session.client, &configuration, manner).await?;
     let document: Vec<Value> = acts.iter().map(Act::to_json).collect();
     session.output.show(&json!({ "dry_run": manner.is_dry, "items": document }), || said(&acts));
     let refused = acts.iter().filter(|act| matches!(act.step, Step::Refuse { .. })).count();

@@ -22,33 +22,39 @@ fn run_path(path: &str) -> Result<String, Failure> {
 /// Shows what came while the run is live, and takes it over if asked.
 pub async fn inbox(session: &Session, arguments: &InboxArguments) -> Result<(), Failure> {
     let inbox = session.client.get(&run_path("/inbox")?).await?;
-    let waiting = inbox.get("wakeups").and_then(Value::as_array).cloned().unwrap_or_default();
-    let wanted: Vec<String> = match arguments.ack_all {
-        true => waiting.iter().map(|wakeup| text(wakeup, "/id")).collect(),
-        false => arguments.ack.clone(),
+    let listed = |name| inbox.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let (waiting, messages) = (listed("wakeups"), listed("messages"));
+    let ids = |of: &[Value]| of.iter().map(|one| text(one, "/id")).collect::<Vec<_>>();
+    let shown: Vec<&Value> = messages.iter().chain(&waiting).collect();
+    let (read, wanted): (Vec<String>, Vec<String>) = match arguments.ack_all {
+        true => (ids(&messages), ids(&waiting)),
+        false => arguments.ack.iter().cloned().partition(|id| ids(&messages).contains(id)),
     };
-    if wanted.is_empty() {
-        session.output.show(&inbox, || match waiting.is_empty() {
+    if wanted.is_empty() && read.is_empty() {
+        session.output.show(&inbox, || match shown.is_empty() {
             true => "nothing new".into(),
-            false => waiting.iter().map(say).collect::<Vec<_>>().join("\n"),
+            false => shown.iter().copied().map(say).collect::<Vec<_>>().join("\n"),
         });
         return Ok(());
     }
-    let answer = session.client.post(&run_path("/inbox/ack")?, &json!({ "wakeups": wanted })).await?;
+    let answer = session.client.post(&run_path("/inbox/ack")?, &json!({ "wakeups": wanted, "messages": read })).await?;
     session.output.show(&answer, || {
-        let taken = answer.get("acknowledged").and_then(Value::as_array).map_or(0, Vec::len);
+        let taken = answer.get("acknowledged").and_then(Value::as_array).cloned().unwrap_or_default();
         let refused = answer.get("refused").and_then(Value::as_array).cloned().unwrap_or_default();
-        let mut lines: Vec<String> =
-            waiting.iter().filter(|wakeup| wanted.contains(&text(wakeup, "/id"))).map(say).collect();
-        lines.push(format!("{taken} taken over"));
+        let is_asked = |one: &&Value| wanted.contains(&text(one, "/id")) || read.contains(&text(one, "/id"));
+        let mut lines: Vec<String> = shown.iter().copied().filter(is_asked).map(say).collect();
+        let count = taken.iter().filter(|id| !read.iter().any(|read| id.as_str() == Some(read))).count();
+        lines.push(format!("{count} taken over"));
         lines.extend(refused.iter().map(|one| format!("{} refused: {}", text(one, "/id"), text(one, "/reason"))));
         lines.join("\n")
     });
     Ok(())
 }
 
-fn say(wakeup: &Value) -> String {
-    format!("{} [{}] {}", text(wakeup, "/id"), text(wakeup, "/source"), text(wakeup, "/reason"))
+/// A wakeup or a message in a line.
+fn say(one: &Value) -> String {
+    let (what, words) = if one.get("kind").is_some() { ("/kind", "/text") } else { ("/source", "/reason") };
+    format!("{} [{}] {}", text(one, "/id"), text(one, what), text(one, words))
 }
 
 /// Notes something down for the lane's next run, or shows what is noted.

@@ -1,13 +1,15 @@
 //! Brings a server in line with a configuration, through its API like any other client. What it makes is noted
 //! there, so that it takes away only what it made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 use wakeful_api::checks::Made;
+use wakeful_domain::schedule::{Action, CatchUp, Overlap};
 use wakeful_domain::url::percent_encoded;
+use wakeful_domain::{agent, company};
 
-use super::declared::{Declared, each_agent, noun};
+use super::declared::{Configuration, Declared, each_agent, noun};
 use super::plan::{self, Step};
 use crate::client::Client;
 use crate::failure::{Failure, NOT_FOUND};
@@ -61,44 +63,54 @@ impl Act {
 
 /// Something that a configuration has made before.
 struct Known {
+    /// What that configuration calls itself.
+    by: String,
     id: String,
     spec: Map<String, Value>,
 }
 
-/// Makes, changes and removes what the configuration asks for, or says what it would do.
-pub async fn apply(client: &Client, declared: &[Declared], manner: Manner) -> Result<Vec<Act>, Failure> {
+/// Makes, changes and removes what the configuration asks for, or says what it would do. It looks at the companies
+/// that it mentions, and removes there only what it made itself.
+pub async fn apply(client: &Client, configuration: &Configuration, manner: Manner) -> Result<Vec<Act>, Failure> {
+    let declared = &configuration.declared;
     let mut acts = Vec::new();
     let existing = client.get("/api/v1/companies?limit=200").await?;
-    let mut companies: Vec<String> = items(&existing).iter().map(|company| text(company, "/slug")).collect();
+    let mut there: BTreeSet<String> = items(&existing).iter().map(|company| text(company, "/slug")).collect();
+    let mut planned = BTreeSet::new();
     for company in declared.iter().filter(|declared| declared.made == Made::Company) {
-        let is_there = companies.contains(&company.company);
-        acts.push(
-            one(client, company, known(client, &company.company, is_there).await?.get(&key(company)), is_there, manner)
-                .await?,
-        );
-        if !is_there {
-            companies.push(company.company.clone());
+        let is_there = there.contains(&company.company);
+        let known = known(client, &company.company, is_there).await?;
+        let site = Site { client, known: &known, by: &configuration.name, is_there, manner };
+        acts.push(site.one(company).await?);
+        if manner.is_dry && !is_there {
+            planned.insert(company.company.clone());
+        } else {
+            there.insert(company.company.clone());
         }
     }
-    let of_others = declared.iter().find(|declared| !companies.contains(&declared.company));
-    if let Some(Declared { company, name, made, .. }) = of_others {
+    let is_nowhere = |declared: &&Declared| !there.contains(&declared.company) && !planned.contains(&declared.company);
+    if let Some(Declared { company, name, made, .. }) = declared.iter().find(is_nowhere) {
         let told = format!("there is no company `{company}`, to which the {} `{name}` is to belong", noun(*made));
         return Err(Failure::new(NOT_FOUND, told).hint("declare it in `[[companies]]`, or leave `company` out"));
     }
-    for company in companies {
-        let is_there = items(&existing).iter().any(|known| text(known, "/slug") == company) || !manner.is_dry;
-        let known = known(client, &company, is_there).await?;
-        let own: Vec<&Declared> = declared.iter().filter(|declared| declared.company == company).collect();
+    let mentioned: BTreeSet<&String> = declared.iter().map(|declared| &declared.company).collect();
+    for company in mentioned {
+        let is_there = there.contains(company);
+        let known = known(client, company, is_there).await?;
+        let own: Vec<&Declared> = declared.iter().filter(|declared| declared.company == *company).collect();
+        let site = Site { client, known: &known, by: &configuration.name, is_there, manner };
         for made in [Made::Agent, Made::Channel, Made::Schedule] {
             for declared in own.iter().filter(|declared| declared.made == made) {
-                acts.push(one(client, declared, known.get(&key(declared)), is_there, manner).await?);
+                acts.push(site.one(declared).await?);
             }
         }
         // What depends on others goes first.
         for made in [Made::Schedule, Made::Channel, Made::Agent] {
             let is_declared = |name: &str| own.iter().any(|declared| declared.made == made && declared.name == name);
-            for ((_, name), object) in known.iter().filter(|((kind, name), _)| kind == noun(made) && !is_declared(name))
-            {
+            let made_before = known.iter().filter(|((kind, name), object)| {
+                kind == noun(made) && object.by == configuration.name && !is_declared(name)
+            });
+            for ((_, name), object) in made_before {
                 let step = Step::Remove { id: object.id.clone() };
                 let act = Act { company: company.clone(), made, name: name.clone(), step };
                 if !manner.is_dry {
@@ -144,39 +156,59 @@ async fn known(client: &Client, company: &str, is_there: bool) -> Result<BTreeMa
     let found = client.get(&of_company(company, "/declarations")).await?;
     let read = |declared: &Value| {
         let spec = declared.get("spec").and_then(Value::as_object).cloned().unwrap_or_default();
-        ((text(declared, "/kind"), text(declared, "/name")), Known { id: text(declared, "/id"), spec })
+        let (by, id) = (text(declared, "/configuration"), text(declared, "/id"));
+        ((text(declared, "/kind"), text(declared, "/name")), Known { by, id, spec })
     };
     Ok(items(&found).iter().map(read).collect())
 }
 
-/// Decides about one object, and does it.
-async fn one(
-    client: &Client,
-    declared: &Declared,
-    before: Option<&Known>,
+/// A company, seen by one configuration.
+struct Site<'a> {
+    client: &'a Client,
+    known: &'a BTreeMap<(String, String), Known>,
+    /// What the configuration calls itself.
+    by: &'a str,
     is_there: bool,
     manner: Manner,
-) -> Result<Act, Failure> {
-    let step = match before {
-        Some(known) => {
-            let object = object(client, declared.made, &declared.company, &known.id).await?;
-            plan::step(declared, &known.spec, &known.id, object.as_ref())
+}
+
+impl Site<'_> {
+    /// Decides about one object, and does it.
+    async fn one(&self, declared: &Declared) -> Result<Act, Failure> {
+        let step = self.step(declared).await?;
+        if !self.manner.is_dry {
+            carry_out(self.client, declared, self.by, &step).await?;
         }
-        None if !is_there => Step::Create,
-        None => match named(client, declared).await? {
-            None => Step::Create,
-            Some(object) => {
-                let patch = plan::beyond(&declared.spec, &object);
-                let id = text(&object, "/id");
-                // One that is just as it is declared is what a crash has left, or might as well be.
-                if manner.adopts || patch.is_empty() { Step::Adopt { id, patch } } else { Step::Refuse { id } }
-            }
-        },
-    };
-    if !manner.is_dry {
-        carry_out(client, declared, &step).await?;
+        Ok(Act { company: declared.company.clone(), made: declared.made, name: declared.name.clone(), step })
     }
-    Ok(Act { company: declared.company.clone(), made: declared.made, name: declared.name.clone(), step })
+
+    async fn step(&self, declared: &Declared) -> Result<Step, Failure> {
+        let known = self.known.get(&key(declared));
+        if let Some(known) = known.filter(|known| known.by == self.by) {
+            let object = object(self.client, declared.made, &declared.company, &known.id).await?;
+            let step = plan::step(declared, &known.spec, &known.id, object.as_ref());
+            // What a person has removed may have been made again by hand.
+            if step != Step::Gone || !self.manner.adopts {
+                return Ok(step);
+            }
+        }
+        if !self.is_there {
+            return Ok(Step::Create);
+        }
+        let Some(object) = named(self.client, declared).await? else {
+            return Ok(if known.is_some() { Step::Gone } else { Step::Create });
+        };
+        let (spec, enabled) = request(self.client, &declared.company, declared.spec.clone()).await?;
+        let mut patch = plan::beyond(spec.as_object().unwrap_or(&Map::new()), &object);
+        let is_resting = text(&object, "/state") == "paused";
+        if let Some(enabled) = enabled.filter(|enabled| *enabled == is_resting) {
+            patch.insert("enabled".into(), Value::Bool(enabled));
+        }
+        let id = text(&object, "/id");
+        // One that is just as it is declared is what a crash has left, or might as well be.
+        let adopts = self.manner.adopts || (patch.is_empty() && known.is_none());
+        Ok(if adopts { Step::Adopt { id, patch } } else { Step::Refuse { id } })
+    }
 }
 
 /// How an object stands; `None` if it is gone.
@@ -197,7 +229,7 @@ async fn named(client: &Client, declared: &Declared) -> Result<Option<Value>, Fa
     Ok(items(&client.get(&path).await?).first().cloned())
 }
 
-async fn carry_out(client: &Client, declared: &Declared, step: &Step) -> Result<(), Failure> {
+async fn carry_out(client: &Client, declared: &Declared, by: &str, step: &Step) -> Result<(), Failure> {
     let id = match step {
         Step::Same | Step::Gone | Step::Refuse { .. } | Step::Remove { .. } => return Ok(()),
         Step::Create => {
@@ -218,7 +250,13 @@ async fn carry_out(client: &Client, declared: &Declared, step: &Step) -> Result<
             id.clone()
         }
     };
-    let note = json!({ "kind": noun(declared.made), "name": declared.name, "id": id, "spec": declared.spec });
+    let note = json!({
+        "kind": noun(declared.made),
+        "name": declared.name,
+        "configuration": by,
+        "id": id,
+        "spec": declared.spec,
+    });
     client.put(&of_company(&declared.company, "/declarations"), &note).await.map(|_| ())
 }
 
@@ -227,6 +265,10 @@ async fn change(client: &Client, declared: &Declared, id: &str, patch: &Map<Stri
     let path = path_of(declared.made, &declared.company, id);
     if let Some(fields) = request.as_object_mut() {
         fields.remove("slug");
+        // What is said no more is as if it had never been said.
+        for (field, value) in fields.iter_mut().filter(|(_, value)| value.is_null()) {
+            *value = default_of(declared, field);
+        }
     }
     if request.as_object().is_some_and(|fields| !fields.is_empty()) {
         client.patch(&path, &request).await?;
@@ -237,7 +279,33 @@ async fn change(client: &Client, declared: &Declared, id: &str, patch: &Map<Stri
     }
 }
 
+/// What a field is when nothing is said; null where a change takes that for nothing.
+fn default_of(declared: &Declared, field: &str) -> Value {
+    match (declared.made, field) {
+        (Made::Agent, "heartbeat" | "limits" | "retry" | "session") => json!({}),
+        (Made::Agent, "capabilities") => json!([]),
+        (Made::Agent, "max_concurrent_runs") => json!(agent::MAX_CONCURRENT_RUNS_DEFAULT),
+        (Made::Company, "max_concurrent_runs") => json!(company::MAX_CONCURRENT_RUNS_DEFAULT),
+        (Made::Company, "max_runs_per_root_hour") => json!(company::MAX_RUNS_PER_ROOT_HOUR_DEFAULT),
+        (Made::Company, "time_zone") => json!("UTC"),
+        (Made::Schedule, "overlap") => json!(Overlap::default()),
+        (Made::Schedule, "catch_up") => json!(CatchUp::default()),
+        (Made::Schedule, "trigger") => {
+            let action = declared.spec.get("target").and_then(|target| target.pointer("/action/name"));
+            let name = action.and_then(Value::as_str).unwrap_or_default().to_owned();
+            let action = Action { name, agent: None, config: None };
+            action.cron_default().map_or(Value::Null, |cron| json!({ "cron": cron }))
+        }
+        _ => Value::Null,
+    }
+}
+
+/// Lets a schedule rest, or fire again. One that is disabled stays so: only a person's word changes that.
 async fn enable(client: &Client, schedule: &str, enabled: bool) -> Result<(), Failure> {
+    let stands = client.get(&format!("/api/v1/schedules/{schedule}")).await?;
+    if text(&stands, "/state") == "disabled" {
+        return Ok(());
+    }
     let (verb, body) = match enabled {
         true => ("resume", json!({})),
         false => ("pause", json!({ "note": "not enabled in the configuration" })),
@@ -253,9 +321,7 @@ async fn request(
 ) -> Result<(Value, Option<bool>), Failure> {
     let enabled = match fields.remove("enabled") {
         Some(Value::Bool(enabled)) => Some(enabled),
-        // Said no more: as if it had never been said.
-        Some(_) => Some(true),
-        None => None,
+        Some(_) | None => None,
     };
     let mut request = Value::Object(fields);
     let mut names = Vec::new();

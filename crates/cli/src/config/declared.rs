@@ -11,7 +11,9 @@ use wakeful_domain::time::{Timestamp, parse_duration};
 use super::document::{Content, Mistake, Node, Placed};
 
 /// What stands at the top.
-const SECTIONS: &[&str] = &["companies", "agents", "channels", "schedules", "heartbeat"];
+const SECTIONS: &[&str] = &["configuration", "companies", "agents", "channels", "schedules", "heartbeat"];
+/// What a configuration is called that does not say.
+const NAME_DEFAULT: &str = "wakeful";
 /// Of `[heartbeat]`, and of each of its actions.
 const HEARTBEAT: &[&str] = &["enabled", "company", "actions"];
 const ACTION: &[&str] = &["name", "schedule", "time_zone", "agent", "config", "enabled"];
@@ -21,6 +23,8 @@ const OWN: &[&str] = &["company", "enabled"];
 const LIKENESS_MIN: f64 = 0.7;
 /// Where what names none belongs.
 const COMPANY_DEFAULT: &str = "default";
+/// Before everything that a configuration may name.
+const LONG_AGO: Timestamp = Timestamp::from_millis(0);
 /// In the place of an agent that only the store knows.
 const SOME_AGENT: &str = "agt_00000000000000000000000000";
 
@@ -35,20 +39,32 @@ pub struct Declared {
     pub spec: Map<String, Value>,
 }
 
-/// Reads a configuration; or says every mistake in it.
-pub fn read(file: &Path, text: &str, now: Timestamp) -> Result<Vec<Declared>, Vec<Placed>> {
+/// What a file says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Configuration {
+    /// Tells what it has made from what other configurations have.
+    pub name: String,
+    pub declared: Vec<Declared>,
+}
+
+/// Reads a configuration; or says every mistake in it. What lies in the past is none: it was made when it did not.
+pub fn read(file: &Path, text: &str) -> Result<Configuration, Vec<Placed>> {
     let placed = |mut mistakes: Vec<Mistake>| {
         mistakes.sort_by_key(|mistake| mistake.at);
         mistakes.iter().map(|mistake| mistake.placed(file, text)).collect::<Vec<_>>()
     };
     let root = Node::parse(file, text).map_err(placed)?;
-    let mut reader = Reader { now, declared: Vec::new(), mistakes: Vec::new(), seen: BTreeSet::new() };
+    let mut reader = Reader { declared: Vec::new(), mistakes: Vec::new(), seen: BTreeSet::new() };
     reader.root(&root);
-    if reader.mistakes.is_empty() { Ok(reader.declared) } else { Err(placed(reader.mistakes)) }
+    let name = reader.text(&root, "configuration").unwrap_or_else(|| NAME_DEFAULT.to_owned());
+    if reader.mistakes.is_empty() {
+        Ok(Configuration { name, declared: reader.declared })
+    } else {
+        Err(placed(reader.mistakes))
+    }
 }
 
 struct Reader {
-    now: Timestamp,
     declared: Vec<Declared>,
     mistakes: Vec<Mistake>,
     seen: BTreeSet<(Made, String, String)>,
@@ -100,8 +116,18 @@ impl Reader {
         }
     }
 
-    fn company_of(node: &Node) -> String {
-        node.text("company").unwrap_or(COMPANY_DEFAULT).to_owned()
+    fn company_of(&mut self, node: &Node) -> String {
+        self.text(node, "company").unwrap_or_else(|| COMPANY_DEFAULT.to_owned())
+    }
+
+    /// The text under a key, if there is one; anything else is a mistake.
+    fn text(&mut self, node: &Node, key: &str) -> Option<String> {
+        let entry = node.entry(key)?;
+        let text = node.text(key).map(str::to_owned);
+        if text.is_none() {
+            self.mistakes.push(Mistake::new(entry.at, format!("`{key}` must be a text")));
+        }
+        text
     }
 
     fn object(&mut self, made: Made, node: &Node) {
@@ -121,7 +147,7 @@ impl Reader {
             self.mistakes.push(Mistake::new(node.place_of(key), format!("needs a `{key}`, a text")));
             return;
         };
-        let company = if made == Made::Company { name.clone() } else { Self::company_of(node) };
+        let company = if made == Made::Company { name.clone() } else { self.company_of(node) };
         let declared = Declared { company, made, name, spec };
         // What is not known would be said twice.
         if self.mistakes.len() == count {
@@ -139,7 +165,7 @@ impl Reader {
         }
         let mut request = Value::Object(request);
         each_agent(&mut request, |agent| *agent = SOME_AGENT.to_owned());
-        for error in declared.made.mistakes(&request, &Zone::utc(), self.now) {
+        for error in declared.made.mistakes(&request, &Zone::utc(), LONG_AGO) {
             let told = format!("`{}` {}", error.field, error.message);
             self.mistakes.push(Mistake::new(place_of(&error.field), told));
         }
@@ -159,7 +185,7 @@ impl Reader {
     fn heartbeat(&mut self, node: &Node) {
         self.unknown(node, &HEARTBEAT.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
         self.is_list(node, "actions");
-        let company = Self::company_of(node);
+        let company = self.company_of(node);
         let is_enabled = match node.entry("enabled").map(|entry| &entry.value.content) {
             None | Some(Content::Scalar(Value::Bool(true))) => true,
             Some(Content::Scalar(Value::Bool(false))) => false,
@@ -179,7 +205,12 @@ impl Reader {
             self.mistakes.push(Mistake::new(node.place_of("name"), "needs a `name`, a text"));
             return;
         };
-        let agent = node.text("agent");
+        let (agent, schedule) = (self.text(node, "agent"), self.text(node, "schedule"));
+        let time_zone = self.text(node, "time_zone");
+        if time_zone.is_some() && schedule.as_deref().is_none_or(|schedule| parse_duration(schedule).is_ok()) {
+            self.mistakes
+                .push(Mistake::new(node.place_of("time_zone"), "`time_zone` needs a `schedule` that is a pattern"));
+        }
         let mut target = json!({ "name": action });
         for key in ["agent", "config"] {
             if let Some(entry) = node.entry(key) {
@@ -195,10 +226,11 @@ impl Reader {
         if !is_enabled {
             spec.insert("enabled".into(), json!(false));
         }
-        if let Some(schedule) = node.text("schedule") {
-            let trigger = match parse_duration(schedule) {
-                Ok(_) => json!({ "every": schedule }),
-                Err(_) => json!({ "cron": schedule, "time_zone": node.text("time_zone") }),
+        if let Some(schedule) = schedule {
+            let trigger = match (parse_duration(&schedule), time_zone) {
+                (Ok(_), _) => json!({ "every": schedule }),
+                (Err(_), None) => json!({ "cron": schedule }),
+                (Err(_), Some(time_zone)) => json!({ "cron": schedule, "time_zone": time_zone }),
             };
             spec.insert("trigger".into(), trigger);
         }
@@ -242,7 +274,7 @@ mod tests {
     use super::*;
 
     fn told(text: &str) -> Vec<String> {
-        let mistakes = read(Path::new("w.toml"), text, Timestamp::from_millis(0)).unwrap_err();
+        let mistakes = read(Path::new("w.toml"), text).unwrap_err();
         mistakes.iter().map(ToString::to_string).collect()
     }
 
@@ -259,13 +291,24 @@ mod tests {
         let json = r#"{"heartbeat": {"enabled": true, "actions": [
             {"name": "task-scan", "schedule": "*/5 * * * *", "agent": "ann", "config": {"min_reward": 100}},
             {"name": "daily-summary", "schedule": "12h"}]}}"#;
-        let now = Timestamp::from_millis(0);
-        let declared = read(Path::new("w.toml"), toml, now).unwrap();
-        assert_eq!(read(Path::new("w.json"), json, now).unwrap(), declared);
+        let configuration = read(Path::new("w.toml"), toml).unwrap();
+        assert_eq!(read(Path::new("w.json"), json).unwrap(), configuration);
+        let declared = configuration.declared;
         assert_eq!(declared[0].name, "task-scan for ann");
         assert_eq!(declared[0].spec["trigger"]["cron"], "*/5 * * * *");
         assert_eq!(declared[0].spec["target"]["action"]["config"], json!({ "min_reward": 100 }));
         assert_eq!(declared[1].spec["trigger"], json!({ "every": "12h" }));
+    }
+
+    #[test]
+    fn a_time_that_has_passed_is_no_mistake_since_it_had_not_when_it_was_declared() {
+        let text = "[[schedules]]\nname = \"once\"\ntrigger = { at = \"2020-01-01T00:00:00Z\" }\n\
+            target = { wake = { agent = \"ann\" } }\n";
+        assert_eq!(read(Path::new("w.toml"), text).unwrap().declared.len(), 1);
+        assert_eq!(
+            told("company = 5\n[[agents]]\ncompany = 5\nname = \"a\"\n")[1],
+            "w.toml:3:1: `company` must be a text"
+        );
     }
 
     #[test]

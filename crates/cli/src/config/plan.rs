@@ -65,25 +65,31 @@ pub fn patch(now: &Map<String, Value>, before: &Map<String, Value>, object: &Val
     let mut patch = Map::new();
     for (field, value) in now {
         let was = before.get(field);
-        if was == Some(value) {
+        // What does not say whether it is enabled is.
+        let is_same = was == Some(value) || (field == "enabled" && was.is_none() && *value == Value::Bool(true));
+        if is_same {
             continue;
         }
         let stands = object.get(field).filter(|_| DEEP.contains(&field.as_str()));
         patch.insert(field.clone(), merged(value, was, stands));
     }
-    for field in before.keys().filter(|field| !now.contains_key(*field)) {
-        patch.insert(field.clone(), Value::Null);
+    for (field, was) in before.iter().filter(|(field, _)| !now.contains_key(*field)) {
+        match field.as_str() {
+            "enabled" if *was == Value::Bool(true) => {}
+            "enabled" => {
+                patch.insert(field.clone(), Value::Bool(true));
+            }
+            _ => {
+                patch.insert(field.clone(), Value::Null);
+            }
+        }
     }
     patch
 }
 
 /// What is declared otherwise than the object stands.
 pub fn beyond(declared: &Map<String, Value>, object: &Value) -> Map<String, Value> {
-    let differs = |(field, value): &(&String, &Value)| match field.as_str() {
-        // An object that is not paused says so in other words.
-        "enabled" => *value == &Value::Bool(false),
-        field => !object.get(field).is_some_and(|stands| holds(stands, value)),
-    };
+    let differs = |(field, value): &(&String, &Value)| !object.get(*field).is_some_and(|stands| holds(stands, value));
     declared.iter().filter(differs).map(|(field, value)| (field.clone(), value.clone())).collect()
 }
 
@@ -108,6 +114,12 @@ fn merged(value: &Value, was: Option<&Value>, stands: Option<&Value>) -> Value {
         merged.remove(key);
     }
     for (key, value) in value.iter().filter(|(key, value)| was.get(*key) != Some(value)) {
+        // One of the two says when.
+        match key.as_str() {
+            "cron" => drop(merged.remove("every")),
+            "every" => drop(merged.remove("cron")),
+            _ => {}
+        }
         merged.insert(key.clone(), value.clone());
     }
     Value::Object(merged)
@@ -134,6 +146,17 @@ mod tests {
         check(now, before.clone(), by_hand.clone(), expected);
         let without = json!({ "heartbeat": { "enabled": true } });
         check(without, before, by_hand, json!({ "title": null, "heartbeat": { "enabled": false } }));
+    }
+
+    #[test]
+    fn whether_a_schedule_is_enabled_changes_only_if_it_is_said_otherwise() {
+        check(json!({}), json!({ "enabled": true }), json!({}), json!({}));
+        check(json!({ "enabled": true }), json!({}), json!({}), json!({}));
+        check(json!({}), json!({ "enabled": false }), json!({}), json!({ "enabled": true }));
+        check(json!({ "enabled": false }), json!({}), json!({}), json!({ "enabled": false }));
+        let stands = json!({ "heartbeat": { "enabled": true, "every": "30m" } });
+        let now = json!({ "heartbeat": { "enabled": true, "cron": "0 * * * *" } });
+        check(now.clone(), json!({ "heartbeat": { "enabled": true } }), stands, now);
     }
 
     #[test]

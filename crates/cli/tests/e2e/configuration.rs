@@ -109,6 +109,33 @@ async fn what_is_declared_is_made_once_and_changes_only_as_the_declaration_does(
 }
 
 #[tokio::test]
+async fn configurations_leave_each_others_objects_alone_and_what_is_said_no_more_is_as_if_never_said() {
+    let server = Server::start().await;
+    let agent = |name: &str, more: &str| {
+        format!("[[agents]]\nname = \"{name}\"\nadapter = {{ type = \"process\", command = \"true\" }}\n{more}\n")
+    };
+    let ann = agent("ann", "heartbeat = { enabled = true, every = \"1h\" }\nmax_concurrent_runs = 3");
+    assert_eq!(apply(&server, &ann).await, acts(&[("ann", "create")]));
+    let other = format!("configuration = \"others\"\n{}", agent("bob", ""));
+    assert_eq!(apply(&server, &other).await, acts(&[("bob", "create")]));
+    assert_eq!(apply(&server, &ann).await, acts(&[]), "each its own");
+    let theirs = format!("configuration = \"others\"\n{}{}", agent("bob", ""), agent("ann", "title = \"x\""));
+    fs::write(server.path().join("wakeful.toml"), &theirs).unwrap();
+    let file = server.path().join("wakeful.toml");
+    let refused = server.cli(&["apply", "--config", file.to_str().unwrap()]).await;
+    assert_eq!(refused.code, 5, "{}", refused.stdout);
+
+    // Its timer is gone with its words, and its other settings are as they would be without.
+    let timers = "/companies/default/schedules";
+    assert_eq!(server.show(timers).await["items"].as_array().unwrap().len(), 1);
+    assert_eq!(apply(&server, &agent("ann", "")).await, acts(&[("ann", "change")]));
+    assert_eq!(server.show(timers).await["items"].as_array().unwrap().len(), 0);
+    let listed = server.show("/companies/default/agents?name=ann").await;
+    assert_eq!(listed["items"][0]["max_concurrent_runs"], 1);
+    server.assert_sound().await;
+}
+
+#[tokio::test]
 async fn what_is_there_already_is_taken_over_only_when_asked_for() {
     let server = Server::start().await;
     server.process_agent("ann", "sleep 1").await;

@@ -46,6 +46,37 @@ async fn wakes_that_come_mid_run_make_exactly_one_follow_up_with_all_of_them() {
 }
 
 #[tokio::test]
+async fn a_nudge_waits_in_the_inbox_until_it_is_read_and_starts_nothing() {
+    let server = Server::start().await;
+    let script = "until wakeful inbox | grep -q 'nudge.*Nothing was heard'; do sleep 0.1; done; wakeful inbox --ack-all; wakeful inbox";
+    let more = json!({ "limits": { "stale_after_s": 1, "grace_s": 1 } });
+    let agent = server.process_agent_with("ann", script, more.clone()).await;
+    let run = server.run_of(&agent, json!({})).await;
+    assert_eq!(run["status"], "succeeded", "{run:#}");
+    let text = server.stdout(&id(&run)).await;
+    assert!(text.contains("[nudge] Nothing was heard from you") && text.ends_with("nothing new\n"), "{text}");
+    let events = server.show(&format!("/runs/{}/events", id(&run))).await;
+    let kinds: Vec<&str> =
+        events["items"].as_array().unwrap().iter().filter_map(|event| event["type"].as_str()).collect();
+    assert!(kinds.contains(&"nudged") && kinds.contains(&"message_read"), "{kinds:?}");
+
+    // Unread, it ends with its run.
+    let (deaf, run, own) = live(&server, "deaf", more).await;
+    let inbox = server.until(&format!("/runs/{}/inbox", id(&run)), |inbox| inbox["messages"][0].is_object()).await;
+    let message = &inbox["messages"][0];
+    assert_eq!(message["kind"], "nudge");
+    assert_eq!(own.show("/me").await["inbox"], json!({ "wakeups": 0, "messages": 1 }));
+    let body = json!({ "messages": ["nudge-0"] });
+    let (status, answer) = own.post(&format!("/runs/{}/inbox/ack", id(&run)), &body).await;
+    assert_eq!((status, &answer["refused"][0]["reason"]), (200, &json!("not_found")));
+    let_go(&server, &deaf);
+    server.finished(&id(&run)).await;
+    assert_eq!(server.show(&format!("/runs/{}/inbox", id(&run))).await["messages"], json!([]));
+    assert_eq!(server.all(&format!("/companies/default/runs?agent={deaf}")).await.len(), 1, "nothing follows");
+    server.assert_sound().await;
+}
+
+#[tokio::test]
 async fn what_a_run_acknowledges_shares_its_end_and_makes_no_follow_up() {
     let server = Server::start().await;
     let script = "until wakeful inbox | grep -q later; do sleep 0.05; done; wakeful inbox --ack-all";

@@ -14,6 +14,8 @@ pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(300);
 /// What is kept from one slot to the next, as JSON.
 pub const STATE_BYTES_MAX: usize = 16 * 1024;
+/// A longer message is refused: it becomes the reason of a wake, which stands in the environment of a run.
+pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 
 /// Who is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +103,8 @@ pub enum AnswerError {
     Shape(String),
     #[error("its state has {0} bytes; at most {STATE_BYTES_MAX} are kept")]
     State(usize),
+    #[error("its message has {0} bytes; at most {MESSAGE_BYTES_MAX} are taken")]
+    Message(usize),
     #[error("it notifies without a `message`")]
     NoMessage,
 }
@@ -109,7 +113,7 @@ impl GateAnswer {
     /// Reads what a gate wrote.
     pub fn read(answer: &[u8]) -> Result<GateAnswer, AnswerError> {
         let read: GateAnswer = document(answer)?;
-        check_state(read.state.as_ref()).map(|()| read)
+        check_limits(read.message.as_ref(), read.state.as_ref()).map(|()| read)
     }
 }
 
@@ -120,7 +124,7 @@ impl ActionAnswer {
         if read.notify && read.message.as_ref().is_none_or(|text| text.trim().is_empty()) {
             return Err(AnswerError::NoMessage);
         }
-        check_state(read.state.as_ref()).map(|()| read)
+        check_limits(read.message.as_ref(), read.state.as_ref()).map(|()| read)
     }
 }
 
@@ -128,7 +132,10 @@ fn document<T: for<'de> Deserialize<'de>>(answer: &[u8]) -> Result<T, AnswerErro
     serde_json::from_slice(answer).map_err(|error| AnswerError::Shape(error.to_string()))
 }
 
-fn check_state(state: Option<&Value>) -> Result<(), AnswerError> {
+fn check_limits(message: Option<&String>, state: Option<&Value>) -> Result<(), AnswerError> {
+    if let Some(message) = message.filter(|message| message.len() > MESSAGE_BYTES_MAX) {
+        return Err(AnswerError::Message(message.len()));
+    }
     let bytes = state.map_or(0, |state| state.to_string().len());
     if bytes > STATE_BYTES_MAX { Err(AnswerError::State(bytes)) } else { Ok(()) }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::action::Action;
-use super::question::{TIMEOUT_DEFAULT, Whom};
+use super::question::{MESSAGE_BYTES_MAX, TIMEOUT_DEFAULT, Whom};
 use super::template::{self, Variables};
 use super::trigger::write_duration;
 use crate::id::{AgentId, GoalId, ProjectId};
@@ -139,6 +139,10 @@ impl Target {
             Target::Wake(wake) => {
                 if no_object(&wake.payload) {
                     return refused("target.wake.payload", "must be an object".into());
+                }
+                if wake.reason.as_ref().is_some_and(|reason| reason.len() > MESSAGE_BYTES_MAX) {
+                    let message = format!("is too long: at most {MESSAGE_BYTES_MAX} bytes are taken");
+                    return refused("target.wake.reason", message);
                 }
                 let priority = wake.priority.filter(|priority| !(0..=PRIORITY_MAX).contains(priority))?;
                 let message = format!("is {priority}; it must lie between 0 and {PRIORITY_MAX}");

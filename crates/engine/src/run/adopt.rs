@@ -124,6 +124,8 @@ async fn end_tree(engine: &Engine, run: &Run, mut found: Found, number: u32) {
                 | Update::StartFailed(_)
                 | Update::InputTaken { .. }
                 | Update::InputRefused { .. }
+                | Update::LogSlow { .. }
+                | Update::LogCaughtUp { .. }
                 | Update::Stuck { .. } => {}
             }
         }

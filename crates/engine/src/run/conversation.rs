@@ -11,6 +11,7 @@ use wakeful_runner::adapters::{Adapter, Reader};
 use wakeful_runner::process::Attached;
 use wakeful_store::Refusal;
 use wakeful_store::ops::inbox::AcknowledgeRequest;
+use wakeful_store::ops::messages::ReadRequest;
 use wakeful_store::ops::run_events::{self, NewRunEvent};
 
 use super::follow::note;
@@ -216,11 +217,20 @@ async fn said_before(engine: &Engine, run: &Run) -> BTreeSet<String> {
 }
 
 async fn acknowledge(engine: &Engine, run: &Run, id: &str) -> Result<(), Refusal> {
-    // A nudge is no wakeup.
-    let Ok(wakeup) = id.parse() else { return Ok(()) };
-    let request = AcknowledgeRequest { now: clock::now(), run: run.id, fence: run.fence, wakeups: vec![wakeup] };
-    match engine.acknowledge(request).await {
-        Ok(_) => Ok(()),
+    let now = clock::now();
+    let written = match id.parse() {
+        Ok(wakeup) => {
+            let request = AcknowledgeRequest { now, run: run.id, fence: run.fence, wakeups: vec![wakeup] };
+            engine.acknowledge(request).await.map(|_| ())
+        }
+        // A nudge is no wakeup.
+        Err(_) => {
+            let request = ReadRequest { now, run: run.id, fence: run.fence, messages: vec![id.to_owned()] };
+            engine.mark_read(request).await.map(|_| ())
+        }
+    };
+    match written {
+        Ok(()) => Ok(()),
         Err(error @ Refusal::Store(_)) => Err(error),
         // The run is over, or the wakeup went another way: it has its fate.
         Err(_) => Ok(()),

@@ -124,6 +124,8 @@ async fn listen(
             Update::InputRefused { id, reason } => talk.refused(engine, run, &id, &reason).await,
             // The exit record that follows says the same, if the disk takes it.
             Update::StartFailed(failure) => start_failure = Some(failure),
+            Update::LogSlow { for_ms } => log_slow(engine, run, for_ms).await,
+            Update::LogCaughtUp { after_ms } => log_caught_up(engine, run, after_ms).await,
             Update::Stuck { pids } => {
                 let told = format!("processes {pids:?} outlive KILL; the run stays live until they are gone");
                 note(engine, run, NewRunEvent::warn("stuck", &*told, serde_json::json!({ "pids": pids }))).await;
@@ -143,6 +145,31 @@ async fn listen(
             },
         }
     }
+}
+
+/// The disk is slow for the log of a run: nothing more is started on it until it has caught up. Said once by each shim,
+/// and again to a server that attaches to it.
+async fn log_slow(engine: &Engine, run: &Run, for_ms: u64) {
+    if note_slow_disk(engine, run, true) {
+        return;
+    }
+    let told = format!(
+        "the disk has not taken the run's log for {:.1} s; nothing is lost, the agent waits once its pipe is full",
+        for_ms as f64 / 1_000.0
+    );
+    note(engine, run, NewRunEvent::warn("log_slow", told, serde_json::json!({ "for_ms": for_ms }))).await;
+}
+
+async fn log_caught_up(engine: &Engine, run: &Run, after_ms: u64) {
+    note_slow_disk(engine, run, false);
+    let told = format!("the disk takes the run's log again, after {:.1} s", after_ms as f64 / 1_000.0);
+    note(engine, run, NewRunEvent::plain("log_caught_up", told, serde_json::json!({ "after_ms": after_ms }))).await;
+}
+
+/// Tells whether it was slow before.
+fn note_slow_disk(engine: &Engine, run: &Run, is_slow: bool) -> bool {
+    let mut live = engine.live();
+    live.get_mut(&run.id).is_some_and(|live| std::mem::replace(&mut live.has_slow_disk, is_slow))
 }
 
 /// A person is told of what no signal ends. It is resolved with the end of the run.

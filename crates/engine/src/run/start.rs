@@ -4,10 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
+use wakeful_domain::actor::ActorType;
 use wakeful_domain::outcome::{End, Outcome};
 use wakeful_domain::run::{Run, SessionChoice};
 use wakeful_domain::session::{Circumstances, Decision, Handover, KnownSession, LastRun, Start, decide};
-use wakeful_domain::wakeup::{MODEL_KEY, Wakeup};
+use wakeful_domain::wakeup::{MODEL_KEY, Source, Wakeup};
 use wakeful_runner::adapters::{Adapter, Command, Invocation};
 use wakeful_runner::process::{Attached, Launch, LogLimits, ProcessLimits};
 use wakeful_store::ops::claim::Claimed;
@@ -139,10 +140,15 @@ pub(super) fn adapter_of(claimed: &Claimed) -> Json {
     config
 }
 
-/// The model that the whole batch is for: whoever else has something to say gets the agent's own.
+/// The model that the whole batch is for, as the clock has said: whoever else has something to say gets the agent's own.
 fn model_of(wakeups: &[Wakeup]) -> Option<&Json> {
-    let model = wakeups.first()?.context.get(MODEL_KEY)?;
-    wakeups.iter().all(|wakeup| wakeup.context.get(MODEL_KEY) == Some(model)).then_some(model)
+    let said = |wakeup: &Wakeup| match (wakeup.source, wakeup.actor.kind) {
+        (Source::Timer | Source::Schedule, ActorType::System) => wakeup.context.get(MODEL_KEY).cloned(),
+        _ => None,
+    };
+    let model = said(wakeups.first()?)?;
+    let is_said_by_all = wakeups.iter().all(|wakeup| said(wakeup).as_ref() == Some(&model));
+    wakeups.first()?.context.get(MODEL_KEY).filter(|_| is_said_by_all)
 }
 
 fn session(adapter: Adapter, claimed: &Claimed, cwd: &str) -> Decision {

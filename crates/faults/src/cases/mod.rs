@@ -7,6 +7,7 @@ mod kills;
 mod limits;
 mod output;
 mod quota;
+mod slow_disk;
 mod storms;
 mod strangers;
 mod streams;
@@ -31,6 +32,7 @@ pub const ALL: &[Case] = &[
     strangers::TWO_SERVERS,
     limits::DISK_FULL,
     limits::END_ON_FULL_DISK,
+    slow_disk::SLOW_DISK,
     output::FLOOD,
     streams::STRANGE_BYTES,
     streams::BROKEN_STREAMS,

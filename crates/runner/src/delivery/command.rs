@@ -21,7 +21,11 @@ pub(super) async fn send(means: &Means<'_>, parcel: &Parcel<'_>, target: &Comman
         Ok(_) | Err(AskError::TooLong) => Answer::Accepted("exit code 0".into()),
         Err(error @ AskError::NotStarted(_)) => Answer::Refused(format!("the command failed: {error}")),
         Err(
-            error @ (AskError::TimedOut(_) | AskError::Failed { .. } | AskError::Unreadable(_) | AskError::Unwatched),
+            error @ (AskError::TimedOut(_)
+            | AskError::Failed { .. }
+            | AskError::Unreadable(_)
+            | AskError::Unwatched
+            | AskError::Stuck(_)),
         ) => Answer::deferred(format!("the command failed: {error}")),
     }
 }

@@ -45,6 +45,10 @@ pub enum Report {
     InputTaken { id: String },
     /// The input was not written, or not to its end.
     InputRefused { id: String, reason: String },
+    /// The disk has been busy with one write or sync of the log for this long. The agent is waited for as before.
+    LogSlow { for_ms: u64 },
+    /// The disk has taken that write or sync after all, after this long.
+    LogCaughtUp { after_ms: u64 },
     /// The tree outlives KILL; the shim keeps trying.
     Stuck { pids: Vec<i32> },
     /// The tree is gone and the exit record is on disk.

@@ -296,7 +296,9 @@ impl Calendar {
                 let deed = Deed::ByHand(now, id);
                 self.write(node, deed, &(now, id), |tx, (now, id)| Box::pin(firing::fire_now(tx, *now, *id))).map(drop)
             }
-            7 => self.write(node, Deed::Remove(id), &id, |tx, id| Box::pin(schedules::remove(tx, *id))).map(drop),
+            7 => self
+                .write(node, Deed::Remove(id), &(now, id), |tx, told| Box::pin(schedules::remove(tx, told.0, told.1)))
+                .map(drop),
             8 if all.len() < SCHEDULES_MAX => self.make(node),
             _ => {
                 let agent = self.agents[self.chance.usize(0..self.agents.len())];

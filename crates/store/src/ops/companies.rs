@@ -6,7 +6,7 @@ use wakeful_domain::id::CompanyId;
 use wakeful_domain::time::Timestamp;
 
 use crate::ops::filter::{List, Page};
-use crate::ops::{events, quiet_hours, ready};
+use crate::ops::{events, quiet_hours, ready, schedules};
 use crate::value::name;
 use crate::{Error, Refusal, Row, Tx};
 
@@ -104,6 +104,10 @@ pub async fn change(tx: &mut Tx, now: Timestamp, id: CompanyId, change: &Company
     if change.time_zone.is_some() {
         quiet_hours::lock_waiting(tx, id).await?;
     }
+    let rezoned = match change.time_zone.is_some() {
+        true => schedules::lock_of_company(tx, id).await?,
+        false => Vec::new(),
+    };
     tx.lock(LOCK, &[id.into()]).await?;
     let company = get(tx, id).await?;
     let parameters = [
@@ -120,6 +124,7 @@ pub async fn change(tx: &mut Tx, now: Timestamp, id: CompanyId, change: &Company
         for agent in quiet_hours::waiting(tx, id).await? {
             quiet_hours::look_again(tx, now, id, agent).await?;
         }
+        schedules::look_again(tx, now, &rezoned).await?;
     }
     ready::refresh_company(tx, id).await?;
     get(tx, id).await

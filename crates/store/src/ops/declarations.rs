@@ -13,6 +13,8 @@ pub struct Declaration {
     pub kind: String,
     /// Unique in its company and kind.
     pub name: String,
+    /// What the configuration calls itself.
+    pub configuration: String,
     /// The id of what was made.
     pub object: String,
     /// As it was declared when it was last applied.
@@ -20,10 +22,11 @@ pub struct Declaration {
 }
 
 const PUT: &str = "
-    insert into declarations (company_id, kind, name, object_id, spec, at)
-    values ($1, $2, $3, $4, $5, $6)
+    insert into declarations (company_id, kind, name, configuration, object_id, spec, at)
+    values ($1, $2, $3, $4, $5, $6, $7)
     on conflict (company_id, kind, name) do update
-    set object_id = excluded.object_id,
+    set configuration = excluded.configuration,
+      object_id = excluded.object_id,
       spec = excluded.spec,
       at = excluded.at";
 
@@ -33,6 +36,7 @@ pub async fn put(tx: &mut Tx, now: Timestamp, company: CompanyId, declared: &Dec
         company.into(),
         (&declared.kind).into(),
         (&declared.name).into(),
+        (&declared.configuration).into(),
         (&declared.object).into(),
         json(&declared.spec),
         now.into(),
@@ -54,14 +58,21 @@ pub async fn forget(tx: &mut Tx, company: CompanyId, kind: &str, name: &str) -> 
 }
 
 const LIST: &str = "
-    select kind, name, object_id, spec
+    select kind, name, configuration, object_id, spec
     from declarations
     where company_id = $1
     order by kind, name";
 
 /// All that was made in a company.
 pub async fn list(tx: &mut Tx, company: CompanyId) -> Result<Vec<Declaration>, Refusal> {
-    let read =
-        |mut row: Row| Ok(Declaration { kind: row.get()?, name: row.get()?, object: row.get()?, spec: row.json()? });
+    let read = |mut row: Row| {
+        Ok(Declaration {
+            kind: row.get()?,
+            name: row.get()?,
+            configuration: row.get()?,
+            object: row.get()?,
+            spec: row.json()?,
+        })
+    };
     tx.query(LIST, &[company.into()]).await?.into_iter().map(read).collect()
 }

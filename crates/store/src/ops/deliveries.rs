@@ -1,6 +1,8 @@
 //! Deliveries: entered in the transaction of their notification, claimed one at a time a channel, ended or tried
 //! again. What becomes of them changes no run and no notification.
 
+use std::time::Duration;
+
 use serde_json::json as object;
 use wakeful_domain::actor::Actor;
 use wakeful_domain::channel::{Channel, State};
@@ -344,5 +346,38 @@ const CANCEL_OF_CHANNEL: &str = "
 /// Cancels what waits for a channel. An attempt that is being made goes on.
 pub(crate) async fn cancel_of_channel(tx: &mut Tx, now: Timestamp, channel: ChannelId) -> Result<(), Error> {
     tx.execute(CANCEL_OF_CHANNEL, &[channel.into(), now.into()]).await?;
+    Ok(())
+}
+
+/// No pause of a channel is longer.
+const PACED_AHEAD_MAX: Duration = Duration::from_secs(10 * 60);
+/// No pause between two attempts is longer.
+const DUE_AHEAD_MAX: Duration = Duration::from_secs(26 * 60 * 60);
+
+const AHEAD: &str = "
+    select id
+    from channels
+    where paced_until > $1
+      or due_at > $2
+    order by id
+    {for_update}";
+const DUE_NOW: &str = "
+    update deliveries
+    set due_at = $2
+    where channel_id = $1
+      and due_at > $3";
+
+/// After the clock was set back: what was put off by a clock that was ahead is sent now.
+pub(crate) async fn rewind(tx: &mut Tx, now: Timestamp) -> Result<(), Error> {
+    let mut ahead: Vec<ChannelId> = Vec::new();
+    let limits = [(now + PACED_AHEAD_MAX).into(), (now + DUE_AHEAD_MAX).into()];
+    for mut row in tx.query(AHEAD, &limits).await? {
+        ahead.push(row.get()?);
+    }
+    for id in ahead {
+        tx.execute(DUE_NOW, &[id.into(), now.into(), (now + DUE_AHEAD_MAX).into()]).await?;
+        channels::set_pace(tx, id, now).await?;
+        channels::refresh(tx, id, now).await?;
+    }
     Ok(())
 }

@@ -73,8 +73,8 @@ pub async fn finish(tx: &mut Tx, request: &FinishRequest) -> Result<Run, Refusal
     sessions::end_run(tx, &session).await?;
     let ended = runs::get(tx, run.id).await?;
     guard(tx, &ended, &agent, &ending, &mut ids).await?;
-    last_words::tell(tx, request.now, &mut ids, &ended, &agent.name).await?;
     release(tx, &run, &held, &ending).await?;
+    last_words::tell(tx, request.now, &mut ids, &ended, &agent.name).await?;
     tell(tx, &ended, request.now).await?;
     Ok(ended)
 }

@@ -64,6 +64,20 @@ pub(crate) async fn passed_over(tx: &mut Tx, moment: &Moment<'_>) -> Result<Opti
     }
 }
 
+/// Whether something earlier that is live or waits would stand for what fires now.
+pub(crate) async fn stands(tx: &mut Tx, moment: &Moment<'_>) -> Result<bool, Refusal> {
+    let schedule = moment.schedule;
+    match &schedule.target {
+        Target::Wake(_) if heartbeats::is_one(schedule) => Ok(heartbeats::stands(tx, schedule).await?),
+        Target::Wake(_) => Ok(match slots::earlier(tx, schedule.id).await? {
+            Earlier::Over => false,
+            Earlier::Waiting(_) => schedule.overlap != Overlap::Queue,
+            Earlier::Live(_) => matches!(schedule.overlap, Overlap::Coalesce | Overlap::Skip),
+        }),
+        Target::Task(_) | Target::Action(_) => Ok(false),
+    }
+}
+
 /// Does what the schedule is for.
 pub(crate) async fn act(tx: &mut Tx, moment: &Moment<'_>, told: FromGate, fired: &mut Fired) -> Result<Fate, Refusal> {
     let schedule = moment.schedule;
@@ -88,7 +102,7 @@ pub(crate) async fn act(tx: &mut Tx, moment: &Moment<'_>, told: FromGate, fired:
             }
         }
         Target::Task(template) => make_task(tx, moment, template).await,
-        Target::Action(action) => actions::carry_out(tx, moment, action, fired).await,
+        Target::Action(action) => actions::carry_out(tx, moment, action).await,
     }
 }
 
@@ -161,7 +175,16 @@ pub(crate) async fn wake_agent(
             }
         },
     }
-    match wake::accept_held(tx, &wake).await {
+    accepted(tx, &wake).await
+}
+
+/// Wakes an agent whatever else is live or waits: what it is told is told once.
+pub(crate) async fn wake_of_its_own(tx: &mut Tx, moment: &Moment<'_>, wanted: &Wanted<'_>) -> Result<Fate, Refusal> {
+    accepted(tx, &wake_of(moment, wanted, Source::Schedule, &moment.schedule.name)).await
+}
+
+async fn accepted(tx: &mut Tx, wake: &Wake) -> Result<Fate, Refusal> {
+    match wake::accept_held(tx, wake).await {
         Ok(accepted) if accepted.wakeup.status == WakeupStatus::Skipped => Ok(Fate {
             reason: accepted.wakeup.status_reason.clone(),
             ..Fate::of_wakeup(SlotStatus::Skipped, accepted.wakeup.id)

@@ -47,8 +47,7 @@ const DUE: &str = "
     where due_at is not null
       and due_at <= $1
     order by due_at, id
-    limit $2
-    {skip_locked}";
+    limit $2";
 
 /// Decides about every slot that has come, of up to a bite of schedules.
 pub async fn fire_due(tx: &mut Tx, now: Timestamp) -> Result<Fired, Refusal> {
@@ -56,18 +55,19 @@ pub async fn fire_due(tx: &mut Tx, now: Timestamp) -> Result<Fired, Refusal> {
     for mut row in tx.query(DUE, &[now.into(), BITE.into()]).await? {
         due.push((row.get()?, row.get()?));
     }
-    // All agents at once and in their order, as everywhere.
+    // All agents at once and in their order, before their schedules, as everywhere.
     ready::lock(tx, Vec::new(), due.iter().filter_map(|(_, agent)| *agent).collect()).await?;
     let mut fired = Fired::default();
-    for (id, _) in due {
-        match schedules::get_locked(tx, id).await {
-            Ok(schedule) => fire(tx, now, schedule, &mut fired).await?,
+    for (id, agent) in due {
+        match schedules::get_if_free(tx, id).await {
+            // One that has been given to another agent meanwhile is due again at the next look.
+            Ok(Some(schedule)) if schedule.target.agent() == agent => fire(tx, now, schedule, &mut fired).await?,
+            // Somebody else fires or changes it.
+            Ok(_) => {}
             // One that cannot be read, as after a change of zones, must not hold up all the others.
             Err(Refusal::Store(error @ Error::Column { .. })) => {
                 schedules::disable(tx, now, id, &format!("it cannot be read any more: {error}")).await?;
             }
-            // It has been removed meanwhile.
-            Err(Refusal::NotFound { .. }) => {}
             Err(refusal) => return Err(refusal),
         }
     }
@@ -131,7 +131,10 @@ async fn enter(
             let moment = Moment { now, schedule, zone, slot: decision.slot, at };
             match fires::passed_over(tx, &moment).await? {
                 Some(fate) => fate,
-                None if questions::asks(schedule) => questions::ask(tx, &moment, is_late).await?,
+                // What is live or waits stands for it, whatever its gate has to say: that is asked when it can be heard.
+                None if questions::asks(schedule) && !fires::stands(tx, &moment).await? => {
+                    questions::ask(tx, &moment, is_late).await?
+                }
                 None => fires::act(tx, &moment, FromGate::default(), fired).await?,
             }
         }
@@ -188,7 +191,7 @@ async fn count_failures(
     slot: Timestamp,
     fate: &Fate,
 ) -> Result<(), Refusal> {
-    let key = format!("schedule:{}", schedule.id);
+    let key = schedules::failing_key(schedule.id);
     if let Some(error) = fate.error() {
         schedule.standing.failures_in_row += 1;
         schedule.standing.last_error = Some(error.clone());

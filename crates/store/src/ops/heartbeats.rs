@@ -33,7 +33,7 @@ pub(crate) async fn keep(tx: &mut Tx, now: Timestamp, agent: &Agent) -> Result<(
     let trigger = agent.heartbeat.trigger().map_err(|error| Refusal::invalid("heartbeat", error.to_string()))?;
     let (trigger, found) = match (trigger, found) {
         (None, None) => return Ok(()),
-        (None, Some(id)) => return schedules::remove(tx, id).await,
+        (None, Some(id)) => return schedules::remove(tx, now, id).await,
         (Some(trigger), found) => (trigger, found),
     };
     let zone = zone_of(&companies::get(tx, agent.company).await?);
@@ -94,6 +94,7 @@ const WORK: &str = "
           select 1
           from tasks
           where tasks.assignee_id = agents.id
+            and tasks.company_id = agents.company_id
             and tasks.status in ('todo', 'in_progress')
             and not exists (
               select 1
@@ -118,6 +119,30 @@ pub(crate) async fn passed_over(tx: &mut Tx, schedule: &Schedule) -> Result<Opti
     }
     let is_idle = agent.heartbeat.only_when_work && !has_work(tx, agent.id).await?;
     Ok(is_idle.then(|| Fate::without(SlotStatus::Skipped, SkippedReason::NothingToDo.as_str())))
+}
+
+const STANDS: &str = "
+    select 1
+    from agents
+    where id = $1
+      and (exists (
+          select 1
+          from lanes
+          where lanes.agent_id = agents.id
+            and lanes.task_id = ''
+            and lanes.live_run_id is not null)
+        or exists (
+          select 1
+          from wakeups
+          where wakeups.agent_id = agents.id
+            and wakeups.task_id = ''
+            and wakeups.status = 'pending'
+            and wakeups.source = 'timer'))";
+
+/// Whether a live run or a tick that waits would stand for the next one.
+pub(crate) async fn stands(tx: &mut Tx, schedule: &Schedule) -> Result<bool, Error> {
+    let Some(agent) = schedule.target.agent() else { return Ok(false) };
+    Ok(tx.query_first(STANDS, &[agent.into()]).await?.is_some())
 }
 
 /// A tick of an agent's timer; the caller has locked the agent.

@@ -26,6 +26,7 @@ pub mod holds;
 pub mod inbox;
 pub mod invariants;
 pub(crate) mod last_words;
+pub mod messages;
 pub mod meta;
 pub mod notifications;
 pub mod origin;

@@ -3,14 +3,15 @@
 //! settles the row. After a crash it is asked again, so what is asked may be asked twice, and what
 //! follows from it happens once.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json as object};
-use wakeful_domain::id::ScheduleId;
+use wakeful_domain::id::{CompanyId, ScheduleId};
 use wakeful_domain::notification::{Level, Notice, NotificationKind};
 use wakeful_domain::schedule::question::{TIMEOUT_MAX, question};
 use wakeful_domain::schedule::{
-    ActionAnswer, ActionKind, GateAnswer, GateFailure, Schedule, SkippedReason, SlotStatus, State, Target, Whom,
+    ActionAnswer, ActionKind, GateAnswer, GateFailure, Schedule, SkippedReason, SlotStatus, Target, Whom,
 };
 use wakeful_domain::time::Timestamp;
 
@@ -21,6 +22,8 @@ use crate::ops::slots::{self, Fate};
 use crate::ops::{actions, companies, ready};
 use crate::{Error, Refusal, Tx};
 
+/// Of one company at once, so that slow ones hold up nobody else's.
+const OF_COMPANY_MAX: i64 = 4;
 /// Beyond its time-out, whoever asks has so long before somebody else asks.
 const ASKING_MARGIN: Duration = Duration::from_secs(10);
 
@@ -90,32 +93,49 @@ pub(crate) async fn ask(tx: &mut Tx, moment: &Moment<'_>, is_late: bool) -> Resu
     })
 }
 
-/// When the next question may be asked, or asked again.
-pub async fn next_at(tx: &mut Tx) -> Result<Option<Timestamp>, Error> {
-    tx.query_first(NEXT, &[]).await?.map(|mut row| row.get()).transpose()
-}
-
-const NEXT: &str = "
-    select asked_until
-    from slots
-    where status = 'asked'
-    order by asked_until
-    limit 1";
-
+/// What may be asked: of each schedule the oldest slot, of each company a few at once. Parameters: now, and until when
+/// those are being asked that count for their company; beyond it stands what is to be caught up with.
 const OPEN: &str = "
-    select schedule_id, slot_at
+    select schedule_id, slot_at, asked_until
     from slots
     where status = 'asked'
-      and asked_until <= $1
       and not exists (
         select 1
         from slots as earlier
         where earlier.schedule_id = slots.schedule_id
           and earlier.status = 'asked'
           and earlier.slot_at < slots.slot_at)
+      and (
+        select count(*)
+        from slots as others
+        join schedules as theirs on theirs.id = others.schedule_id
+        join schedules as own on own.id = slots.schedule_id
+        where others.status = 'asked'
+          and others.asked_until > $1
+          and others.asked_until <= $2
+          and theirs.company_id = own.company_id) < $3
     order by asked_until, schedule_id
-    limit $2
-    {skip_locked}";
+    limit $4";
+
+async fn open(
+    tx: &mut Tx,
+    sql: &str,
+    now: Timestamp,
+    most: i64,
+) -> Result<Vec<(ScheduleId, Timestamp, Timestamp)>, Error> {
+    let asked_until_max = now + TIMEOUT_MAX + ASKING_MARGIN;
+    let parameters = [now.into(), asked_until_max.into(), OF_COMPANY_MAX.into(), most.into()];
+    let mut found = Vec::new();
+    for mut row in tx.query(sql, &parameters).await? {
+        found.push((row.get()?, row.get()?, row.get()?));
+    }
+    Ok(found)
+}
+
+/// When the next question may be asked, or asked again. The end of one that is being asked may bring it nearer.
+pub async fn next_at(tx: &mut Tx, now: Timestamp) -> Result<Option<Timestamp>, Error> {
+    Ok(open(tx, OPEN, now, 1).await?.first().map(|(_, _, at)| *at))
+}
 
 const CLAIM: &str = "
     update slots
@@ -131,13 +151,28 @@ const ANSWER: &str = "
 
 /// Takes up to `most` questions, of each schedule the oldest, for as long as each may take.
 pub async fn claim(tx: &mut Tx, now: Timestamp, most: i64) -> Result<Vec<Question>, Refusal> {
-    let mut open: Vec<(ScheduleId, Timestamp)> = Vec::new();
-    for mut row in tx.query(OPEN, &[now.into(), most.into()]).await? {
-        open.push((row.get()?, row.get()?));
-    }
-    let mut questions = Vec::with_capacity(open.len());
-    for (id, slot) in open {
-        let schedule = schedules::get(tx, id).await?;
+    let mut questions: Vec<Question> = Vec::new();
+    let mut of_company: BTreeMap<CompanyId, i64> = BTreeMap::new();
+    for (id, slot, at) in open(tx, &format!("{OPEN}\n    {{skip_locked}}"), now, most).await? {
+        if at > now {
+            break;
+        }
+        let schedule = match schedules::get(tx, id).await {
+            Ok(schedule) => schedule,
+            // One that cannot be read, as after a change of zones, must not hold up all the others.
+            Err(Refusal::Store(error @ Error::Column { .. })) => {
+                let told = format!("it cannot be read any more: {error}");
+                slots::settle(tx, now, id, slot, &Fate::without(SlotStatus::Failed, &told)).await?;
+                schedules::disable(tx, now, id, &told).await?;
+                continue;
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        let taken = of_company.entry(schedule.company).or_default();
+        if *taken >= OF_COMPANY_MAX {
+            continue;
+        }
+        *taken += 1;
         let before: Option<Json> = tx.query_one(ANSWER, &[id.into(), slot.into()]).await?.json_option()?;
         let asked = of(tx, &schedule, slot, before.as_ref()).await?;
         let (part, whom, timeout, body) = match asked {
@@ -214,9 +249,8 @@ pub async fn answer(tx: &mut Tx, now: Timestamp, answered: &Answered) -> Result<
     let before: Option<Json> = row.json_option()?;
     let zone = zone_of(&companies::get(tx, schedule.company).await?);
     let moment = Moment { now, schedule: &schedule, zone: &zone, slot: answered.slot, at: now };
-    let is_over = matches!(schedule.state, State::Paused { .. }) || schedule.has_fired_enough();
     let fate = match answered.part {
-        _ if is_over => Fate::without(SlotStatus::Skipped, SkippedReason::NotActive.as_str()),
+        _ if schedule.has_fired_enough() => Fate::without(SlotStatus::Skipped, SkippedReason::NotActive.as_str()),
         Part::Gate => of_gate(tx, &moment, answered, &mut fired).await?,
         Part::Action => of_action(tx, &moment, answered, before).await?,
     };
@@ -233,13 +267,21 @@ fn ms_of(took: Duration) -> u64 {
 
 async fn of_gate(tx: &mut Tx, moment: &Moment<'_>, answered: &Answered, fired: &mut Fired) -> Result<Fate, Refusal> {
     let schedule = moment.schedule;
+    if let Some(fate) = fires::passed_over(tx, moment).await? {
+        return Ok(fate);
+    }
+    // What stands for it by now cannot hear what the gate says: the gate keeps nothing, and says it again.
+    let is_heard = !fires::stands(tx, moment).await?;
     let Some(gate) = &schedule.gate else {
-        return fires::act(tx, moment, FromGate::default(), fired).await;
+        return match external(schedule) {
+            Some(_) => Ok(Fate::asked(moment.now, None)),
+            None => fires::act(tx, moment, FromGate::default(), fired).await,
+        };
     };
     let read = answered.answer.clone().and_then(|answer| GateAnswer::read(&answer).map_err(|error| error.to_string()));
     let (said, answer) = match read {
         Ok(said) => {
-            if let Some(state) = &said.state {
+            if let Some(state) = said.state.as_ref().filter(|_| is_heard || !said.wake) {
                 schedules::keep_gate_state(tx, schedule.id, state).await?;
             }
             let mut told = object!(said);

@@ -6,11 +6,11 @@ use serde_json::{Value as Json, json as object};
 use wakeful_domain::active_hours::ActiveHours;
 use wakeful_domain::company::Company;
 use wakeful_domain::id::{AgentId, CompanyId, ScheduleId};
-use wakeful_domain::schedule::{Jitter, Next, Schedule, Standing, State, Zone, next_slot};
+use wakeful_domain::schedule::{Jitter, Next, Schedule, SkippedReason, Standing, State, Zone, next_slot};
 use wakeful_domain::time::Timestamp;
 
 use crate::ops::filter::{List, Page};
-use crate::ops::{companies, questions, slots};
+use crate::ops::{companies, deliveries, escalations, questions, slots};
 use crate::value::{json, json_option, name};
 use crate::{Error, Refusal, Row, Tx, Value};
 
@@ -147,6 +147,12 @@ pub(crate) async fn get_locked(tx: &mut Tx, id: ScheduleId) -> Result<Schedule, 
     found.ok_or_else(|| Refusal::not_found(id))
 }
 
+/// The same; nothing if somebody else has locked it, or it is gone.
+pub(crate) async fn get_if_free(tx: &mut Tx, id: ScheduleId) -> Result<Option<Schedule>, Refusal> {
+    let sql = format!("select {COLUMNS} from schedules where id = $1 {{skip_locked}}");
+    Ok(tx.query_first(&sql, &[id.into()]).await?.map(read).transpose()?)
+}
+
 /// A page of a company's schedules, newest first; of one name if it is given.
 pub async fn list(
     tx: &mut Tx,
@@ -213,7 +219,49 @@ pub async fn change<T: Send + Sync>(
         now.into(),
     ]);
     tx.execute(CHANGE, &parameters).await?;
+    if schedule.state != State::Active {
+        tx.execute(CALL_OFF, &[id.into(), SkippedReason::NotActive.as_str().into(), now.into()]).await?;
+    }
     get(tx, id).await
+}
+
+/// What is being asked about when a schedule is paused wakes nobody; what is fired by hand afterwards does.
+const CALL_OFF: &str = "
+    update slots
+    set status = 'skipped',
+      reason = $2,
+      at = $3,
+      asked_until = null
+    where schedule_id = $1
+      and status = 'asked'";
+
+const OF_COMPANY: &str = "
+    select id
+    from schedules
+    where company_id = $1
+      and state = 'active'
+    order by id
+    {for_update}";
+
+/// Schedules of a company whose zone is about to change: their rows are locked.
+pub(crate) async fn lock_of_company(tx: &mut Tx, company: CompanyId) -> Result<Vec<ScheduleId>, Error> {
+    let mut found = Vec::new();
+    for mut row in tx.query(OF_COMPANY, &[company.into()]).await? {
+        found.push(row.get()?);
+    }
+    Ok(found)
+}
+
+/// Brings what comes next in line with the zone of the company; slots of the old zone that passed without a row are
+/// not made up.
+pub(crate) async fn look_again(tx: &mut Tx, now: Timestamp, ids: &[ScheduleId]) -> Result<(), Refusal> {
+    for id in ids {
+        let mut schedule = get(tx, *id).await?;
+        let zone = zone_of(&companies::get(tx, schedule.company).await?);
+        schedule.last_slot = Some(schedule.settled_until().max(now));
+        fired(tx, &mut schedule, &zone).await?;
+    }
+    Ok(())
 }
 
 const FIRED: &str = "
@@ -255,10 +303,18 @@ pub(crate) async fn fired(tx: &mut Tx, schedule: &mut Schedule, zone: &Zone) -> 
 const REMOVE_SLOTS: &str = "delete from slots where schedule_id = $1";
 const REMOVE_REPORTED: &str = "delete from reported where schedule_id = $1";
 const REMOVE: &str = "delete from schedules where id = $1";
+const COMPANY_OF: &str = "select company_id from schedules where id = $1 {for_update}";
+
+/// The key of the escalation about a schedule that fails again and again.
+pub(crate) fn failing_key(id: ScheduleId) -> String {
+    format!("schedule:{id}")
+}
 
 /// Removes a schedule and its ledger. What it has woken goes on.
-pub async fn remove(tx: &mut Tx, id: ScheduleId) -> Result<(), Refusal> {
-    get_locked(tx, id).await?;
+pub async fn remove(tx: &mut Tx, now: Timestamp, id: ScheduleId) -> Result<(), Refusal> {
+    // Also one that cannot be read any more.
+    let Some(mut row) = tx.query_first(COMPANY_OF, &[id.into()]).await? else { return Err(Refusal::not_found(id)) };
+    escalations::resolve_key(tx, now, row.get()?, &failing_key(id), "wakeful").await?;
     tx.execute(REMOVE_SLOTS, &[id.into()]).await?;
     tx.execute(REMOVE_REPORTED, &[id.into()]).await?;
     tx.execute(REMOVE, &[id.into()]).await?;
@@ -269,7 +325,8 @@ const AHEAD: &str = "
     select id
     from schedules
     where last_slot > $1
-    order by id";
+    order by id
+    {for_update}";
 
 /// After the clock was set back: schedules that have come further than now go on from now, also those that are paused
 /// or have ended meanwhile. What has fired already has its row, and does not fire again; what was missed in a time that
@@ -279,8 +336,9 @@ pub async fn rewind(tx: &mut Tx, now: Timestamp) -> Result<usize, Refusal> {
     for mut row in tx.query(AHEAD, &[(now + CLOCK_SLACK).into()]).await? {
         ahead.push(row.get()?);
     }
+    deliveries::rewind(tx, now).await?;
     for id in &ahead {
-        let mut schedule = get_locked(tx, *id).await?;
+        let mut schedule = get(tx, *id).await?;
         let zone = zone_of(&companies::get(tx, schedule.company).await?);
         slots::forget_missed_after(tx, &schedule, &zone, now).await?;
         schedule.last_slot = Some(now);

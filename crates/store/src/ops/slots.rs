@@ -296,15 +296,17 @@ pub(crate) async fn earlier(tx: &mut Tx, schedule: ScheduleId) -> Result<Earlier
 }
 
 const COALESCED: &str = "
-    select slots.wakeup_id
-    from slots
-    join wakeups on wakeups.id = slots.wakeup_id
-    where slots.schedule_id = $1
-      and slots.wakeup_id is not null
-      and slots.status = 'coalesced'
-      and wakeups.run_id = $2
+    select wakeups.id
+    from wakeups
+    where wakeups.run_id = $2
       and wakeups.status = 'coalesced'
-    order by slots.slot_at desc
+      and exists (
+        select 1
+        from slots
+        where slots.wakeup_id = wakeups.id
+          and slots.status = 'coalesced'
+          and slots.schedule_id = $1)
+    order by wakeups.id desc
     limit 1";
 
 /// The row that counts what a live run has stood for.

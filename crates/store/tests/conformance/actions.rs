@@ -86,13 +86,22 @@ fn a_task_scan_tells_of_each_task_once_and_wakes_the_agent_for_it() {
 
         world.hour().await;
         assert_eq!((world.texts().await.len(), world.claim_any().await.is_none()), (1, true), "each once");
+        // One that is found while the agent is at work is told to it afterwards.
+        world.free_task("meanwhile", &[], Some(100)).await;
+        world.wake(agent).await;
+        let run = world.claim().await.run;
+        world.hour().await;
+        world.succeed(&run).await;
+        let claimed = world.claim().await;
+        assert_eq!(claimed.wakeups[0].payload["tasks"][0]["title"], "meanwhile");
+        world.succeed(&claimed.run).await;
         let late = world.free_task("one more", &["sql"], Some(100)).await;
         world.hour().await;
-        assert!(world.texts().await[1].starts_with("Found 1 new tasks matching your capabilities\n"));
+        assert!(world.texts().await[2].starts_with("Found 1 new tasks matching your capabilities\n"));
         world.set_status(late, TaskStatus::Done).await;
         world.hour().await;
         let left = format!("select count(*) from reported where schedule_id = '{}'", scan.id);
-        assert_eq!(world.number(&left).await, 2, "what is closed need not be remembered");
+        assert_eq!(world.number(&left).await, 3, "what is closed need not be remembered");
         world.assert_sound().await;
     });
 }

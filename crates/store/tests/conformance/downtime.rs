@@ -89,7 +89,9 @@ fn what_was_missed_in_a_downtime_is_listed_with_its_reason() {
             assert!(slots.windows(2).all(|pair| pair[1].slot_at == pair[0].slot_at + seconds(300)), "no hole");
             world
                 .db
-                .write("remove", schedule.id, |tx, id| Box::pin(wakeful_store::ops::schedules::remove(tx, *id)))
+                .write("remove", (world.now(), schedule.id), |tx, (now, id)| {
+                    Box::pin(wakeful_store::ops::schedules::remove(tx, *now, *id))
+                })
                 .await
                 .unwrap();
         }

@@ -119,7 +119,9 @@ fn a_gate_that_fails_counts_as_its_schedule_says_and_people_are_told_once() {
             world.minute().await;
             world.answer(&world.question().await, Err("it ended with exit code 3")).await;
             let slot = world.slots(open.id).await.pop().unwrap();
-            assert!(matches!(slot.status, SlotStatus::Fired | SlotStatus::Coalesced), "{slot:?}");
+            assert_eq!(slot.status, SlotStatus::Fired);
+            let run = world.claim().await.run;
+            world.succeed(&run).await;
             assert_eq!(slot.answer.unwrap()["gate"]["error"], "it ended with exit code 3");
             let expected = if round < 2 { vec![] } else { vec![(key.clone(), true)] };
             assert_eq!(world.standing().await, expected);
@@ -129,7 +131,11 @@ fn a_gate_that_fails_counts_as_its_schedule_says_and_people_are_told_once() {
         world.answer(&world.question().await, Ok(json!({ "wake": false }))).await;
         assert_eq!(world.standing().await, [(key, false)]);
         assert_eq!(world.get_schedule(open.id).await.standing.failures_in_row, 0);
-        world.db.write("remove", open.id, |tx, id| Box::pin(schedules::remove(tx, *id))).await.unwrap();
+        world
+            .db
+            .write("remove", (world.now(), open.id), |tx, (now, id)| Box::pin(schedules::remove(tx, *now, *id)))
+            .await
+            .unwrap();
 
         let closed = world.gated(agent, json!({ "url": "http://x/", "on_failure": "fail_closed" })).await;
         for garbage in [Ok(json!({ "wake": "yes" })), Ok(json!({})), Err("no answer")] {
@@ -173,6 +179,13 @@ fn slots_that_come_while_one_is_asked_about_are_counted_on_it() {
         world.minute().await;
         assert_eq!(world.last_slot(schedule.id).await, (SlotStatus::Coalesced, Some("being_asked".into())));
         world.answer(&question, Ok(json!({ "wake": true }))).await;
+        // While what it has started waits or is live, nobody could hear what the gate says.
+        world.minute().await;
+        assert_eq!(world.last_slot(schedule.id).await.0, SlotStatus::Coalesced);
+        let run = world.claim().await.run;
+        world.minute().await;
+        assert_eq!(world.last_slot(schedule.id).await.0, SlotStatus::Coalesced);
+        world.succeed(&run).await;
         world.minute().await;
         assert_eq!(world.last_slot(schedule.id).await.0, SlotStatus::Asked);
         // Each of those that are caught up with is asked about, one after another.
@@ -212,7 +225,11 @@ fn an_answer_about_a_schedule_that_rests_or_is_gone_wakes_nobody() {
         pause.await.unwrap();
         world.answer(&question, Ok(json!({ "wake": true }))).await;
         assert_eq!(world.last_slot(schedule.id).await, (SlotStatus::Skipped, Some("not_active".into())));
-        world.db.write("remove", schedule.id, |tx, id| Box::pin(schedules::remove(tx, *id))).await.unwrap();
+        world
+            .db
+            .write("remove", (world.now(), schedule.id), |tx, (now, id)| Box::pin(schedules::remove(tx, *now, *id)))
+            .await
+            .unwrap();
         assert_eq!(world.answer(&question, Ok(json!({ "wake": true }))).await, Fired::default());
         assert_eq!(world.number("select count(*) from wakeups").await, 0);
     });

@@ -1,6 +1,8 @@
 //! What comes while a run is live: it stays pending, can be acknowledged, and otherwise makes one follow-up run.
 
 use wakeful_domain::wakeup::WakeupStatus;
+use wakeful_store::ops::messages::{self, ReadRequest};
+use wakeful_store::ops::runs::{self, Silence};
 
 use crate::wishes::batch;
 use crate::world::{conflict, on_both, seconds};
@@ -119,5 +121,42 @@ fn a_run_that_is_over_acknowledges_nothing() {
         old_fence.fence -= 1;
         assert_eq!(conflict(world.try_acknowledge(&old_fence, &[late]).await), "fenced");
         assert_eq!(world.wakeup(late).await.run, Some(next.id));
+    });
+}
+
+#[test]
+fn a_nudge_waits_until_it_is_read_and_ends_with_the_run() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        world.wake(agent).await;
+        let run = world.claim().await.run;
+        let unread = async || -> Vec<String> {
+            let found = world.db.read("unread", run.id, |tx, run| Box::pin(messages::unread(tx, *run))).await.unwrap();
+            assert!(found.iter().all(|message| message.kind == "nudge" && message.text == "go on"));
+            found.into_iter().map(|message| message.id).collect()
+        };
+        let nudge = async |id: &str| {
+            let event = messages::nudge(id, "go on", "it is nudged".into(), 60);
+            let silence = Silence { now: world.now(), run: run.id, fence: run.fence, tier: 1, event };
+            world.db.write("nudge", silence, |tx, silence| Box::pin(runs::note_silence(tx, silence))).await.unwrap()
+        };
+        let mark_read = async |ids: &[&str]| {
+            let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+            let request = ReadRequest { now: world.now(), run: run.id, fence: run.fence, messages: ids };
+            world.db.write("read", request, |tx, request| Box::pin(messages::mark_read(tx, request))).await
+        };
+        assert!(unread().await.is_empty() && nudge("nudge-1").await);
+        assert!(!nudge("nudge-2").await, "once per silence");
+        assert_eq!(unread().await, ["nudge-1"]);
+        for _ in 0..2 {
+            assert_eq!(mark_read(&["nudge-1", "nudge-7"]).await.unwrap(), ["nudge-7"], "twice is once");
+        }
+        assert!(unread().await.is_empty());
+        // To read is to be heard: the next silence is a new one.
+        assert!(nudge("nudge-3").await);
+        assert_eq!(unread().await, ["nudge-3"]);
+        world.succeed(&run).await;
+        assert!(unread().await.is_empty() && world.claim_any().await.is_none(), "it makes no follow-up");
+        assert_eq!(conflict(mark_read(&["nudge-3"]).await), "fenced");
     });
 }

@@ -11,6 +11,7 @@ use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::WakeupStatus;
 use wakeful_store::Refusal;
 use wakeful_store::ops::agents::AgentChange;
+use wakeful_store::ops::companies::{self, CompanyChange};
 use wakeful_store::ops::dispatch::dispatch;
 use wakeful_store::ops::firing::{self, Fired};
 use wakeful_store::ops::slots::Slot;
@@ -140,7 +141,11 @@ fn what_is_live_or_waits_stands_for_later_slots_as_the_policy_says() {
             world.pass(seconds(60));
             world.fire().await;
             assert_eq!(world.slots(schedule.id).await[3].status, ended, "{overlap:?}");
-            world.db.write("remove", schedule.id, |tx, id| Box::pin(schedules::remove(tx, *id))).await.unwrap();
+            world
+                .db
+                .write("remove", (world.now(), schedule.id), |tx, (now, id)| Box::pin(schedules::remove(tx, *now, *id)))
+                .await
+                .unwrap();
             while let Some(claimed) = world.claim_any().await {
                 world.succeed(&claimed.run).await;
             }
@@ -164,7 +169,11 @@ fn downtime_is_caught_up_with_as_the_policy_says_and_the_ledger_has_no_hole() {
             let count = "select cast(sum(count) as bigint) from slots";
             assert_eq!(world.number(count).await, 480, "{catch_up:?}");
             assert!(schedule.next_slot_at.unwrap() > world.now());
-            world.db.write("remove", schedule.id, |tx, id| Box::pin(schedules::remove(tx, *id))).await.unwrap();
+            world
+                .db
+                .write("remove", (world.now(), schedule.id), |tx, (now, id)| Box::pin(schedules::remove(tx, *now, *id)))
+                .await
+                .unwrap();
         }
     });
 }
@@ -274,6 +283,54 @@ fn a_heartbeat_ticks_passes_over_who_has_nothing_to_do_and_follows_its_policy() 
         world.set_heartbeat(agent, off).await;
         assert!(found().await.is_empty());
         world.assert_sound().await;
+    });
+}
+
+#[test]
+fn a_number_of_fires_counts_what_has_fired_and_not_what_was_to() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        let target = json!({ "wake": { "agent": agent } });
+        let draft = world.draft_schedule("twice", json!({ "every": "1m" }), target);
+        let draft = Schedule { max_fires: Some(2), overlap: Overlap::Skip, ..draft };
+        let schedule = world.insert_schedule(draft).await.unwrap();
+        world.pass(seconds(60));
+        assert_eq!(world.fire().await.fires, 1);
+        let run = world.claim().await.run;
+        world.pass(seconds(60));
+        assert_eq!(world.fire().await.fires, 0, "skipped");
+        assert_eq!(world.get_schedule(schedule.id).await.state, State::Active);
+        world.succeed(&run).await;
+        world.pass(seconds(60));
+        assert_eq!(world.fire().await.fires, 1);
+        let State::Disabled { reason } = world.get_schedule(schedule.id).await.state else {
+            panic!("it has fired twice")
+        };
+        assert_eq!(reason, "it has had its last slot");
+        world.pass(seconds(60));
+        assert_eq!(world.fire().await, Fired::default());
+    });
+}
+
+#[test]
+fn a_company_that_moves_to_another_zone_takes_its_schedules_along() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        let target = json!({ "wake": { "agent": agent } });
+        let daily = world.draft_schedule("daily", json!({ "cron": "0 9 * * *" }), target);
+        let schedule = world.insert_schedule(daily).await.unwrap();
+        let before = schedule.next_slot_at.unwrap();
+        let change = CompanyChange { time_zone: Some("Asia/Tokyo".into()), ..CompanyChange::default() };
+        let arguments = (world.now(), world.company, change);
+        let write = world
+            .db
+            .write("zone", arguments, |tx, (now, id, change)| Box::pin(companies::change(tx, *now, *id, change)));
+        write.await.unwrap();
+        let after = world.get_schedule(schedule.id).await.next_slot_at.unwrap();
+        let hours = |from: Timestamp, to: Timestamp| (to.as_micros() - from.as_micros()) / 3_600_000_000;
+        assert_eq!((hours(before, after) + 48) % 24, 15, "{before} {after}");
+        world.set_time(after);
+        assert_eq!(world.fire().await.fires, 1);
     });
 }
 

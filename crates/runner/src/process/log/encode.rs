@@ -14,11 +14,26 @@ use super::{LogStream, Missing};
 /// What most records need around their text.
 const FRAME_BYTES: usize = 128;
 
+// What a text has that is not copied as it is.
+const QUOTE: u8 = 0x01;
+const CONTROL: u8 = 0x02;
+const NOT_ASCII: u8 = 0x80;
+/// As many bytes as are looked at at once.
+const BLOCK_BYTES: usize = 8;
+
+/// What a record begins with.
+const HEAD: &str = r#"{"seq":"#;
+/// What its text begins with.
+const TEXT: &str = r#""text":""#;
+
 /// Encodes records one after another.
 #[derive(Debug, Default)]
 pub struct Encoder {
-    /// The time as text: all records of one read have the same.
-    stamp: Option<(Timestamp, String)>,
+    /// What stands before the text of the last record. In one read that of the next differs by its number alone.
+    head: Vec<u8>,
+    head_of: Option<(u64, Timestamp, LogStream)>,
+    /// Where its number ends.
+    digits_end: usize,
 }
 
 impl Encoder {
@@ -46,32 +61,28 @@ impl Encoder {
         at: Timestamp,
         missing: Option<Missing>,
     ) -> io::Result<()> {
-        let stream: &[u8] = match stream {
-            LogStream::Stdout => br#"","stream":"stdout","#,
-            LogStream::Stderr => br#"","stream":"stderr","#,
-            LogStream::Wakeful => br#"","stream":"wakeful","#,
-        };
-        if self.stamp.as_ref().is_none_or(|(of, _)| *of != at) {
-            self.stamp = Some((at, at.to_string()));
+        let is_next = seq > 0 && self.head_of == Some((seq - 1, at, stream));
+        if !is_next || !count_on(&mut self.head[HEAD.len()..self.digits_end]) {
+            self.put_head(seq, at, stream)?;
         }
-        let stamp = self.stamp.as_ref().map_or("", |(_, text)| text);
+        self.head_of = Some((seq, at, stream));
+        let special = special(piece.bytes);
+        let text = if special < NOT_ASCII { Some(piece.bytes) } else { utf8(piece.bytes) };
         out.reserve(piece.bytes.len() + FRAME_BYTES);
-        out.extend_from_slice(br#"{"seq":"#);
-        put_number(out, seq);
-        out.extend_from_slice(br#","ts":""#);
-        out.extend_from_slice(stamp.as_bytes());
-        out.extend_from_slice(stream);
-        match std::str::from_utf8(piece.bytes) {
-            Ok(_) if !has_control(piece.bytes) => {
-                out.extend_from_slice(br#""text":""#);
-                put_quoted(out, piece.bytes);
+        match text {
+            Some(text) => {
+                out.extend_from_slice(&self.head);
+                match special & !NOT_ASCII {
+                    0 => out.extend_from_slice(text),
+                    QUOTE => put_quoted(out, text),
+                    _ => put_escaped(out, text)?,
+                }
                 out.push(b'"');
             }
-            Ok(text) => {
-                out.extend_from_slice(br#""text":"#);
-                serde_json::to_writer(&mut *out, text)?;
+            None => {
+                out.extend_from_slice(&self.head[..self.head.len() - TEXT.len()]);
+                write!(out, r#""base64":"{}""#, STANDARD.encode(piece.bytes))?;
             }
-            Err(_) => write!(out, r#""base64":"{}""#, STANDARD.encode(piece.bytes))?,
         }
         if piece.partial {
             out.extend_from_slice(br#","partial":true"#);
@@ -83,12 +94,71 @@ impl Encoder {
         out.extend_from_slice(b"}\n");
         Ok(())
     }
+
+    fn put_head(&mut self, seq: u64, at: Timestamp, stream: LogStream) -> io::Result<()> {
+        let name = match stream {
+            LogStream::Stdout => "stdout",
+            LogStream::Stderr => "stderr",
+            LogStream::Wakeful => "wakeful",
+        };
+        self.head.clear();
+        write!(self.head, "{HEAD}{seq}")?;
+        self.digits_end = self.head.len();
+        write!(self.head, r#","ts":"{at}","stream":"{name}",{TEXT}"#)
+    }
 }
 
-/// Whether anything but quotes and backslashes is to be escaped. Looks at all bytes in any case, which is quicker than
-/// to stop early.
-fn has_control(bytes: &[u8]) -> bool {
-    bytes.iter().fold(0_u8, |found, byte| found | u8::from(*byte < 0x20)) != 0
+/// Which of [`QUOTE`], [`CONTROL`] and [`NOT_ASCII`] occur. Looks at all bytes in any case, a block at a time, which is
+/// quicker than to stop early: most lines have none.
+fn special(bytes: &[u8]) -> u8 {
+    let (mut quotes, mut controls, mut not_ascii) = (0, 0, 0);
+    let mut look = |block: [u8; BLOCK_BYTES]| {
+        let block = u64::from_ne_bytes(block);
+        quotes |= has_zero(block ^ every(b'"')) | has_zero(block ^ every(b'\\'));
+        controls |= has_less(block, b' ');
+        not_ascii |= block;
+    };
+    let (blocks, rest) = bytes.as_chunks();
+    blocks.iter().for_each(|block| look(*block));
+    if !rest.is_empty() {
+        // Some of it twice rather than byte by byte.
+        let last = bytes.last_chunk().copied().unwrap_or_else(|| {
+            let mut short = [b' '; BLOCK_BYTES];
+            short[..rest.len()].copy_from_slice(rest);
+            short
+        });
+        look(last);
+    }
+    let any = |found: u64, what: u8| if found & every(NOT_ASCII) == 0 { 0 } else { what };
+    any(quotes, QUOTE) | any(controls, CONTROL) | any(not_ascii, NOT_ASCII)
+}
+
+/// A block of nothing but this byte.
+const fn every(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; BLOCK_BYTES])
+}
+
+/// Has the highest bit of some byte set if one is zero.
+const fn has_zero(block: u64) -> u64 {
+    has_less(block, 1)
+}
+
+/// The same if one is less than this, which is 128 at most.
+const fn has_less(block: u64, than: u8) -> u64 {
+    block.wrapping_sub(every(than)) & !block & every(NOT_ASCII)
+}
+
+fn utf8(bytes: &[u8]) -> Option<&[u8]> {
+    std::str::from_utf8(bytes).is_ok().then_some(bytes)
+}
+
+/// Text with characters that have names of their own in JSON, without the quotes around it.
+fn put_escaped(out: &mut Vec<u8>, text: &[u8]) -> io::Result<()> {
+    let from = out.len();
+    serde_json::to_writer(&mut *out, &String::from_utf8_lossy(text))?;
+    out.pop();
+    out.remove(from);
+    Ok(())
 }
 
 /// Copies what stands between quotes and backslashes, which get a backslash each.
@@ -102,19 +172,16 @@ fn put_quoted(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(&bytes[from..]);
 }
 
-/// In decimal.
-fn put_number(out: &mut Vec<u8>, number: u64) {
-    let mut digits = [0; 20];
-    let (mut from, mut rest) = (digits.len(), number);
-    loop {
-        from -= 1;
-        digits[from] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        rest /= 10;
-        if rest == 0 {
-            break;
+/// Adds one to a number in decimal; false if it has too few digits for that.
+fn count_on(digits: &mut [u8]) -> bool {
+    for digit in digits.iter_mut().rev() {
+        if *digit < b'9' {
+            *digit += 1;
+            return true;
         }
+        *digit = b'0';
     }
-    out.extend_from_slice(&digits[from..]);
+    false
 }
 
 #[cfg(test)]
@@ -143,8 +210,37 @@ mod tests {
         for byte in 0..=255_u8 {
             check(&[b'a', byte, b'b'], 1_001, false, None);
         }
+        for length in 0..40 {
+            let mut text = vec![b'~'; length];
+            check(&text, 1_001, false, None);
+            for at in 0..length {
+                for byte in [b'"', b'\\', b'\x1f', 0x80, 0] {
+                    text[at] = byte;
+                    check(&text, 1_001, false, None);
+                    text[at] = b'~';
+                }
+            }
+        }
         check("\u{2028}\u{7f}ä€😀".as_bytes(), 5, false, None);
         check(br#""q" \\ and """#, 5, false, None);
         check(b"cut", 5, false, Some(Missing { bytes: Some(3), lines: None }));
+    }
+
+    #[test]
+    fn numbers_count_on_over_every_change_of_stream_time_and_length() {
+        let mut encoder = Encoder::default();
+        let mut out = Vec::new();
+        for seq in 1..=1_200_u64 {
+            let at = Timestamp::from_millis(i64::try_from(seq / 100).unwrap());
+            let stream = if seq % 7 == 0 { LogStream::Stderr } else { LogStream::Stdout };
+            let bytes: &[u8] = if seq % 5 == 0 { b"\xff" } else { b"x" };
+            encoder.encode(&mut out, seq, stream, Piece { bytes, partial: false }, at, None);
+        }
+        let records = out.split_inclusive(|byte| *byte == b'\n');
+        let records: Vec<LogRecord> = records.map(|line| serde_json::from_slice(line).unwrap()).collect();
+        assert!(records.iter().map(|record| record.seq).eq(1..=1_200));
+        let is_right =
+            |record: &LogRecord| record.ts == Timestamp::from_millis(i64::try_from(record.seq / 100).unwrap());
+        assert!(records.iter().all(is_right));
     }
 }

@@ -6,6 +6,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::resume::{Resumed, resume};
 use super::{Content, LogRecord, LogStream};
 
@@ -54,15 +57,15 @@ pub fn mark_in_place(
     Ok(None)
 }
 
-/// The output that a record holds; earlier marks hold none, but what they say is missing.
-fn output_of(record: &LogRecord) -> Loss {
+/// The output that a record holds; marks hold none, but what they say is missing.
+pub fn output_of(record: &LogRecord) -> Loss {
     if record.stream == LogStream::Wakeful {
         let missing = record.missing.unwrap_or_default();
         return Loss { bytes: missing.bytes.unwrap_or(0), lines: missing.lines.unwrap_or(0) };
     }
     let bytes = match &record.content {
         Content::Text(text) => text.len(),
-        Content::Base64(text) => text.len() / 4 * 3,
+        Content::Base64(text) => STANDARD.decode(text).map_or(0, |bytes| bytes.len()),
     };
     Loss { bytes: bytes as u64 + u64::from(!record.partial), lines: u64::from(!record.partial) }
 }
@@ -94,7 +97,7 @@ mod tests {
         assert!(kept.len() <= text.len() && text.starts_with(&kept[..line(1, "line 1").len() * 8]));
         // Records 9 and 10 had to go: 7 and 8 bytes.
         assert!(kept.ends_with(&String::from_utf8(mark(9, Loss { bytes: 115, lines: 9 })).unwrap()), "{kept}");
-        assert_eq!((marked.lines, marked.bytes, given_up), (9, kept.len() as u64, 15));
+        assert_eq!((marked.lines, marked.sum.bytes, given_up), (9, kept.len() as u64, 15));
     }
 
     #[test]

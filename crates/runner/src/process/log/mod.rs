@@ -7,6 +7,7 @@
 mod compress;
 mod encode;
 mod exchange;
+mod file;
 mod in_place;
 mod lines;
 mod packed;

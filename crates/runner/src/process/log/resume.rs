@@ -9,35 +9,41 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 use wakeful_domain::hex;
 
-use super::super::record::LogSummary;
 use super::{Content, LogRecord, LogStream};
+
+/// The length of a file and its running sum.
+#[derive(Default)]
+pub struct Sum {
+    pub bytes: u64,
+    sha256: Sha256,
+}
 
 /// A log file as it stands on disk.
 #[derive(Default)]
 pub struct Resumed {
-    pub bytes: u64,
-    /// Records, those that are being written included.
+    pub sum: Sum,
+    /// Records; the `seq` of the last one.
     pub lines: u64,
     /// Output of the agent in them.
     pub text_bytes: u64,
     pub is_truncated: bool,
-    sum: Sha256,
 }
 
-impl Resumed {
+impl Sum {
     /// Counts bytes that were appended to the file.
     pub fn add(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
-        self.sum.update(bytes);
+        self.sha256.update(bytes);
     }
 
-    pub fn summary(&self, lost_bytes: u64) -> LogSummary {
-        let sha256 = hex::of(&self.sum.clone().finalize());
-        LogSummary { bytes: self.bytes, lines: self.lines, sha256, truncated: self.is_truncated, lost_bytes }
+    pub fn in_hexadecimal(&self) -> String {
+        hex::of(&self.sha256.clone().finalize())
     }
+}
 
+impl Resumed {
     fn add_record(&mut self, line: &[u8]) {
-        self.add(line);
+        self.sum.add(line);
         let Ok(record) = serde_json::from_slice::<LogRecord>(line) else {
             // Damaged from outside. It is kept: what follows it may be whole.
             self.is_truncated = true;
@@ -71,7 +77,7 @@ pub fn resume(file: &File) -> io::Result<(Resumed, u64)> {
         }
         resumed.add_record(&line);
     }
-    let torn_bytes = file.metadata()?.len().saturating_sub(resumed.bytes);
-    file.set_len(resumed.bytes)?;
+    let torn_bytes = file.metadata()?.len().saturating_sub(resumed.sum.bytes);
+    file.set_len(resumed.sum.bytes)?;
     Ok((resumed, torn_bytes))
 }

@@ -1,13 +1,17 @@
-//! Appends to a log: records in batches, a running sum of the file, and what to do when the run
-//! writes more than is kept or the disk takes no more. Only one writer at a time has a log.
+//! Appends to a log: records in batches, how much is kept, and what to do when the run writes more than that or the
+//! disk takes no more. Only one writer at a time has a log. The file itself is written by `file`, on a thread of its
+//! own where that was asked for.
 //!
 //! Invariant: what is on disk is a gapless sequence of whole records; a record that cannot be
 //! written whole is taken back, and the loss is marked by the next one that can.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::collections::VecDeque;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use wakeful_domain::time::Timestamp;
 
@@ -15,42 +19,62 @@ use super::super::clock;
 use super::super::launch::LogLimits;
 use super::super::record::{LOG_FILE, LogSummary};
 use super::encode::Encoder;
-use super::in_place::{Loss, mark_in_place};
+use super::file::{Apart, Batch, LogFile, Taken, lock};
+use super::in_place::{Loss, mark_in_place, output_of};
 use super::resume::{Resumed, resume};
 use super::split::Piece;
 use super::tail::{Tail, TailEntry};
-use super::{LogStream, Missing};
+use super::{LogRecord, LogStream, Missing};
 
-/// A batch is written when it is this long, even within a round.
+/// A batch is given away when it is this long, even within a round.
 const BATCH_BYTES_MAX: usize = 256 * 1024;
+/// No more output is wanted while so many batches are being written: enough to keep the disk busy.
+const BATCHES_MAX: usize = 8;
+/// What was read already may make more batches than that: 80 times as much, if it is all line ends. The disk is
+/// waited for this long, once; then they take memory until it comes back.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// The log of a run, open for appending.
 pub struct LogWriter {
-    path: PathBuf,
-    /// `None` until there is something to write.
-    file: Option<File>,
     limits: LogLimits,
+    file: Arc<Mutex<LogFile>>,
+    /// What writes it; by itself the caller does, and waits for the disk.
+    apart: Option<Apart>,
+    /// What the thread has been given and has not answered.
+    in_flight: VecDeque<Flight>,
+    /// Since when the disk is busy with the first of them.
+    busy_since: Option<Instant>,
+    /// It was waited for in vain.
+    is_behind: bool,
     /// What is on disk.
-    written: Resumed,
+    on_disk: Position,
+    /// The same with what is on its way there.
+    lines: u64,
+    /// Output of the agent that is kept.
+    text_bytes: u64,
+    is_truncated: bool,
     encoder: Encoder,
-    /// Encoded records that are not on disk yet.
+    /// Encoded records that nobody writes yet.
     batch: Vec<u8>,
-    batched: Vec<Batched>,
+    batch_lines: u64,
+    failures: u64,
     /// Output beyond the cap, if there is any.
     tail: Option<Tail>,
     lost_bytes: u64,
-    /// Lost, and not yet marked in the log.
+    /// Lost, and without a mark in the log or on its way there.
     unmarked: Loss,
-    /// The file could not be brought back to whole records: nothing more is written.
-    is_broken: bool,
-    has_written: bool,
 }
 
-/// A record in the batch: where it ends and what it stands for.
-struct Batched {
-    end: usize,
-    output: Loss,
-    marks: Loss,
+/// How far a log can be read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Position {
+    pub bytes: u64,
+    pub lines: u64,
+}
+
+struct Flight {
+    bytes: u64,
+    lines: u64,
 }
 
 impl LogWriter {
@@ -63,24 +87,15 @@ impl LogWriter {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        let (written, torn_bytes) = match &file {
+        let (resumed, torn_bytes) = match &file {
             Some(file) => resume(file)?,
             None => (Resumed::default(), 0),
         };
-        let mut writer = LogWriter {
-            path,
-            file,
-            limits,
-            written,
-            encoder: Encoder::default(),
-            batch: Vec::new(),
-            batched: Vec::new(),
-            tail: None,
-            lost_bytes: 0,
-            unmarked: Loss::default(),
-            is_broken: false,
-            has_written: false,
-        };
+        let Resumed { sum, lines, text_bytes, is_truncated } = resumed;
+        let on_disk = Position { bytes: sum.bytes, lines };
+        let mut writer = LogWriter::on(LogFile::new(&path, file, sum), limits);
+        (writer.on_disk, writer.lines, writer.text_bytes, writer.is_truncated) =
+            (on_disk, lines, text_bytes, is_truncated);
         if torn_bytes > 0 {
             let text = format!("{torn_bytes} bytes of a record that was never finished were removed here");
             writer.mark(&text, Missing::default());
@@ -88,16 +103,44 @@ impl LogWriter {
         Ok(writer)
     }
 
-    /// Adds a piece of output; it is on disk after the next [`LogWriter::flush`], unless it is beyond the cap.
+    /// An empty log in this file.
+    fn on(file: LogFile, limits: LogLimits) -> LogWriter {
+        LogWriter {
+            limits,
+            file: Arc::new(Mutex::new(file)),
+            apart: None,
+            in_flight: VecDeque::new(),
+            busy_since: None,
+            is_behind: false,
+            on_disk: Position::default(),
+            lines: 0,
+            text_bytes: 0,
+            is_truncated: false,
+            encoder: Encoder::default(),
+            batch: Vec::new(),
+            batch_lines: 0,
+            failures: 0,
+            tail: None,
+            lost_bytes: 0,
+            unmarked: Loss::default(),
+        }
+    }
+
+    /// From now on a thread writes, and [`LogWriter::flush`] waits for nothing. Without one it is as before.
+    pub fn write_apart(&mut self) {
+        if self.apart.is_none() {
+            self.apart = Apart::start(Arc::clone(&self.file)).ok();
+        }
+    }
+
+    /// Adds a piece of output; it is given to the file by the next [`LogWriter::flush`], unless it is beyond the cap.
     pub fn append(&mut self, stream: LogStream, piece: Piece<'_>, at: Timestamp) {
         if let Some(tail) = &mut self.tail {
             tail.push(TailEntry { stream, bytes: piece.bytes.into(), partial: piece.partial, at });
             return;
         }
-        let text_bytes = length_of(piece);
-        let text_total = self.written.text_bytes.saturating_add(text_bytes);
-        let file_bytes_max = self.limits.text_bytes_max.saturating_mul(LogLimits::FRAMING_MAX);
-        if text_total > self.limits.text_bytes_max || self.written.bytes + self.batch.len() as u64 > file_bytes_max {
+        let text_total = self.text_bytes.saturating_add(length_of(piece));
+        if text_total > self.limits.text_bytes_max || self.file_bytes() > self.file_bytes_max() {
             let mut tail = Tail::new(self.limits.tail_bytes_max);
             tail.push(TailEntry { stream, bytes: piece.bytes.into(), partial: piece.partial, at });
             self.tail = Some(tail);
@@ -106,50 +149,89 @@ impl LogWriter {
         self.put(stream, piece, at);
     }
 
-    /// Adds a record of Wakeful's own.
-    pub fn mark(&mut self, text: &str, missing: Missing) {
-        self.written.is_truncated = true;
-        self.encode(LogStream::Wakeful, Piece { bytes: text.as_bytes(), partial: false }, clock::now(), Some(missing));
-        self.batched.push(Batched { end: self.batch.len(), output: Loss::default(), marks: Loss::default() });
+    /// Whether the run has written more than is kept from its beginning.
+    pub fn is_full(&self) -> bool {
+        self.tail.is_some()
     }
 
-    /// Writes what was added. A disk that does not take it costs the output, never the agent.
+    /// Whether more output may be given without taking more memory.
+    pub fn has_room(&self) -> bool {
+        self.in_flight.len() < BATCHES_MAX
+    }
+
+    /// Since when the disk is busy with one batch.
+    pub fn busy_since(&self) -> Option<Instant> {
+        self.busy_since
+    }
+
+    /// Readable when [`LogWriter::collect`] has something to do.
+    pub fn bell(&self) -> Option<BorrowedFd<'_>> {
+        self.apart.as_ref().map(Apart::bell)
+    }
+
+    /// Adds a record of Wakeful's own.
+    pub fn mark(&mut self, text: &str, missing: Missing) {
+        self.is_truncated = true;
+        self.encode(LogStream::Wakeful, Piece { bytes: text.as_bytes(), partial: false }, clock::now(), Some(missing));
+    }
+
+    /// Gives what was added to the file, unless that is busy: then it goes with what comes until the file is done, which
+    /// [`LogWriter::bell`] tells. A disk that does not take it costs the output, never the agent.
+    pub fn flush_if_idle(&mut self) {
+        if self.in_flight.is_empty() {
+            self.flush();
+        }
+    }
+
+    /// Gives what was added to the file.
     pub fn flush(&mut self) {
         if self.batch.is_empty() {
             return;
         }
-        let taken = if self.is_broken { 0 } else { self.write_batch() };
-        let kept = self.batched.iter().take_while(|record| record.end <= taken).count();
-        let kept_bytes = kept.checked_sub(1).map_or(0, |last| self.batched[last].end);
-        if taken > kept_bytes && !self.take_back(kept_bytes) {
-            self.is_broken = true;
+        let flight = Flight { bytes: self.batch.len() as u64, lines: std::mem::take(&mut self.batch_lines) };
+        let Some(apart) = &self.apart else {
+            let bytes = std::mem::take(&mut self.batch);
+            let mut batch = Batch { bytes, failures: self.failures };
+            let taken = lock(&self.file).append(&batch);
+            batch.bytes.clear();
+            self.batch = batch.bytes;
+            self.settle(&flight, taken);
+            return;
+        };
+        let bytes = std::mem::replace(&mut self.batch, apart.spare());
+        apart.give(Batch { bytes, failures: self.failures });
+        // One record may be far longer than the usual batch; that memory is given back.
+        self.batch.shrink_to(2 * BATCH_BYTES_MAX);
+        if self.in_flight.is_empty() {
+            self.busy_since = Some(clock::monotonic());
         }
-        for (index, record) in self.batched.drain(..).enumerate() {
-            if index < kept {
-                self.unmarked.bytes -= record.marks.bytes.min(self.unmarked.bytes);
-                self.unmarked.lines -= record.marks.lines.min(self.unmarked.lines);
-            } else {
-                self.written.lines -= 1;
-                self.written.text_bytes -= record.output.bytes.min(self.written.text_bytes);
-                self.written.is_truncated = true;
-                self.lost_bytes += record.output.bytes;
-                self.unmarked.bytes += record.output.bytes;
-                self.unmarked.lines += record.output.lines;
+        self.in_flight.push_back(flight);
+    }
+
+    /// Takes note of what has been written meanwhile.
+    pub fn collect(&mut self) {
+        while let Some(taken) = self.apart.as_ref().and_then(Apart::answer) {
+            self.answered(taken);
+        }
+    }
+
+    /// Waits until all that was given to the file is written or refused.
+    pub fn wait(&mut self) {
+        while !self.in_flight.is_empty() {
+            match self.apart.as_ref().and_then(Apart::await_answer) {
+                Some(taken) => self.answered(taken),
+                None => self.in_flight.clear(),
             }
         }
-        self.written.add(&self.batch[..kept_bytes]);
-        self.has_written |= kept > 0;
-        self.batch.clear();
-        // One record may be far longer than the usual batch; that memory is given back.
-        self.batch.shrink_to(BATCH_BYTES_MAX);
+        self.busy_since = None;
     }
 
-    /// Bytes and lines that can be read, and the bytes of output held back or lost.
-    pub fn position(&self) -> (u64, u64) {
-        (self.written.bytes, self.written.lines - self.batched.len() as u64)
+    /// Bytes and lines that can be read.
+    pub fn position(&self) -> Position {
+        self.on_disk
     }
 
-    /// Writes the tail, syncs the file and sums up.
+    /// Writes the tail, syncs the file and sums up. Waits for the disk.
     pub fn finish(&mut self) -> LogSummary {
         if let Some(tail) = self.tail.take() {
             if let Some(dropped) = tail.dropped() {
@@ -167,40 +249,93 @@ impl LogWriter {
             }
         }
         self.flush();
+        self.wait();
         self.mark_loss();
         self.flush();
+        self.wait();
         if self.unmarked.bytes > 0 {
             self.mark_in_place();
         }
-        if let (Some(file), true) = (&self.file, self.has_written)
-            && file.sync_data().is_err()
-        {
-            self.written.is_truncated = true;
-        }
-        self.written.summary(self.lost_bytes)
+        let mut file = lock(&self.file);
+        let (bytes, sha256) = file.summed();
+        self.is_truncated |= file.sync().is_err();
+        LogSummary { bytes, lines: self.lines, sha256, truncated: self.is_truncated, lost_bytes: self.lost_bytes }
     }
 
     fn put(&mut self, stream: LogStream, piece: Piece<'_>, at: Timestamp) {
         if self.batch.is_empty() {
             self.mark_loss();
         }
-        let output = Loss { bytes: length_of(piece), lines: u64::from(!piece.partial) };
-        self.written.text_bytes += output.bytes;
+        self.text_bytes += length_of(piece);
         self.encode(stream, piece, at, None);
-        self.batched.push(Batched { end: self.batch.len(), output, marks: Loss::default() });
         if self.batch.len() >= BATCH_BYTES_MAX {
             self.flush();
+            self.hold_on();
         }
     }
 
-    fn mark_loss(&mut self) {
-        let marks = self.unmarked;
-        if marks.bytes == 0 {
-            return;
+    /// Waits a little for a disk that is slower than what was read already.
+    fn hold_on(&mut self) {
+        while self.in_flight.len() >= BATCHES_MAX && !self.is_behind {
+            match self.apart.as_ref().and_then(|apart| apart.answer_within(PATIENCE)) {
+                Some(taken) => self.answered(taken),
+                None => self.is_behind = true,
+            }
         }
-        self.mark(&loss_in_words(marks), missing(marks));
-        if let Some(last) = self.batched.last_mut() {
-            last.marks = marks;
+    }
+
+    fn answered(&mut self, taken: Taken) {
+        self.is_behind = false;
+        let Some(flight) = self.in_flight.pop_front() else { return };
+        self.busy_since = (!self.in_flight.is_empty()).then(clock::monotonic);
+        self.settle(&flight, taken);
+    }
+
+    fn settle(&mut self, flight: &Flight, taken: Taken) {
+        self.on_disk.bytes += taken.bytes as u64;
+        let Some(torn) = taken.torn else {
+            self.on_disk.lines += flight.lines;
+            return;
+        };
+        self.on_disk.lines += flight.lines - self.lose(&torn[taken.bytes..]);
+        self.failures += 1;
+        // The numbers of those behind it are wrong now: they are refused without a look at the disk.
+        while let Some(_stale) = self.in_flight.pop_front() {
+            let refused = self.apart.as_ref().and_then(Apart::await_answer);
+            if let Some(torn) = refused.and_then(|refused| refused.torn) {
+                self.lose(&torn);
+            }
+        }
+        self.busy_since = None;
+        // And of those that wait to go after it.
+        let waiting = std::mem::take(&mut self.batch);
+        self.batch_lines = 0;
+        self.lose(&waiting);
+        self.lines = self.on_disk.lines;
+    }
+
+    /// Counts encoded records that are not on disk as lost; gives how many they are.
+    fn lose(&mut self, records: &[u8]) -> u64 {
+        let mut count = 0;
+        for line in records.split_inclusive(|byte| *byte == b'\n') {
+            count += 1;
+            let Ok(record) = serde_json::from_slice::<LogRecord>(line) else { continue };
+            let output = output_of(&record);
+            self.unmarked.bytes += output.bytes;
+            self.unmarked.lines += output.lines;
+            if record.stream != LogStream::Wakeful {
+                self.text_bytes -= output.bytes.min(self.text_bytes);
+                self.lost_bytes += output.bytes;
+            }
+        }
+        self.is_truncated |= count > 0;
+        count
+    }
+
+    fn mark_loss(&mut self) {
+        let lost = std::mem::take(&mut self.unmarked);
+        if lost.bytes > 0 {
+            self.mark(&loss_in_words(lost), missing(lost));
         }
     }
 
@@ -214,41 +349,33 @@ impl LogWriter {
             Encoder::default().encode(&mut record, seq, LogStream::Wakeful, piece, at, Some(missing(lost)));
             record
         };
+        let mut file = lock(&self.file);
         // Without a place for it the summary alone says that something is missing.
-        if let Ok(Some((marked, given_up))) = mark_in_place(&self.path, self.unmarked, mark) {
-            self.written = marked;
+        if let Ok(Some((Resumed { sum, lines, text_bytes, is_truncated }, given_up))) =
+            mark_in_place(&file.path, self.unmarked, mark)
+        {
+            (self.on_disk, self.lines) = (Position { bytes: sum.bytes, lines }, lines);
+            (self.text_bytes, self.is_truncated) = (text_bytes, is_truncated);
+            file.replace_sum(sum);
             self.lost_bytes += given_up;
             self.unmarked = Loss::default();
         }
     }
 
     fn encode(&mut self, stream: LogStream, piece: Piece<'_>, at: Timestamp, missing: Option<Missing>) {
-        self.written.lines += 1;
-        self.encoder.encode(&mut self.batch, self.written.lines, stream, piece, at, missing);
+        self.lines += 1;
+        self.batch_lines += 1;
+        self.encoder.encode(&mut self.batch, self.lines, stream, piece, at, missing);
     }
 
-    /// How many bytes of the batch the file took.
-    fn write_batch(&mut self) -> usize {
-        if self.file.is_none() {
-            let mut options = OpenOptions::new();
-            self.file = options.read(true).append(true).create(true).mode(0o600).open(&self.path).ok();
-        }
-        let Some(mut file) = self.file.as_ref() else { return 0 };
-        let mut taken = 0;
-        while taken < self.batch.len() {
-            match file.write(&self.batch[taken..]) {
-                Ok(count) if count > 0 => taken += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(_) | Err(_) => break,
-            }
-        }
-        taken
+    /// Bytes of the file once all is written.
+    fn file_bytes(&self) -> u64 {
+        let in_flight: u64 = self.in_flight.iter().map(|flight| flight.bytes).sum();
+        self.on_disk.bytes + in_flight + self.batch.len() as u64
     }
 
-    /// Removes the torn record that a failed write left. Shrinking needs no space.
-    fn take_back(&self, kept_bytes: usize) -> bool {
-        let Some(file) = &self.file else { return true };
-        file.set_len(self.written.bytes + kept_bytes as u64).is_ok()
+    fn file_bytes_max(&self) -> u64 {
+        self.limits.text_bytes_max.saturating_mul(LogLimits::FRAMING_MAX)
     }
 }
 
@@ -272,3 +399,6 @@ fn missing(lost: Loss) -> Missing {
 fn length_of(piece: Piece<'_>) -> u64 {
     piece.bytes.len() as u64 + u64::from(!piece.partial)
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ use super::orders::Orders;
 /// Bytes taken from the socket at a time; reports are small.
 const READ_BYTES: usize = 4 * 1024;
 
-/// What a shim reports, in order. `Started`, `Output` and `Stuck` may come again after attaching anew.
+/// What a shim reports, in order. `Started`, `Output`, `LogSlow` and `Stuck` may come again after attaching anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Update {
     /// The agent runs.
@@ -30,6 +30,10 @@ pub enum Update {
     InputTaken { id: String },
     /// The input was not written, or not to its end.
     InputRefused { id: String, reason: String },
+    /// The disk has been busy with one write or sync of the log for this long; the agent may have to wait.
+    LogSlow { for_ms: u64 },
+    /// The disk has taken it after this long.
+    LogCaughtUp { after_ms: u64 },
     /// The tree is not empty 60 s after KILL; the shim keeps trying.
     Stuck { pids: Vec<i32> },
     /// The tree is proven empty. The last update.
@@ -132,6 +136,8 @@ impl From<Report> for Update {
             Report::StartFailed(failure) => Update::StartFailed(failure),
             Report::InputTaken { id } => Update::InputTaken { id },
             Report::InputRefused { id, reason } => Update::InputRefused { id, reason },
+            Report::LogSlow { for_ms } => Update::LogSlow { for_ms },
+            Report::LogCaughtUp { after_ms } => Update::LogCaughtUp { after_ms },
             Report::Stuck { pids } => Update::Stuck { pids },
             Report::Exited(record) => Update::Exited(record),
         }

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rustix::io::ioctl_fionbio;
 use rustix::process::Pid;
@@ -28,7 +28,7 @@ pub struct Agent {
 }
 
 /// Starts the agent of a launch.
-pub fn start(launch: &mut Launch, secrets: Option<Rc<Secrets>>) -> Result<Agent, StartFailure> {
+pub fn start(launch: &mut Launch, secrets: Option<Arc<Secrets>>) -> Result<Agent, StartFailure> {
     let program = resolve(launch)?;
     let mut command = Command::new(program);
     command.arg0(&launch.argv[0]).args(&launch.argv[1..]).current_dir(&launch.cwd);

@@ -1,8 +1,9 @@
-//! The shim: one small process per launch, single-threaded, that outlives the server. It takes the
+//! The shim: one small process per launch that outlives the server. It takes the
 //! launch, starts the agent, keeps its log, ends its tree and leaves the exit record.
 //!
-//! `watch` is its loop; `ending` decides when and how the tree ends. It must run before any
-//! async runtime or argument parser starts, and uses none.
+//! `watch` is its loop, in the only thread that knows of the tree; `ending` decides when and how the tree ends. A second
+//! thread writes the log, so that the disk keeps nobody waiting. It must run before any async runtime or argument
+//! parser starts, and uses none.
 //!
 //! Invariant: nothing is started before the shim file is durable, or if somebody else has written it.
 
@@ -14,6 +15,7 @@ mod guard;
 mod input;
 mod kernel_log;
 mod output;
+mod patience;
 mod secret_files;
 mod servers;
 mod system;
@@ -25,7 +27,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -41,6 +43,7 @@ use super::protocol::{Report, take_line};
 use super::record::{AgentRecord, ExitRecord, Limit, LogSummary, ShimRecord, StartFailure};
 use connection::Connection;
 use guard::Guard;
+use patience::{Patience, beside};
 use secret_files::SecretFiles;
 use servers::Servers;
 use system::SignalDescriptor;
@@ -100,6 +103,7 @@ fn run(mut launch: Launch, stream: UnixStream, received: Vec<u8>) -> io::Result<
     };
     let mut servers = Servers::listen(launch.number, first)?;
     let started_at = clock::now();
+    let mut patience = Patience::default();
     let ended = match begin(&mut launch) {
         Ok(Begun { mut log, signals, agent, secret_files, guard }) => {
             let pid = agent.pid.as_raw_pid();
@@ -109,9 +113,13 @@ fn run(mut launch: Launch, stream: UnixStream, received: Vec<u8>) -> io::Result<
             // It only helps to explain a death; the sweep does without.
             drop(files::name_agent(&mut shim_file, &AgentRecord { agent: identity.clone() }));
             servers.send(&Report::Started(identity.clone()));
-            let ended = Watch::new(&launch, identity, agent, guard, &mut servers, &mut log, &signals).run()?;
+            log.write_apart();
+            let mut ended = Watch::new(&launch, identity, agent, guard, &mut servers, &mut log, &signals).run()?;
+            patience = std::mem::take(&mut ended.patience);
             drop(secret_files);
-            (exit_record(started_at, pid, ended, &mut log), Some(log))
+            let record = exit_record(started_at, pid, ended, LogSummary::default());
+            let summary = beside(&mut servers, &mut patience, &[], || log.finish());
+            (ExitRecord { log: summary, ..record }, Some(log))
         }
         Err(failure) => {
             servers.send(&Report::StartFailed(failure.clone()));
@@ -119,7 +127,7 @@ fn run(mut launch: Launch, stream: UnixStream, received: Vec<u8>) -> io::Result<
         }
     };
     let (record, log) = ended;
-    leave(&launch, record, log, servers);
+    leave(&launch, record, log, servers, patience);
     Ok(())
 }
 
@@ -148,7 +156,7 @@ fn begin(launch: &mut Launch) -> Result<Begun, StartFailure> {
     let signals = SignalDescriptor::open().map_err(|error| spawn_failed("take signals", &error))?;
     let secrets = Secrets::new(&std::mem::take(&mut launch.secrets))
         .map_err(|error| spawn_failed("look for this many secrets", &io::Error::other(error)))?
-        .map(Rc::new);
+        .map(Arc::new);
     let secret_files = secret_files::open(std::mem::take(&mut launch.secret_files))
         .map_err(|error| spawn_failed("keep a secret as a file in memory", &error))?;
     launch.env.extend(secret_files.variables.iter().cloned());
@@ -163,7 +171,7 @@ fn spawn_failed(what: &str, error: &io::Error) -> StartFailure {
     StartFailure { code: "spawn_failed".to_owned(), message: format!("the shim cannot {what}: {error}") }
 }
 
-fn exit_record(started_at: Timestamp, pid: i32, ended: Ended, log: &mut LogWriter) -> ExitRecord {
+fn exit_record(started_at: Timestamp, pid: i32, ended: Ended, log: LogSummary) -> ExitRecord {
     let signal = ended.status.and_then(WaitStatus::terminating_signal);
     let is_foreign_kill = signal == Some(libc::SIGKILL) && !ended.killed_by_us;
     ExitRecord {
@@ -175,7 +183,7 @@ fn exit_record(started_at: Timestamp, pid: i32, ended: Ended, log: &mut LogWrite
         held_open: ended.held_open,
         stop: ended.ending.stop,
         out_of_memory: is_foreign_kill && kernel_log::says_out_of_memory(pid, boot_us_of(started_at)),
-        ..blank_record(started_at, log.finish())
+        ..blank_record(started_at, log)
     }
 }
 
@@ -213,14 +221,22 @@ fn blank_record(started_at: Timestamp, log: LogSummary) -> ExitRecord {
 }
 
 /// Leaves the exit record, says so, and goes. A full disk is waited for: nobody else knows how it ended.
-fn leave(launch: &Launch, mut record: ExitRecord, mut log: Option<LogWriter>, mut servers: Servers) {
+fn leave(
+    launch: &Launch,
+    mut record: ExitRecord,
+    mut log: Option<LogWriter>,
+    mut servers: Servers,
+    mut patience: Patience,
+) {
     let mut is_told = false;
     for attempt in 0..EXIT_RECORD_ATTEMPTS_MAX {
         if let Some(log) = log.as_mut().filter(|_| !is_told && record.log.lost_bytes > 0) {
             // There may be room for the mark of what was lost by now.
-            record.log = log.finish();
+            record.log = beside(&mut servers, &mut patience, &[], || log.finish());
         }
-        match files::write_exit_record(launch.number, &record) {
+        let told = is_told.then(|| Report::Exited(Box::new(record.clone())));
+        let left = || files::write_exit_record(launch.number, &record);
+        match beside(&mut servers, &mut patience, told.as_slice(), left) {
             // Without its directory the run is beyond help.
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 if !is_told && (record.log.lost_bytes == 0 || attempt >= MARK_ATTEMPTS_MAX) {

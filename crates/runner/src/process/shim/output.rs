@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::pipe::fcntl_setpipe_size;
@@ -20,6 +20,12 @@ pub const READ_BYTES: usize = 256 * 1024;
 /// because the system allows a user only so much.
 const FLOOD_BYTES: u64 = 4 * 1024 * 1024;
 const FLOOD_PIPE_BYTES: usize = 1024 * 1024;
+/// Beyond the cap no more than this is read: a fraction of a processor on both ends of the pipe, and 10 GB in 40 s.
+const SPILL_BYTES_PER_S: f64 = 250e6;
+/// The pipe rests when it is ahead of that by so much, a pipe's worth, rather than after each read.
+const SPILL_AHEAD: Duration = Duration::from_millis(4);
+/// What a busy machine kept it from reading may be caught up on, of so long.
+const SPILL_BEHIND_MAX: Duration = Duration::from_millis(100);
 /// What is read after the tree is gone: no pipe holds more, unless a stranger goes on writing to it.
 const DRAIN_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -31,23 +37,43 @@ pub struct Output {
     stream: LogStream,
     /// `None` once it has ended.
     pub pipe: Option<OwnedFd>,
-    secrets: Option<Rc<Secrets>>,
+    secrets: Option<Arc<Secrets>>,
     scrub: Scrub,
     splitter: Splitter,
     came_bytes: u64,
+    /// When what was read beyond the cap would have come at the speed allowed.
+    spilt_until: Option<Instant>,
+    /// Nothing is read before this.
+    pub rests_until: Option<Instant>,
     /// When to log what is held of an unfinished line.
     pub release_at: Option<Instant>,
 }
 
 impl Output {
-    pub fn new(stream: LogStream, pipe: Option<OwnedFd>, secrets: Option<Rc<Secrets>>) -> Output {
+    pub fn new(stream: LogStream, pipe: Option<OwnedFd>, secrets: Option<Arc<Secrets>>) -> Output {
         let (scrub, splitter) = (Scrub::default(), Splitter::default());
-        Output { stream, pipe, secrets, scrub, splitter, came_bytes: 0, release_at: None }
+        Output {
+            stream,
+            pipe,
+            secrets,
+            scrub,
+            splitter,
+            came_bytes: 0,
+            spilt_until: None,
+            rests_until: None,
+            release_at: None,
+        }
+    }
+
+    /// Whether what comes through it is wanted now.
+    pub fn is_open_at(&self, now: Instant) -> bool {
+        self.pipe.is_some() && self.rests_until.is_none_or(|until| until <= now)
     }
 
     /// Moves what is there into the log; gives the number of bytes, none if there is nothing (more).
     pub fn read(&mut self, log: &mut LogWriter, buffer: &mut [u8]) -> usize {
         let Some(pipe) = &self.pipe else { return 0 };
+        self.rests_until = None;
         let read = loop {
             match rustix::io::read(pipe, &mut *buffer) {
                 Err(rustix::io::Errno::INTR) => {}
@@ -69,6 +95,9 @@ impl Output {
                     Some(secrets) => scrub.push(secrets, &buffer[..count], split),
                     None => split(&buffer[..count]),
                 }
+                if log.is_full() {
+                    self.spill(count as u64);
+                }
                 if self.splitter.is_holding() {
                     self.release_at.get_or_insert_with(|| clock::monotonic() + HELD_MAX);
                 } else {
@@ -84,6 +113,17 @@ impl Output {
         }
     }
 
+    /// Of output beyond the cap all but the end is thrown away: the agent may wait, so that others need not.
+    fn spill(&mut self, bytes: u64) {
+        let now = clock::monotonic();
+        let from = self.spilt_until.map_or(now, |until| until.max(now.checked_sub(SPILL_BEHIND_MAX).unwrap_or(now)));
+        let until = from + Duration::from_secs_f64(bytes as f64 / SPILL_BYTES_PER_S);
+        self.spilt_until = Some(until);
+        if until > now + SPILL_AHEAD {
+            self.rests_until = Some(until);
+        }
+    }
+
     /// Moves an unfinished line into the log, if it has waited long enough for its end; but nothing that may yet
     /// turn out to be a secret.
     pub fn release(&mut self, log: &mut LogWriter, now: Instant) {
@@ -94,16 +134,18 @@ impl Output {
         }
     }
 
-    /// Moves all that is left into the log, once nothing of the tree can write any more.
-    pub fn drain(&mut self, log: &mut LogWriter, buffer: &mut [u8]) {
+    /// Moves all that is left into the log, once nothing of the tree can write any more. Waits for the disk.
+    pub fn drain(&mut self, log: &mut LogWriter) {
+        let mut buffer = vec![0; READ_BYTES];
         let mut total = 0;
         while total < DRAIN_BYTES_MAX {
-            let count = self.read(log, buffer);
+            let count = self.read(log, &mut buffer);
             if count == 0 {
                 break;
             }
             total += count;
             log.flush();
+            log.wait();
         }
         self.finish(log);
     }

@@ -1,5 +1,5 @@
 //! The one loop of the shim: from the started agent to the empty tree. It waits for signals, output,
-//! servers and deadlines, and never for anything else.
+//! servers, the thread that writes the log and deadlines, and never for anything else: not for the disk.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -14,7 +14,7 @@ use crate::adapters::StopSignal;
 use super::super::clock;
 use super::super::identity::Identity;
 use super::super::launch::Launch;
-use super::super::log::write::LogWriter;
+use super::super::log::write::{LogWriter, Position};
 use super::super::protocol::{Order, Report};
 use super::super::tree;
 use super::agent::Agent;
@@ -22,6 +22,7 @@ use super::ending::{Action, Ending};
 use super::guard::Guard;
 use super::input::Input;
 use super::output::{Output, READ_BYTES};
+use super::patience::{Patience, beside};
 use super::servers::Servers;
 use super::system::{self, SignalDescriptor};
 
@@ -34,6 +35,7 @@ pub struct Watch<'a> {
     pub identity: Identity,
     pub servers: &'a mut Servers,
     pub log: &'a mut LogWriter,
+    patience: Patience,
     signals: &'a SignalDescriptor,
     /// Until it was waited for: from then on its number may mean another process.
     leader: Option<Pid>,
@@ -59,6 +61,7 @@ pub struct Ended {
     pub killed_by_us: bool,
     /// How many processes had been left behind and had to be ended.
     pub held_open: Option<u32>,
+    pub patience: Patience,
 }
 
 /// What can be served without waiting.
@@ -68,6 +71,7 @@ struct Ready {
     newcomers: bool,
     input: bool,
     outputs: [bool; 2],
+    log: bool,
     connections: Vec<bool>,
 }
 
@@ -86,6 +90,7 @@ impl<'a> Watch<'a> {
             identity,
             servers,
             log,
+            patience: Patience::default(),
             signals,
             leader: Some(agent.pid),
             main: agent.pid,
@@ -102,7 +107,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Serves until no descendant is left and all their output is in the log's hands.
+    /// Serves until no descendant is left and all their output is in the log.
     pub fn run(mut self) -> io::Result<Ended> {
         let mut buffer = vec![0; READ_BYTES];
         // Orders may have come together with the description.
@@ -114,9 +119,15 @@ impl<'a> Watch<'a> {
                 let answers = self.input.hung_up_or_ready();
                 self.answer(&answers);
             }
+            let before = self.log.position();
+            if ready.log {
+                self.log.collect();
+            }
             self.take_output(ready.outputs, &mut buffer);
+            self.hint(before);
             if ready.newcomers {
-                let present = self.present();
+                let slow = self.patience.present(clock::monotonic());
+                let present: Vec<Report> = self.present().into_iter().chain(slow).collect();
                 self.servers.accept(&present);
             }
             self.serve_servers(&ready.connections);
@@ -133,23 +144,41 @@ impl<'a> Watch<'a> {
         }
         self.ending.limit = self.ending.limit.or_else(|| self.guard.last_look());
         self.guard.remove();
-        for output in &mut self.outputs {
-            output.drain(self.log, &mut buffer);
-        }
-        self.log.flush();
+        drop(buffer);
+        let present = self.present();
+        beside(self.servers, &mut self.patience, &present, || {
+            for output in &mut self.outputs {
+                output.drain(self.log);
+            }
+            self.log.flush();
+            self.log.wait();
+        });
+        self.hint_is_owed = true;
         self.hint_now();
         let answers = self.input.close("the agent has ended");
         self.answer(&answers);
         let left = u32::try_from(self.members_max).unwrap_or(u32::MAX);
         let held_open = self.ending.was_held_open.then_some(left);
-        Ok(Ended { status: self.ended, ending: self.ending, killed_by_us: self.killed_by_us, held_open })
+        Ok(Ended {
+            status: self.ended,
+            ending: self.ending,
+            killed_by_us: self.killed_by_us,
+            held_open,
+            patience: self.patience,
+        })
     }
 
     fn wait_for_something(&mut self) -> io::Result<Ready> {
         let hint_at = self.hinted_at.filter(|_| self.hint_is_owed).map(|at| at + HINT_INTERVAL);
         let [out_at, err_at] = [self.outputs[0].release_at, self.outputs[1].release_at];
-        let due_at = [self.ending.due_at(), self.guard.look_at, hint_at, out_at, err_at].into_iter().flatten().min();
-        let timeout = due_at.map(|at| timespec(at.saturating_duration_since(clock::monotonic())));
+        let now = clock::monotonic();
+        let slow_at = self.patience.due_at(self.log.busy_since());
+        let rested_at = self.outputs.iter().filter_map(|output| output.rests_until).min();
+        let due_at = [self.ending.due_at(), self.guard.look_at, hint_at, out_at, err_at, slow_at, rested_at];
+        let due_at = due_at.into_iter().flatten().min();
+        let timeout = due_at.map(|at| timespec(at.saturating_duration_since(now)));
+        let has_room = self.log.has_room();
+        let is_read = self.outputs.each_ref().map(|output| has_room && output.is_open_at(now));
         let mut waited =
             vec![PollFd::new(self.signals, PollFlags::IN), PollFd::new(&self.servers.listener, PollFlags::IN)];
         for connection in &self.servers.connections {
@@ -157,8 +186,9 @@ impl<'a> Watch<'a> {
             waited.push(PollFd::new(connection, flags));
         }
         let connections = waited.len();
-        let pipes = self.outputs.iter().map(|output| output.pipe.as_ref().map(AsFd::as_fd));
-        waited.extend(pipes.flatten().map(|pipe| PollFd::from_borrowed_fd(pipe, PollFlags::IN)));
+        let pipes = self.outputs.iter().zip(is_read).filter(|(_, is_read)| *is_read);
+        let pipes = pipes.filter_map(|(output, _)| output.pipe.as_ref().map(AsFd::as_fd)).chain(self.log.bell());
+        waited.extend(pipes.map(|pipe| PollFd::from_borrowed_fd(pipe, PollFlags::IN)));
         if let Some(pipe) = self.input.pipe() {
             // With nothing to write we only hear that the agent has closed its end.
             let flags = if self.input.is_waiting() { PollFlags::OUT } else { PollFlags::empty() };
@@ -175,13 +205,13 @@ impl<'a> Watch<'a> {
             signals: next(),
             newcomers: next(),
             connections: (2..connections).map(|_| next()).collect(),
-            outputs: [self.outputs[0].pipe.is_some() && next(), self.outputs[1].pipe.is_some() && next()],
+            outputs: is_read.map(|is_read| is_read && next()),
+            log: self.log.bell().is_some() && next(),
             input: self.input.pipe().is_some() && next(),
         })
     }
 
     fn take_output(&mut self, ready: [bool; 2], buffer: &mut [u8]) {
-        let before = self.log.position();
         for (output, _) in self.outputs.iter_mut().zip(ready).filter(|(_, is_ready)| *is_ready) {
             if output.read(self.log, buffer) > 0 {
                 self.ending.output_came();
@@ -191,8 +221,15 @@ impl<'a> Watch<'a> {
         for output in &mut self.outputs {
             output.release(self.log, now);
         }
-        self.log.flush();
+        self.log.flush_if_idle();
+        let told = self.patience.look(self.log.busy_since(), now);
+        told.iter().for_each(|report| self.servers.send(report));
+    }
+
+    /// Says how far the log has grown since, unless that was said a moment ago.
+    fn hint(&mut self, before: Position) {
         self.hint_is_owed |= self.log.position() != before;
+        let now = clock::monotonic();
         if self.hinted_at.is_none_or(|at| now.saturating_duration_since(at) >= HINT_INTERVAL) {
             self.hint_now();
         }
@@ -207,7 +244,7 @@ impl<'a> Watch<'a> {
     }
 
     fn grown(&self) -> Report {
-        let (log_bytes, lines) = self.log.position();
+        let Position { bytes: log_bytes, lines } = self.log.position();
         Report::Output { log_bytes, lines }
     }
 
@@ -312,7 +349,7 @@ impl<'a> Watch<'a> {
     }
 }
 
-fn timespec(duration: Duration) -> Timespec {
+pub fn timespec(duration: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
         // In nanoseconds, so that the loop does not wake a little too early and spin.

@@ -11,20 +11,14 @@ use wakeful_domain::notification::{Level, Notice, NotificationKind};
 use wakeful_domain::schedule::{Action, ActionKind, Schedule, SlotStatus};
 
 use crate::ops::fires::{self, Moment};
-use crate::ops::firing::Fired;
 use crate::ops::notifications;
 use crate::ops::slots::Fate;
 use crate::{Error, Refusal, Tx};
 
 /// Carries out an action.
-pub(crate) async fn carry_out(
-    tx: &mut Tx,
-    moment: &Moment<'_>,
-    action: &Action,
-    fired: &mut Fired,
-) -> Result<Fate, Refusal> {
+pub(crate) async fn carry_out(tx: &mut Tx, moment: &Moment<'_>, action: &Action) -> Result<Fate, Refusal> {
     match action.kind() {
-        Ok(ActionKind::TaskScan(scan)) => task_scan::carry_out(tx, moment, action, &scan, fired).await,
+        Ok(ActionKind::TaskScan(scan)) => task_scan::carry_out(tx, moment, action, &scan).await,
         Ok(ActionKind::DailySummary) => daily_summary::carry_out(tx, moment, action).await,
         Ok(ActionKind::PortfolioMonitor) => portfolio_monitor::carry_out(tx, moment, action).await,
         // It is asked, not carried out here.

@@ -7,8 +7,7 @@ use wakeful_domain::schedule::{Action, Scan, SlotStatus};
 
 use super::{notice, reported, tell};
 use crate::ops::agents;
-use crate::ops::fires::{Moment, Wanted, wake_agent};
-use crate::ops::firing::Fired;
+use crate::ops::fires::{Moment, Wanted, wake_of_its_own};
 use crate::ops::slots::Fate;
 use crate::{Error, Refusal, Tx};
 
@@ -39,13 +38,7 @@ const FREE: &str = "
           and reported.key = tasks.id)
     order by id";
 
-pub(super) async fn carry_out(
-    tx: &mut Tx,
-    moment: &Moment<'_>,
-    action: &Action,
-    scan: &Scan,
-    fired: &mut Fired,
-) -> Result<Fate, Refusal> {
+pub(super) async fn carry_out(tx: &mut Tx, moment: &Moment<'_>, action: &Action, scan: &Scan) -> Result<Fate, Refusal> {
     let schedule = moment.schedule;
     let capabilities = match (&scan.capabilities, action.agent) {
         (Some(capabilities), _) => capabilities.clone(),
@@ -75,7 +68,7 @@ pub(super) async fn carry_out(
         None => Fate::of(SlotStatus::Fired),
         Some(agent) => {
             let wanted = Wanted { agent, reason: says, priority: None, payload, model: None };
-            wake_agent(tx, moment, &wanted, fired).await?
+            wake_of_its_own(tx, moment, &wanted).await?
         }
     };
     Ok(Fate { answer: Some(answer), ..fate })
