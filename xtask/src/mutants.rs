@@ -13,10 +13,16 @@ use anyhow::{Context, Result, bail};
 
 use crate::command::{command, succeeds};
 use crate::tidy::Tree;
-use table::{MUTANTS, Mutant};
+use table::{MUTANTS, Mutant, OF_SCHEDULES};
 
 /// Seeds that a mutant may live through. A few hundred catch nearly all; the rest is for what is rare.
 const SEEDS_MAX: u32 = 3_000;
+
+/// Every mutant, with what else the simulator is told so that its lives are of the right kind.
+fn all() -> impl Iterator<Item = (&'static Mutant, &'static [&'static str])> {
+    let of_towns = MUTANTS.iter().map(|mutant| (mutant, [].as_slice()));
+    of_towns.chain(OF_SCHEDULES.iter().map(|mutant| (mutant, ["--schedules", "--steps", "300"].as_slice())))
+}
 
 /// How a mutant fared.
 struct Caught {
@@ -30,10 +36,10 @@ pub fn run(root: &Path, names: &[&str]) -> Result<ExitCode> {
     let copy = folder.join("tree");
     copy_tree(root, &copy)?;
     check_texts(&copy)?;
-    let wanted = MUTANTS.iter().filter(|mutant| names.is_empty() || names.contains(&mutant.name));
+    let wanted = all().filter(|(mutant, _)| names.is_empty() || names.contains(&mutant.name));
     let mut rows = Vec::new();
-    for mutant in wanted {
-        let caught = try_one(&copy, &folder.join("build"), mutant)?;
+    for (mutant, lives) in wanted {
+        let caught = try_one(&copy, &folder.join("build"), mutant, lives)?;
         rows.push((mutant, caught));
     }
     let survivors = rows.iter().filter(|(_, caught)| caught.is_none()).count();
@@ -72,7 +78,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Every text stands exactly once where its mutant says.
 fn check_texts(copy: &Path) -> Result<()> {
-    for mutant in MUTANTS {
+    for (mutant, _) in all() {
         let text = read(&copy.join(mutant.file))?;
         let count = text.matches(mutant.old).count();
         if count != 1 {
@@ -91,12 +97,12 @@ fn read(path: &Path) -> Result<String> {
 }
 
 /// Builds the copy with one mutant in it and simulates until it is caught; puts the text back in any case.
-fn try_one(copy: &Path, build: &Path, mutant: &Mutant) -> Result<Option<Caught>> {
+fn try_one(copy: &Path, build: &Path, mutant: &Mutant, lives: &[&str]) -> Result<Option<Caught>> {
     println!("\nmutant `{}`", mutant.name);
     let path = copy.join(mutant.file);
     let text = read(&path)?;
     write(&path, text.replace(mutant.old, mutant.new).as_bytes())?;
-    let caught = simulate(copy, build);
+    let caught = simulate(copy, build, lives);
     write(&path, text.as_bytes())?;
     let caught = caught?;
     match &caught {
@@ -106,7 +112,7 @@ fn try_one(copy: &Path, build: &Path, mutant: &Mutant) -> Result<Option<Caught>>
     Ok(caught)
 }
 
-fn simulate(copy: &Path, build: &Path) -> Result<Option<Caught>> {
+fn simulate(copy: &Path, build: &Path, lives: &[&str]) -> Result<Option<Caught>> {
     let mut cargo = command(copy, "cargo build --quiet --locked --package wakeful-sim");
     if !succeeds(cargo.env("CARGO_TARGET_DIR", build))? {
         bail!("a mutant must build: otherwise the compiler has caught it, not the simulator");
@@ -115,6 +121,7 @@ fn simulate(copy: &Path, build: &Path) -> Result<Option<Caught>> {
     let seeds = SEEDS_MAX.to_string();
     let output = command(copy, &program.to_string_lossy())
         .args(["--seeds", &seeds])
+        .args(lives)
         .output()
         .with_context(|| format!("{} cannot be started", program.display()))?;
     Ok(caught(&String::from_utf8_lossy(&output.stdout)))
@@ -146,9 +153,9 @@ mod tests {
 
     #[test]
     fn mutants_have_names_of_their_own() {
-        let mut names: Vec<_> = MUTANTS.iter().map(|mutant| mutant.name).collect();
+        let mut names: Vec<_> = all().map(|(mutant, _)| mutant.name).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), MUTANTS.len());
+        assert_eq!(names.len(), all().count());
     }
 }

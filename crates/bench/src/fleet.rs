@@ -113,6 +113,11 @@ impl Fleet {
         self.fill("finished", count, &[FINISHED_WAKEUPS, FINISHED_RUNS]).await
     }
 
+    /// Adds schedules that have nothing to do for a month.
+    pub async fn add_schedules(&self, count: i64) -> Result<()> {
+        self.fill("schedules", count, &[SCHEDULES]).await
+    }
+
     async fn fill(&self, name: &'static str, count: i64, statements: &'static [&'static str]) -> Result<()> {
         let arguments = (self.company, count, clock::now().as_micros(), statements);
         self.db
@@ -195,6 +200,15 @@ const FINISHED_RUNS: &str = "
     insert into runs (id, company_id, agent_id, task_id, adapter, fence, status, created_at, finished_at)
     {n}
     select 'run_' || {serial}, $1, {agent}, '', 'process', i, 'succeeded', cast($3 as bigint), cast($3 as bigint)
+    from n";
+const SCHEDULES: &str = "
+    insert into schedules (id, company_id, name, trigger_json, target, agent_id, jitter_ms, overlap, catch_up, fires,
+      state, next_slot_at, due_at, created_at, updated_at)
+    {n}
+    select 'sch_' || {serial}, $1, 'asleep ' || cast(i as text), '{\"every\":\"30d\"}',
+      '{\"wake\":{\"agent\":\"' || {agent} || '\"}}', {agent}, 0, 'coalesce', 'latest', 0, 'active',
+      cast($3 as bigint) + 2592000000000 + i, cast($3 as bigint) + 2592000000000 + i, cast($3 as bigint),
+      cast($3 as bigint)
     from n";
 
 fn draft(company: CompanyId, number: i64) -> Result<Agent> {

@@ -16,6 +16,7 @@ mod peers;
 mod picking;
 mod report;
 mod runs;
+mod schedules;
 mod server;
 
 use std::path::PathBuf;
@@ -49,6 +50,9 @@ fn main() -> Result<()> {
     }
     if is_wanted("logs") {
         logs::measure(&binary, &mut report)?;
+    }
+    if is_wanted("schedules") {
+        schedules::measure(&binary, &mut report)?;
     }
     if is_wanted("footprint") {
         footprint::measure(&binary, &mut report)?;

@@ -189,3 +189,72 @@ pub const MUTANTS: &[Mutant] = &[
         new: "    where root_id = $1\n      and at > $2 - 3600000000\";",
     },
 ];
+
+const FIRING: &str = "crates/store/src/ops/firing.rs";
+const SLOTS: &str = "crates/store/src/ops/slots.rs";
+const DUE: &str = "crates/domain/src/schedule/due.rs";
+
+/// Those that lives of schedules are to find.
+pub const OF_SCHEDULES: &[Mutant] = &[
+    Mutant {
+        name: "a schedule does not note how far it has come",
+        file: FIRING,
+        old: "    schedule.last_slot = due.last_slot().or(schedule.last_slot);\n",
+        new: "",
+    },
+    Mutant {
+        name: "a slot fires and has no row",
+        file: FIRING,
+        old: "    slots::insert(tx, now, schedule.id, decision, &fate).await?;\n",
+        new: "    if fate.wakeup.is_none() {\n        slots::insert(tx, now, schedule.id, decision, &fate).await?;\n    }\n",
+    },
+    Mutant { name: "a fire is not counted", file: FIRING, old: "        schedule.fires += 1;\n", new: "" },
+    Mutant {
+        name: "an answer is taken, whoever asks by now",
+        file: "crates/store/src/ops/questions.rs",
+        old: "      and asked_until = $3\n",
+        new: "      and asked_until > 0 * $3\n",
+    },
+    Mutant {
+        name: "what was missed while a clock was ahead stays so",
+        file: SLOTS,
+        old: "    tx.execute(FORGET_MISSED, &[schedule.id.into(), now.into()]).await?;\n",
+        new: "",
+    },
+    Mutant {
+        name: "a row for many stands for slots that have their own",
+        file: SLOTS,
+        old: "    if found.is_empty() {\n",
+        new: "    if found.is_empty() || decision.count > 1 {\n",
+    },
+    Mutant {
+        name: "a schedule that goes on makes up for its pause",
+        file: "crates/store/src/ops/schedules.rs",
+        old: "    schedule.last_slot = Some(schedule.settled_until().max(now));\n",
+        new: "    schedule.last_slot = Some(schedule.settled_until());\n",
+    },
+    Mutant {
+        name: "jitter is left out",
+        file: DUE,
+        old: "    let come = now - offset;\n",
+        new: "    let come = now;\n",
+    },
+    Mutant {
+        name: "what is older than can be decided one by one is left out",
+        file: DUE,
+        old: "    slots.splice(0..0, older);\n",
+        new: "",
+    },
+    Mutant {
+        name: "all that was missed is caught up with",
+        file: DUE,
+        old: "        CatchUp::All => CATCH_UP_MAX,\n",
+        new: "        CatchUp::All => usize::MAX,\n",
+    },
+    Mutant {
+        name: "what is stale is caught up with",
+        file: DUE,
+        old: "        let verdict = if is_stale(schedule, slot, now) {\n",
+        new: "        let verdict = if false {\n",
+    },
+];

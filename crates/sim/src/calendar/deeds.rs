@@ -135,6 +135,7 @@ impl Calendar {
             settled: now,
             due: Default::default(),
             rows: Default::default(),
+            by_hand: Default::default(),
             fires: 0,
         };
         line.settled = line.start();
@@ -172,7 +173,10 @@ impl Calendar {
         self.now = self.now + Duration::from_secs(passed);
         let node = self.chance.usize(0..self.nodes.len());
         match self.chance.u32(0..100) {
-            0..50 => self.look(node, self.chance.clone().usize(0..3)),
+            0..50 => {
+                let wanted = self.chance.usize(0..3);
+                self.look(node, wanted)
+            }
             50..62 => self.ask(node),
             62..78 => self.answer(node),
             78..88 => self.end_run(node),
@@ -204,8 +208,9 @@ impl Calendar {
 
     /// An answer comes: to a question of before, or once more.
     fn answer(&mut self, node: usize) -> Result<(), Broken> {
-        let again = self.nodes[node].answers.clone();
-        if let Some(answered) = self.one_of(&again).filter(|_| self.chance.clone().u32(0..4) == 0) {
+        if self.chance.u32(0..4) == 0
+            && let Some(answered) = self.nodes[node].answer.take()
+        {
             return self.tell(node, answered);
         }
         if self.nodes[node].questions.is_empty() {
@@ -229,7 +234,7 @@ impl Calendar {
             answer: said.map(|said| said.as_bytes().to_vec()).map_err(str::to_owned),
             took: Duration::from_secs(1),
         };
-        self.nodes[node].answers.push(answered.clone());
+        self.nodes[node].answer = Some(answered.clone());
         self.tell(node, answered)
     }
 

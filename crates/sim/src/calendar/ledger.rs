@@ -68,6 +68,9 @@ impl Ledger {
             let before = line.rows.get(slot);
             permit(deed, line, (*id, *slot), before, row.as_ref())?;
             line.put(*slot, row.as_ref());
+            if matches!(deed, Deed::ByHand(..)) {
+                line.by_hand.insert(*slot);
+            }
         }
         for (id, standing) in &touched.schedules {
             let line = self.lines.get_mut(id).zip(standing.as_ref());
@@ -110,7 +113,8 @@ impl Ledger {
         for line in self.lines.values().chain(&self.removed) {
             let mut covered: BTreeMap<Timestamp, usize> = BTreeMap::new();
             for (slot, row) in &line.rows {
-                line.covered(*slot, row).into_iter().for_each(|at| *covered.entry(at).or_default() += 1);
+                let one = usize::from(!line.by_hand.contains(slot));
+                line.covered(*slot, row).into_iter().for_each(|at| *covered.entry(at).or_default() += one);
                 let is_fired = row.status == SlotStatus::Fired;
                 if let Some(wakeup) = row.wakeup {
                     *by_slots.entry(("wakeup", wakeup.to_string())).or_default() += usize::from(is_fired);

@@ -33,6 +33,8 @@ pub struct Line {
     /// The nominal times that have come while it was active.
     pub due: BTreeSet<Timestamp>,
     pub rows: BTreeMap<Timestamp, Row>,
+    /// Those that a person asked for: beside the slots, also if one is at the same moment.
+    pub by_hand: BTreeSet<Timestamp>,
     /// How many of them fired.
     pub fires: i64,
 }
@@ -72,7 +74,10 @@ impl Line {
 
     /// A dispatcher has looked at `now`, and has entered these rows.
     pub fn looked(&mut self, now: Timestamp, new: &[(Timestamp, Row)], store: Option<&Standing>) -> Result<(), Broken> {
-        let told = |line: &Line, what: &str| format!("{what} at {now}: {new:?} by {line:?}");
+        let told = |line: &Line, what: &str| {
+            let settings = Line { due: BTreeSet::new(), rows: BTreeMap::new(), ..line.clone() };
+            format!("{what} at {now}: {new:?} by {settings:?}")
+        };
         let mut come = match self.state.as_str() {
             "active" if self.next().is_some() => self.times(self.settled, now - self.offset),
             _ => Vec::new(),
@@ -124,7 +129,8 @@ impl Line {
             }
         }
         let was_down = new.iter().any(|(slot, _)| lateness(*slot) > ON_TIME);
-        let missed = new.iter().filter(|(_, row)| row.status == SlotStatus::Missed).count();
+        let is_missed = |row: &Row| row.status == SlotStatus::Missed && row.reason.as_deref() != Some("stale");
+        let missed = new.iter().filter(|(_, row)| is_missed(row)).count();
         let newest = new.last().filter(|(slot, row)| !self.has_hours && row.count == 1 && !is_stale(*slot));
         if late > most {
             return Err("more was caught up with than the policy lets");

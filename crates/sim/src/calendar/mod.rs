@@ -34,7 +34,8 @@ const DAYS_OF_BEGINNINGS: u64 = 330;
 struct Node {
     skew_s: i64,
     questions: Vec<Question>,
-    answers: Vec<Answered>,
+    /// The last that was given.
+    answer: Option<Answered>,
 }
 
 /// The world of such a life.

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
+use wakeful_domain::agent::Heartbeat;
 use wakeful_domain::id::{AgentId, IdSource};
 use wakeful_domain::schedule::{CatchUp, Overlap, Schedule, SlotStatus};
+use wakeful_domain::task::Task;
 use wakeful_domain::time::Timestamp;
 use wakeful_store::ops::dispatch::dispatch;
 use wakeful_store::ops::questions::{self, Answered};
@@ -200,5 +202,66 @@ fn dispatchers_that_race_and_crash_fire_and_ask_about_each_slot_once() {
         assert_eq!(world.number("select count(*) from wakeups").await, fired);
         assert_eq!(settled as i64 + 150, fired, "each answer that was taken fired once");
         world.assert_sound().await;
+    });
+}
+
+#[test]
+fn a_timer_is_armed_while_its_run_lives_long_and_after_it_was_lost() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        let target = json!({ "wake": { "agent": agent } });
+        let draft = world.draft_schedule("s", json!({ "every": "1m" }), target);
+        let schedule = world.insert_schedule(draft).await.unwrap().id;
+        world.pass(seconds(60));
+        assert_eq!(world.fire().await.fires, 1);
+        let run = world.claim().await.run;
+        for _ in 0..90 {
+            world.pass(seconds(60));
+            world.fire().await;
+            let next = world.get_schedule(schedule).await.next_slot_at.unwrap();
+            assert_eq!(next, world.now() + seconds(60), "a run that lives does not stop its clock");
+        }
+        world.succeed(&run).await;
+        // Another node, which knows nothing of what was before.
+        let other = Db::open(&world.location).await.unwrap();
+        world.pass(seconds(60));
+        let looked = other.write("look", (world.now(), Vec::new()), |tx, told| Box::pin(dispatch(tx, told))).await;
+        assert_eq!(looked.unwrap().fired.fires, 1);
+    });
+}
+
+#[test]
+fn a_heartbeat_that_is_off_stays_off() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        world.insert_task(Task { assignee: Some(agent), ..world.draft_task("t") }).await;
+        let assigned = world.claim().await;
+        world.succeed(&assigned.run).await;
+        assert_eq!(world.number("select count(*) from schedules").await, 0, "off unless it is asked for");
+        let before = world.number("select count(*) from wakeups").await;
+        let again = Db::open(&world.location).await.unwrap();
+        for _ in 0..10 {
+            world.pass(EIGHT_HOURS);
+            again.write("look", (world.now(), Vec::new()), |tx, told| Box::pin(dispatch(tx, told))).await.unwrap();
+        }
+        assert_eq!(world.number("select count(*) from wakeups").await, before);
+    });
+}
+
+#[test]
+fn what_is_said_comes_through_while_the_heartbeat_has_nothing_to_do() {
+    on_both(async |world| {
+        let heartbeat = Heartbeat { enabled: true, every: Some("5m".into()), ..Heartbeat::default() };
+        let agent = world.agent_with("a", |agent| agent.heartbeat = heartbeat.clone()).await;
+        for _ in 0..3 {
+            world.pass(seconds(330));
+            assert_eq!(world.fire().await.fires, 0, "nothing to do");
+        }
+        let said = world.wake(agent).await;
+        let claimed = world.claim().await;
+        assert!(claimed.wakeups.iter().any(|wakeup| wakeup.id == said), "what was said is in the run");
+        world.succeed(&claimed.run).await;
+        world.insert_task(Task { assignee: Some(agent), ..world.draft_task("t") }).await;
+        assert!(world.claim().await.task.is_some(), "so is an assignment");
     });
 }
