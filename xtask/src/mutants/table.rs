@@ -230,8 +230,8 @@ pub const OF_SCHEDULES: &[Mutant] = &[
     Mutant {
         name: "a schedule that goes on makes up for its pause",
         file: "crates/store/src/ops/schedules.rs",
-        old: "    schedule.last_slot = Some(schedule.settled_until().max(now));\n",
-        new: "    schedule.last_slot = Some(schedule.settled_until());\n",
+        old: "    schedule.last_slot = Some(schedule.settled_until().max(now));\n    let next",
+        new: "    schedule.last_slot = Some(schedule.settled_until());\n    let next",
     },
     Mutant {
         name: "jitter is left out",

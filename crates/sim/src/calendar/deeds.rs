@@ -348,12 +348,6 @@ impl Calendar {
             if round >= 20 && !self.ledger.is_anything_asked() {
                 return Ok(());
             }
-            if round == 20 {
-                // What comes from now on would only be asked about, too.
-                for id in self.ledger.lines.keys().copied().collect::<Vec<_>>() {
-                    self.set_state(0, id, State::Paused { note: None })?;
-                }
-            }
         }
         require(false, EVERYTHING_ENDS, || "a slot is asked for ever".into())
     }

@@ -182,6 +182,10 @@ fn permit(
             let is_shorter = before.is_some_and(|before| before.count > row.count && before.status == row.status);
             is_asked_sooner || is_shorter && row.last <= *now && line.covered(slot, row).len() as i64 == row.count
         }
+        // What is being asked about when its schedule is paused is called off.
+        (Deed::Change(_, of, "paused"), Some(row)) => {
+            *of == id && was_asked && row.reason.as_deref() == Some("not_active") && row.status == SlotStatus::Skipped
+        }
         (Deed::Rewind(now), None) => slot > *now && before.is_some_and(|row| row.status == SlotStatus::Missed),
         _ => false,
     };
