@@ -94,7 +94,8 @@ pub(crate) async fn ask(tx: &mut Tx, moment: &Moment<'_>, is_late: bool) -> Resu
 }
 
 /// What may be asked: of each schedule the oldest slot, of each company a few at once. Parameters: now, and until when
-/// those are being asked that count for their company; beyond it stands what is to be caught up with.
+/// those are being asked that count for their company; beyond it stands what is to be caught up with, and so do slots
+/// that have an older one before them.
 const OPEN: &str = "
     select schedule_id, slot_at, asked_until
     from slots
@@ -113,6 +114,12 @@ const OPEN: &str = "
         where others.status = 'asked'
           and others.asked_until > $1
           and others.asked_until <= $2
+          and not exists (
+            select 1
+            from slots as before
+            where before.schedule_id = others.schedule_id
+              and before.status = 'asked'
+              and before.slot_at < others.slot_at)
           and theirs.company_id = own.company_id) < $3
     order by asked_until, schedule_id
     limit $4";
