@@ -56,7 +56,8 @@ async fn a_fork_bomb_is_held_by_its_group_and_ended() {
         let record = exit_of(&mut attached).await;
         assert_eq!((record.limit, record.signal), (Some(Limit::Pids), Some(9)));
     } else {
-        attached.stop("there is no group", Some(std::time::Duration::ZERO)).unwrap();
+        // It may have been ended before we looked: then there is nobody to tell.
+        attached.stop("there is no group", Some(std::time::Duration::ZERO)).ok();
         exit_of(&mut attached).await;
     }
     assert!(processes_of(&launch).is_empty() && cgroups_of(&launch).is_empty());

@@ -25,8 +25,10 @@ use crate::invariants::{Broken, EVERYTHING_ENDS, OPERATION_WORKS, require};
 
 /// At most so many schedules at once.
 const SCHEDULES_MAX: usize = 8;
-/// Looks in peace after which nothing may be due any more.
-const ROUNDS_MAX: u32 = 100;
+/// Looks in peace.
+const ROUNDS_MIN: u32 = 20;
+/// Looks after which what was asked before it must be settled; active hours may put a question off for a day.
+const ROUNDS_MAX: u32 = 200;
 
 impl Calendar {
     pub(super) fn found(&mut self) -> Result<(), Broken> {
@@ -334,8 +336,9 @@ impl Calendar {
         for id in paused {
             self.set_state(0, id, State::Active)?;
         }
+        let asked: Vec<_> = self.ledger.asked().into_iter().map(|(id, slot, _)| (id, slot)).collect();
         for round in 0..ROUNDS_MAX {
-            self.now = self.now + Duration::from_secs(if round < 20 { 120 } else { 41 });
+            self.now = self.now + Duration::from_secs(if round < ROUNDS_MIN { 120 } else { 1_000 });
             self.look(0, 2)?;
             self.ask(0)?;
             while !self.nodes[0].questions.is_empty() {
@@ -345,11 +348,18 @@ impl Calendar {
                 }
             }
             self.end_run(0)?;
-            if round >= 20 && !self.ledger.is_anything_asked() {
-                return Ok(());
+            if round >= ROUNDS_MIN && !self.ledger.asked().iter().any(|(id, slot, _)| asked.contains(&(*id, *slot))) {
+                break;
             }
         }
-        require(false, EVERYTHING_ENDS, || "a slot is asked for ever".into())
+        let left = self.ledger.asked();
+        let is_left = left.iter().any(|(id, slot, _)| asked.contains(&(*id, *slot)));
+        require(!is_left, EVERYTHING_ENDS, || format!("asked for ever: {left:?}"))?;
+        // What came in peace and is still asked about is called off.
+        for id in self.ledger.lines.keys().copied().collect::<Vec<_>>() {
+            self.set_state(0, id, State::Paused { note: None })?;
+        }
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use super::line::Line;
 use super::rows::{Row, Standing, Touched};
 use crate::invariants::{
     Broken, EVERY_SLOT_HAS_ITS_ROW, FIRES_ARE_COUNTED, NEXT_IS_RIGHT, NO_SLOT_TWICE, NOTHING_ELSE_CHANGES,
-    OLD_FENCE_CHANGES_NOTHING, REFUSED_CHANGES_NOTHING, require,
+    OLD_FENCE_CHANGES_NOTHING, REFUSED_CHANGES_NOTHING, SLOTS_AS_THE_POLICY_SAYS, require,
 };
 
 /// What was asked of the store.
@@ -42,6 +42,7 @@ impl Ledger {
         if !is_kept {
             return require(touched.is_empty(), REFUSED_CHANGES_NOTHING, || format!("{deed:?} touched {touched:?}"));
         }
+        let mut rewound = Vec::new();
         match deed {
             Deed::Make(id, line) => {
                 self.lines.insert(*id, (**line).clone());
@@ -58,7 +59,7 @@ impl Ledger {
                 }
             }
             Deed::Look(now) => self.looked(*now, touched)?,
-            Deed::Rewind(now) => self.rewound(*now),
+            Deed::Rewind(now) => rewound = self.rewound(*now),
             Deed::Ask | Deed::Answer(_) | Deed::ByHand(..) | Deed::Other => {}
         }
         for (id, slot, row) in &touched.slots {
@@ -71,6 +72,13 @@ impl Ledger {
             if matches!(deed, Deed::ByHand(..)) {
                 line.by_hand.insert(*slot);
             }
+        }
+        for line in rewound.iter().filter_map(|id| self.lines.get(id)) {
+            let missed = line
+                .rows
+                .range(line.settled..)
+                .find(|(slot, row)| **slot > line.settled && row.status == SlotStatus::Missed);
+            require(missed.is_none(), SLOTS_AS_THE_POLICY_SAYS, || format!("missed before its time: {missed:?}"))?;
         }
         for (id, standing) in &touched.schedules {
             let line = self.lines.get_mut(id).zip(standing.as_ref());
@@ -93,8 +101,10 @@ impl Ledger {
         Ok(())
     }
 
-    fn rewound(&mut self, now: Timestamp) {
-        for line in self.lines.values_mut() {
+    /// Tells which schedules go on from now.
+    fn rewound(&mut self, now: Timestamp) -> Vec<ScheduleId> {
+        let mut rewound = Vec::new();
+        for (id, line) in &mut self.lines {
             if !line.rewound(now) {
                 continue;
             }
@@ -102,14 +112,16 @@ impl Ledger {
             let later: BTreeSet<Timestamp> =
                 line.rows.iter().filter(|(slot, row)| kept(slot, row)).map(|(slot, _)| *slot).collect();
             line.due.retain(|at| *at <= now || later.contains(at));
+            rewound.push(*id);
         }
+        rewound
     }
 
     /// At the end, from scratch: what has come has its row, once, and what was made was made by a slot.
     pub fn close(&self, made: &[(String, String)]) -> Result<(), Broken> {
         let mut by_slots: BTreeMap<(&str, String), usize> = BTreeMap::new();
-        let is_asked = self.is_anything_asked();
-        require(!is_asked, EVERY_SLOT_HAS_ITS_ROW, || "a slot is still asked".to_owned())?;
+        let asked = self.asked();
+        require(asked.is_empty(), EVERY_SLOT_HAS_ITS_ROW, || format!("still asked: {asked:?}"))?;
         for line in self.lines.values().chain(&self.removed) {
             let mut covered: BTreeMap<Timestamp, usize> = BTreeMap::new();
             for (slot, row) in &line.rows {
@@ -140,8 +152,10 @@ impl Ledger {
         })
     }
 
-    pub fn is_anything_asked(&self) -> bool {
-        self.lines.values().flat_map(|line| line.rows.values()).any(|row| row.status == SlotStatus::Asked)
+    /// The slots that are being asked about.
+    pub fn asked(&self) -> Vec<(ScheduleId, Timestamp, &Row)> {
+        let all = self.lines.iter().flat_map(|(id, line)| line.rows.iter().map(|(slot, row)| (*id, *slot, row)));
+        all.filter(|(.., row)| row.status == SlotStatus::Asked).collect()
     }
 
     /// How many slots had their row.
@@ -168,7 +182,10 @@ fn permit(
         (Deed::Look(_), Some(_)) => before.is_none(),
         (Deed::ByHand(now, of), Some(_)) => before.is_none() && *of == id && *now == slot,
         (Deed::Ask, Some(row)) => {
-            was_asked && before.is_some_and(|before| *row == Row { asked_until: row.asked_until, ..before.clone() })
+            was_asked
+                && before.is_some_and(|before| {
+                    *row == Row { asked_until: row.asked_until, reason: Some("asking".into()), ..before.clone() }
+                })
         }
         (Deed::Answer(answered), Some(row)) => {
             let is_held = was_asked && before.is_some_and(|row| row.asked_until == Some(answered.until));

@@ -93,8 +93,7 @@ pub(crate) async fn ask(tx: &mut Tx, moment: &Moment<'_>, is_late: bool) -> Resu
     })
 }
 
-/// What may be asked: of each schedule the oldest slot, of each company a few at once. Parameters: now, and until when
-/// those are being asked that count for their company; beyond it stands what is to be caught up with.
+/// What may be asked: of each schedule the oldest slot, of each company a few at once.
 const OPEN: &str = "
     select schedule_id, slot_at, asked_until
     from slots
@@ -111,11 +110,11 @@ const OPEN: &str = "
         join schedules as theirs on theirs.id = others.schedule_id
         join schedules as own on own.id = slots.schedule_id
         where others.status = 'asked'
+          and others.reason = 'asking'
           and others.asked_until > $1
-          and others.asked_until <= $2
-          and theirs.company_id = own.company_id) < $3
+          and theirs.company_id = own.company_id) < $2
     order by asked_until, schedule_id
-    limit $4";
+    limit $3";
 
 async fn open(
     tx: &mut Tx,
@@ -123,8 +122,7 @@ async fn open(
     now: Timestamp,
     most: i64,
 ) -> Result<Vec<(ScheduleId, Timestamp, Timestamp)>, Error> {
-    let asked_until_max = now + TIMEOUT_MAX + ASKING_MARGIN;
-    let parameters = [now.into(), asked_until_max.into(), OF_COMPANY_MAX.into(), most.into()];
+    let parameters = [now.into(), OF_COMPANY_MAX.into(), most.into()];
     let mut found = Vec::new();
     for mut row in tx.query(sql, &parameters).await? {
         found.push((row.get()?, row.get()?, row.get()?));
@@ -139,7 +137,8 @@ pub async fn next_at(tx: &mut Tx, now: Timestamp) -> Result<Option<Timestamp>, E
 
 const CLAIM: &str = "
     update slots
-    set asked_until = $3
+    set asked_until = $3,
+      reason = 'asking'
     where schedule_id = $1
       and slot_at = $2";
 
