@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use crate::client::Client;
 
 /// What a test waits for comes within this, or never.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at something that is about to happen.
 pub const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Where agents and the server find the programs that they use.

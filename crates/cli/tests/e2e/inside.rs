@@ -49,7 +49,7 @@ async fn wakes_that_come_mid_run_make_exactly_one_follow_up_with_all_of_them() {
 async fn a_nudge_waits_in_the_inbox_until_it_is_read_and_starts_nothing() {
     let server = Server::start().await;
     let script = "until wakeful inbox | grep -q 'nudge.*Nothing was heard'; do sleep 0.1; done; wakeful inbox --ack-all; wakeful inbox";
-    let more = json!({ "limits": { "stale_after_s": 1, "grace_s": 1 } });
+    let more = json!({ "limits": { "stale_after_s": 3, "grace_s": 1 } });
     let agent = server.process_agent_with("ann", script, more.clone()).await;
     let run = server.run_of(&agent, json!({})).await;
     assert_eq!(run["status"], "succeeded", "{run:#}");

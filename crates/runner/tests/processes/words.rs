@@ -27,7 +27,7 @@ async fn answer(attached: &mut Attached) -> (String, Option<String>) {
 
 #[tokio::test]
 async fn an_agent_that_listens_is_told_while_it_works() {
-    let launch = listening("while read line; do echo got $line; done; echo end");
+    let launch = listening("while read line; do echo got $line; done; until test -e go; do sleep 0.01; done; echo end");
     let mut attached = start(&launch).await;
     output_with(&mut attached, &launch, "got first").await;
     attached.input("a", "second\n").unwrap();
@@ -42,6 +42,7 @@ async fn an_agent_that_listens_is_told_while_it_works() {
     attached.input("c", "too late\n").unwrap();
     let (id, reason) = answer(&mut attached).await;
     assert!(id == "c" && reason.unwrap().contains("closed"));
+    fs::write(file_in(&launch, "go"), "").unwrap();
     assert_eq!(exit_of(&mut attached).await.code, Some(0));
     assert_eq!(stdout_of(&launch), b"got first\ngot second\ngot third\nend\n");
 }

@@ -169,6 +169,10 @@ pub(crate) async fn account(
         schedule.standing.wakes_avoided += 1;
     }
     count_failures(tx, now, schedule, slot, fate).await?;
+    // That nothing was to be done is no news; the slot tells it.
+    if fate.reason.as_deref() == Some(SkippedReason::NothingToDo.as_str()) {
+        return Ok(());
+    }
     let data = object!({
         "name": schedule.name,
         "slot_at": slot,

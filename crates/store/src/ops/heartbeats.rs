@@ -2,12 +2,14 @@
 //! that has nothing to do is passed over, so that an idle fleet costs nothing.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
 
 use wakeful_domain::agent::{Agent, AgentState};
 use wakeful_domain::id::{AgentId, IdSource, ScheduleId};
 use wakeful_domain::schedule::target::Wake as WakeTarget;
 use wakeful_domain::schedule::{
     CatchUp, Gate, HEARTBEAT_PREFIX, Jitter, Overlap, Schedule, SkippedReason, SlotStatus, Standing, State, Target,
+    Trigger,
 };
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::{Source, WakeupStatus};
@@ -53,7 +55,14 @@ pub(crate) async fn keep(tx: &mut Tx, now: Timestamp, agent: &Agent) -> Result<(
     }
     let mut hasher = DefaultHasher::new();
     (agent.id.to_string(), now.as_micros()).hash(&mut hasher);
-    let id: ScheduleId = IdSource::new(hasher.finish()).next(now);
+    let mut ids = IdSource::new(hasher.finish());
+    let id: ScheduleId = ids.next(now);
+    // Agents that are made together tick apart: the first tick comes anywhere within the period.
+    let period_ms = u64::try_from(period.as_millis()).unwrap_or(u64::MAX).max(1);
+    let begins_at = match trigger {
+        Trigger::Every(_) => Some(now + Duration::from_millis(ids.rng().u64(0..period_ms))),
+        Trigger::Cron { .. } | Trigger::At(_) => None,
+    };
     let schedule = Schedule {
         id,
         company: agent.company,
@@ -66,7 +75,7 @@ pub(crate) async fn keep(tx: &mut Tx, now: Timestamp, agent: &Agent) -> Result<(
         overlap: Overlap::Coalesce,
         catch_up: CatchUp::Latest,
         stale_after: None,
-        starts_at: None,
+        starts_at: begins_at,
         ends_at: None,
         max_fires: None,
         fires: 0,
