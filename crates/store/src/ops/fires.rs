@@ -183,15 +183,28 @@ pub(crate) async fn wake_of_its_own(tx: &mut Tx, moment: &Moment<'_>, wanted: &W
     accepted(tx, &wake_of(moment, wanted, Source::Schedule, &moment.schedule.name)).await
 }
 
-async fn accepted(tx: &mut Tx, wake: &Wake) -> Result<Fate, Refusal> {
-    match wake::accept_held(tx, wake).await {
-        Ok(accepted) if accepted.wakeup.status == WakeupStatus::Skipped => Ok(Fate {
-            reason: accepted.wakeup.status_reason.clone(),
-            ..Fate::of_wakeup(SlotStatus::Skipped, accepted.wakeup.id)
-        }),
-        Ok(accepted) => Ok(Fate::of_wakeup(SlotStatus::Fired, accepted.wakeup.id)),
-        Err(Refusal::Store(error)) => Err(error.into()),
-        Err(refusal) => Ok(Fate::without(SlotStatus::Failed, refusal.to_string())),
+/// What becomes of a slot whose wake is accepted, passed over or refused.
+pub(crate) async fn accepted(tx: &mut Tx, wake: &Wake) -> Result<Fate, Refusal> {
+    let accepted = match wake::accept_held(tx, wake).await {
+        Ok(accepted) => accepted,
+        Err(refusal) => return failed(refusal),
+    };
+    let status = match accepted.wakeup.status {
+        WakeupStatus::Skipped => SlotStatus::Skipped,
+        // One that waits or is live stands for it.
+        WakeupStatus::Coalesced => SlotStatus::Coalesced,
+        _ if !accepted.is_new => SlotStatus::Coalesced,
+        _ => SlotStatus::Fired,
+    };
+    let reason = accepted.wakeup.status_reason.clone().filter(|_| status == SlotStatus::Skipped);
+    Ok(Fate { reason, ..Fate::of_wakeup(status, accepted.wakeup.id) })
+}
+
+/// A slot that is refused what it asks for has failed; an error of the store is the whole transaction's.
+fn failed(refusal: Refusal) -> Result<Fate, Refusal> {
+    match refusal {
+        Refusal::Store(error) => Err(error.into()),
+        refusal => Ok(Fate::without(SlotStatus::Failed, refusal.to_string())),
     }
 }
 
@@ -218,7 +231,6 @@ async fn make_task(tx: &mut Tx, moment: &Moment<'_>, template: &TaskTemplate) ->
     let origin = Origin { now, actor: Actor::system(), by_run: None, id_seed: ids.rng().u64(..) };
     match tasks::insert(tx, &origin, &task, &[]).await {
         Ok(task) => Ok(Fate { task: Some(task.id), ..Fate::of(SlotStatus::Fired) }),
-        Err(Refusal::Store(error)) => Err(error.into()),
-        Err(refusal) => Ok(Fate::without(SlotStatus::Failed, refusal.to_string())),
+        Err(refusal) => failed(refusal),
     }
 }

@@ -64,9 +64,8 @@ pub async fn fire_due(tx: &mut Tx, now: Timestamp) -> Result<Fired, Refusal> {
             Ok(Some(schedule)) if schedule.target.agent() == agent => fire(tx, now, schedule, &mut fired).await?,
             // Somebody else fires or changes it.
             Ok(_) => {}
-            // One that cannot be read, as after a change of zones, must not hold up all the others.
             Err(Refusal::Store(error @ Error::Column { .. })) => {
-                schedules::disable(tx, now, id, &format!("it cannot be read any more: {error}")).await?;
+                schedules::disable_unreadable(tx, now, id, &error).await?;
             }
             Err(refusal) => return Err(refusal),
         }

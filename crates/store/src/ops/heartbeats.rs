@@ -12,12 +12,12 @@ use wakeful_domain::schedule::{
     Trigger,
 };
 use wakeful_domain::time::Timestamp;
-use wakeful_domain::wakeup::{Source, WakeupStatus};
+use wakeful_domain::wakeup::Source;
 
 use crate::ops::fires::{Moment, Wanted};
 use crate::ops::schedules::{self, zone_of};
 use crate::ops::slots::Fate;
-use crate::ops::{agents, companies, fires, wake};
+use crate::ops::{agents, companies, fires};
 use crate::{Error, Refusal, Tx};
 
 /// Whether a schedule is the timer of an agent.
@@ -156,19 +156,5 @@ pub(crate) async fn stands(tx: &mut Tx, schedule: &Schedule) -> Result<bool, Err
 
 /// A tick of an agent's timer; the caller has locked the agent.
 pub(crate) async fn tick(tx: &mut Tx, moment: &Moment<'_>, wanted: &Wanted<'_>) -> Result<Fate, Refusal> {
-    let wake = fires::wake_of(moment, wanted, Source::Timer, "heartbeat");
-    let accepted = match wake::accept_held(tx, &wake).await {
-        Ok(accepted) => accepted,
-        Err(Refusal::Store(error)) => return Err(error.into()),
-        Err(refusal) => return Ok(Fate::without(SlotStatus::Failed, refusal.to_string())),
-    };
-    let status = match accepted.wakeup.status {
-        WakeupStatus::Skipped => SlotStatus::Skipped,
-        // One that waits or is live stands for it.
-        WakeupStatus::Coalesced => SlotStatus::Coalesced,
-        _ if !accepted.is_new => SlotStatus::Coalesced,
-        _ => SlotStatus::Fired,
-    };
-    let reason = accepted.wakeup.status_reason.clone().filter(|_| status == SlotStatus::Skipped);
-    Ok(Fate { reason, ..Fate::of_wakeup(status, accepted.wakeup.id) })
+    fires::accepted(tx, &fires::wake_of(moment, wanted, Source::Timer, "heartbeat")).await
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json as object};
 use wakeful_domain::id::{CompanyId, ScheduleId};
-use wakeful_domain::notification::{Level, Notice, NotificationKind};
+use wakeful_domain::notification::{Level, Notice};
 use wakeful_domain::schedule::question::{TIMEOUT_MAX, question};
 use wakeful_domain::schedule::{
     ActionAnswer, ActionKind, GateAnswer, GateFailure, Schedule, SkippedReason, SlotStatus, Target, Whom,
@@ -158,11 +158,9 @@ pub async fn claim(tx: &mut Tx, now: Timestamp, most: i64) -> Result<Vec<Questio
         }
         let schedule = match schedules::get(tx, id).await {
             Ok(schedule) => schedule,
-            // One that cannot be read, as after a change of zones, must not hold up all the others.
             Err(Refusal::Store(error @ Error::Column { .. })) => {
-                let told = format!("it cannot be read any more: {error}");
-                slots::settle(tx, now, id, slot, &Fate::without(SlotStatus::Failed, &told)).await?;
-                schedules::disable(tx, now, id, &told).await?;
+                let told = schedules::disable_unreadable(tx, now, id, &error).await?;
+                slots::settle(tx, now, id, slot, &Fate::without(SlotStatus::Failed, told)).await?;
                 continue;
             }
             Err(refusal) => return Err(refusal),
@@ -335,18 +333,9 @@ async fn of_action(
 
 /// What an action of the company's own wants people to know. The same text is told once a day.
 fn notice(schedule: &Schedule, said: &ActionAnswer) -> Notice {
-    Notice {
-        company: schedule.company,
-        kind: NotificationKind::Action,
-        level: Level::Info,
-        cause: Some(schedule.id.to_string()),
-        title: schedule.name.clone(),
-        text: said.message.clone().unwrap_or_default(),
-        metadata: said.metadata.clone().map_or_else(|| object!({}), Json::Object),
-        agent: schedule.target.agent(),
-        run: None,
-        schedule: Some(schedule.id),
-    }
+    let metadata = said.metadata.clone().map_or_else(|| object!({}), Json::Object);
+    let text = said.message.clone().unwrap_or_default();
+    Notice { cause: Some(schedule.id.to_string()), ..actions::notice(schedule, Level::Info, text, metadata) }
 }
 
 /// Two objects in one.

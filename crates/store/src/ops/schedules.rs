@@ -387,6 +387,19 @@ pub(crate) async fn disable(tx: &mut Tx, now: Timestamp, id: ScheduleId, reason:
     Ok(())
 }
 
+/// Disables one that cannot be read, as after a change of zones, so that it does not hold up all the others; gives what
+/// is told of it.
+pub(crate) async fn disable_unreadable(
+    tx: &mut Tx,
+    now: Timestamp,
+    id: ScheduleId,
+    error: &Error,
+) -> Result<String, Error> {
+    let told = format!("it cannot be read any more: {error}");
+    disable(tx, now, id, &told).await?;
+    Ok(told)
+}
+
 const DISABLE_OF_AGENT: &str = "
     update schedules
     set state = 'disabled',

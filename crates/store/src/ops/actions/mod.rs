@@ -28,7 +28,7 @@ pub(crate) async fn carry_out(tx: &mut Tx, moment: &Moment<'_>, action: &Action)
 }
 
 /// What an action has to say; whoever speaks has made sure that it is new.
-fn notice(schedule: &Schedule, level: Level, text: String, metadata: Json) -> Notice {
+pub(crate) fn notice(schedule: &Schedule, level: Level, text: String, metadata: Json) -> Notice {
     Notice {
         company: schedule.company,
         kind: NotificationKind::Action,
@@ -43,10 +43,20 @@ fn notice(schedule: &Schedule, level: Level, text: String, metadata: Json) -> No
     }
 }
 
+/// What stands on a slot whose action has nothing to say.
+fn silence() -> Json {
+    object!({ "notify": false })
+}
+
+/// The fate of a slot whose action has nothing to say.
+fn quiet() -> Fate {
+    Fate { answer: Some(object!({ "action": silence() })), ..Fate::of(SlotStatus::Fired) }
+}
+
 /// Tells people, if they are to be told; gives what stands on the slot.
 pub(crate) async fn tell(tx: &mut Tx, moment: &Moment<'_>, notice: Notice, notify: bool) -> Result<Json, Error> {
     if !notify {
-        return Ok(object!({ "notify": false }));
+        return Ok(silence());
     }
     let message = notice.text.clone();
     let id = fires::ids_of(moment.schedule.id, moment.slot, "notification").next(moment.now);

@@ -82,8 +82,7 @@ pub(super) async fn carry_out(tx: &mut Tx, moment: &Moment<'_>, action: &Action)
         reported::keep(tx, now, schedule.id, key).await?;
     }
     if new.is_empty() && again.is_empty() {
-        let answer = object!({ "action": { "notify": false } });
-        return Ok(Fate { answer: Some(answer), ..Fate::of(SlotStatus::Fired) });
+        return Ok(super::quiet());
     }
     let mut text = format!("{} new alerts", new.len());
     if !again.is_empty() {

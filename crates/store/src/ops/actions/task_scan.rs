@@ -48,8 +48,7 @@ pub(super) async fn carry_out(tx: &mut Tx, moment: &Moment<'_>, action: &Action,
     forget_closed(tx, moment).await?;
     let found = free(tx, moment, scan, &capabilities).await?;
     if found.is_empty() {
-        let answer = object!({ "action": { "notify": false } });
-        return Ok(Fate { answer: Some(answer), ..Fate::of(SlotStatus::Fired) });
+        return Ok(super::quiet());
     }
     for task in &found {
         reported::keep(tx, moment.now, schedule.id, &task.id.to_string()).await?;
