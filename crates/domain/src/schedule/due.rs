@@ -1,4 +1,4 @@
-//! What is to be done about the slots that have come, and which one comes next.
+//! What is to be done about the slots that have come; and which one comes next.
 //!
 //! Every slot after the settled ones and up to now gets one decision, none gets two, and none is
 //! left out: very many at once share a row that says how many it stands for. What was missed is
@@ -55,13 +55,11 @@ pub struct Next {
     pub fires_at: Timestamp,
 }
 
-/// What is to be done now, and when to look again.
+/// What is to be done now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Due {
     /// In order, without a gap.
     pub slots: Vec<SlotDecision>,
-    /// `None`: there is none, so that a schedule that is not paused has ended.
-    pub next: Option<Next>,
 }
 
 impl Due {
@@ -95,14 +93,13 @@ pub fn due(schedule: &Schedule, zone: &Zone, last_slot: Timestamp, now: Timestam
         let fires = slots.iter().enumerate().filter(|(_, slot)| matches!(slot.verdict, Verdict::Fire { .. }));
         if let Some((place, _)) = fires.skip(left as usize - 1).take(1).next() {
             slots.truncate(place + 1);
-            return Due { slots, next: None };
         }
     }
-    let settled = slots.last().map_or(last_slot, |slot| slot.last.max(last_slot));
-    Due { slots, next: next_slot(schedule, zone, settled.max(until)) }
+    Due { slots }
 }
 
-/// The first slot after `after`, whatever has fired; `None` if there is none or it is not active.
+/// The first slot after `after`, whatever has fired; `None` if there is none or it is not active. One that is active
+/// and has none after what is settled has ended.
 pub fn next_slot(schedule: &Schedule, zone: &Zone, after: Timestamp) -> Option<Next> {
     if schedule.state != State::Active || schedule.has_fired_enough() {
         return None;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use wakeful_domain::schedule::trigger::{last, next_counting};
-use wakeful_domain::schedule::{CatchUp, Cron, Jitter, Schedule, Trigger, Verdict, count, due, next};
+use wakeful_domain::schedule::{CatchUp, Cron, Jitter, Schedule, Trigger, Verdict, count, due, next, next_slot};
 use wakeful_domain::time::Timestamp;
 
 use super::due::schedule;
@@ -111,13 +111,13 @@ proptest! {
                 prop_assert!(fires_at >= slot + offset);
             }
             counted += due.slots.iter().map(|slot| slot.count).sum::<u64>();
-            if let Some(next) = due.next {
+            schedule.last_slot = due.last_slot().or(schedule.last_slot);
+            let settled = schedule.settled_until();
+            if let Some(next) = next_slot(&schedule, &zone, settled) {
                 prop_assert!(next.fires_at > now);
-                let settled = due.last_slot().unwrap_or(schedule.settled_until());
                 let first = wakeful_domain::schedule::next(&trigger, &zone, schedule.anchor(), settled);
                 prop_assert_eq!(first, Some(next.slot));
             }
-            schedule.last_slot = due.last_slot().or(schedule.last_slot);
             rows.extend(due.slots);
         }
         prop_assert!(rows.windows(2).all(|pair| pair[0].last < pair[1].slot));
