@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use wakeful_domain::schedule::Whom;
+use wakeful_domain::time::Timestamp;
 use wakeful_runner::ask::{self, Question as Program, ask, sweep_asked};
 use wakeful_runner::http::{Call, call};
 use wakeful_store::Refusal;
@@ -75,16 +76,9 @@ pub(crate) async fn run(engine: &Engine) {
 
 /// Takes what may be asked now; and how long it is until there may be more.
 async fn look(engine: &Engine, free: usize) -> Result<(Vec<Question>, Duration), Refusal> {
-    let next = |engine: &Engine| {
-        let db = engine.db().clone();
-        let now = clock::now();
-        async move {
-            db.read("questions.next", now, |tx, now| Box::pin(async { Ok(questions::next_at(tx, *now).await?) })).await
-        }
-    };
     let now = clock::now();
     let mut claimed = Vec::new();
-    if free > 0 && next(engine).await?.is_some_and(|at| at <= now) {
+    if free > 0 && next_at(engine).await?.is_some_and(|at| at <= now) {
         let most = i64::try_from(free).unwrap_or(i64::MAX);
         claimed = engine
             .db()
@@ -92,8 +86,15 @@ async fn look(engine: &Engine, free: usize) -> Result<(Vec<Question>, Duration),
             .await?;
     }
     // What stands in line behind one that is being asked comes when that one is answered.
-    let wait = next(engine).await?.map_or(IDLE, |at| at.since(clock::now()).min(IDLE));
+    let wait = next_at(engine).await?.map_or(IDLE, |at| at.since(clock::now()).min(IDLE));
     Ok((claimed, wait.max(Duration::from_millis(50))))
+}
+
+async fn next_at(engine: &Engine) -> Result<Option<Timestamp>, Refusal> {
+    let read = engine
+        .db()
+        .read("questions.next", clock::now(), |tx, now| Box::pin(async { Ok(questions::next_at(tx, *now).await?) }));
+    read.await
 }
 
 async fn carry(engine: &Engine, question: Question) {
