@@ -3,6 +3,8 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use utoipa::PartialSchema;
+use utoipa::openapi::{RefOr, Schema};
 use wakeful_domain::id::IdSource;
 use wakeful_domain::schedule::Zone;
 use wakeful_domain::time::Timestamp;
@@ -10,8 +12,8 @@ use wakeful_domain::time::Timestamp;
 use crate::Problem;
 use crate::body::parse;
 use crate::errors::FieldError;
-use crate::openapi::document;
 use crate::routes::{agents, channels, companies, schedules};
+use crate::wire::{NewAgent, NewChannel, NewCompany, NewSchedule};
 
 /// What can be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,15 +27,17 @@ pub enum Made {
 impl Made {
     /// The fields of the request that makes one.
     pub fn fields(self) -> Vec<String> {
-        let name = match self {
-            Made::Company => "NewCompany",
-            Made::Agent => "NewAgent",
-            Made::Channel => "NewChannel",
-            Made::Schedule => "NewSchedule",
+        let schema = match self {
+            Made::Company => NewCompany::schema(),
+            Made::Agent => NewAgent::schema(),
+            Made::Channel => NewChannel::schema(),
+            Made::Schedule => NewSchedule::schema(),
         };
-        let document = serde_json::to_value(document()).unwrap_or_default();
-        let fields = document.pointer(&format!("/components/schemas/{name}/properties")).and_then(Value::as_object);
-        fields.map(|fields| fields.keys().cloned().collect()).unwrap_or_default()
+        match schema {
+            RefOr::T(Schema::Object(object)) => object.properties.into_keys().collect(),
+            // These are structures, all of them.
+            RefOr::T(_) | RefOr::Ref(_) => Vec::new(),
+        }
     }
 
     /// What its route would say about this request, field by field; `zone` is the company's.

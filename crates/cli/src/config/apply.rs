@@ -74,8 +74,13 @@ struct Known {
 pub async fn apply(client: &Client, configuration: &Configuration, manner: Manner) -> Result<Vec<Act>, Failure> {
     let declared = &configuration.declared;
     let mut acts = Vec::new();
-    let existing = client.get("/api/v1/companies?limit=200").await?;
-    let mut there: BTreeSet<String> = items(&existing).iter().map(|company| text(company, "/slug")).collect();
+    let mentioned: BTreeSet<&String> = declared.iter().map(|declared| &declared.company).collect();
+    let mut there: BTreeSet<String> = BTreeSet::new();
+    for company in &mentioned {
+        if object(client, Made::Company, company, "").await?.is_some() {
+            there.insert((*company).clone());
+        }
+    }
     let mut planned = BTreeSet::new();
     for company in declared.iter().filter(|declared| declared.made == Made::Company) {
         let is_there = there.contains(&company.company);
@@ -93,7 +98,6 @@ pub async fn apply(client: &Client, configuration: &Configuration, manner: Manne
         let told = format!("there is no company `{company}`, to which the {} `{name}` is to belong", noun(*made));
         return Err(Failure::new(NOT_FOUND, told).hint("declare it in `[[companies]]`, or leave `company` out"));
     }
-    let mentioned: BTreeSet<&String> = declared.iter().map(|declared| &declared.company).collect();
     for company in mentioned {
         let is_there = there.contains(company);
         let known = known(client, company, is_there).await?;

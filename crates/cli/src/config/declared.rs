@@ -72,7 +72,7 @@ struct Reader {
 
 impl Reader {
     fn root(&mut self, root: &Node) {
-        self.unknown(root, &SECTIONS.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        self.unknown(root, SECTIONS);
         let sections = [
             ("companies", Made::Company),
             ("agents", Made::Agent),
@@ -103,9 +103,9 @@ impl Reader {
     }
 
     /// Says every key that is not known, with the one that is probably meant.
-    fn unknown(&mut self, node: &Node, known: &[String]) {
-        for entry in node.entries().iter().filter(|entry| !known.contains(&entry.key)) {
-            let likeness = |name: &&String| (strsim::jaro_winkler(&entry.key, name) * 1_000.0) as u32;
+    fn unknown(&mut self, node: &Node, known: &[&str]) {
+        for entry in node.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+            let likeness = |name: &&&str| (strsim::jaro_winkler(&entry.key, name) * 1_000.0) as u32;
             let meant = known.iter().max_by_key(likeness);
             let meant = meant.filter(|name| strsim::jaro_winkler(&entry.key, name) >= LIKENESS_MIN);
             let told = match meant {
@@ -132,8 +132,8 @@ impl Reader {
 
     fn object(&mut self, made: Made, node: &Node) {
         let own = OWN.iter().filter(|name| made == Made::Schedule || (made != Made::Company && **name == "company"));
-        let mut known = made.fields();
-        known.extend(own.map(|name| (*name).to_owned()));
+        let fields = made.fields();
+        let known: Vec<&str> = fields.iter().map(String::as_str).chain(own.copied()).collect();
         let count = self.mistakes.len();
         self.unknown(node, &known);
         let Value::Object(mut spec) = node.to_json() else {
@@ -183,7 +183,7 @@ impl Reader {
     }
 
     fn heartbeat(&mut self, node: &Node) {
-        self.unknown(node, &HEARTBEAT.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        self.unknown(node, HEARTBEAT);
         self.is_list(node, "actions");
         let company = self.company_of(node);
         let is_enabled = match node.entry("enabled").map(|entry| &entry.value.content) {
@@ -200,7 +200,7 @@ impl Reader {
     }
 
     fn action(&mut self, node: &Node, company: &str, is_enabled: bool) {
-        self.unknown(node, &ACTION.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        self.unknown(node, ACTION);
         let Some(action) = node.text("name") else {
             self.mistakes.push(Mistake::new(node.place_of("name"), "needs a `name`, a text"));
             return;
