@@ -1,5 +1,6 @@
 //! The command line, described once: parsing, help and completions come from here.
 
+mod budgets;
 mod channels;
 mod places;
 mod schedules;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use budgets::{BudgetAddArguments, BudgetVerb, WindowArgument};
 pub use channels::{ChannelAddArguments, ChannelVerb, NotificationVerb, NotificationsArguments};
 pub use places::{GoalVerb, ProjectAddArguments, ProjectVerb, WorktreeVerb};
 pub use schedules::{ScheduleAddArguments, ScheduleVerb};
@@ -98,6 +100,9 @@ pub enum Command {
     /// Add, list, try out or remove channels: where notifications go besides the inbox
     #[command(subcommand)]
     Channel(ChannelVerb),
+    /// Add, list, change or remove budgets: what agents, tasks, schedules or the company may spend
+    #[command(subcommand)]
+    Budget(BudgetVerb),
     /// Ask for a person's attention
     Escalate(EscalateArguments),
     /// Set, list or remove secrets: values that agents are given and nobody is shown

@@ -32,6 +32,8 @@ pub enum EscalationKind {
     DeliveryFailing,
     /// A schedule fails slot after slot.
     ScheduleFailing,
+    /// A budget is spent.
+    BudgetExhausted,
     /// A person or an agent asked for attention.
     Request,
 }

@@ -5,6 +5,7 @@
 //! - [`company`]: the tenant that everything belongs to.
 //! - [`agent`]: whom Wakeful wakes; how it is started is its *adapter's* business.
 //! - [`active_hours`]: when an agent's timers may start it.
+//! - [`budget`]: what may be spent, by whom and in which time.
 //! - [`task`]: what an agent works on; [`goal`]: what tasks are for; [`project`]: where they are worked on.
 //! - [`comment`]: what somebody said about a task.
 //! - [`wakeup`]: one reason to wake one agent; a durable row with exactly one fate.
@@ -31,6 +32,7 @@
 pub mod active_hours;
 pub mod actor;
 pub mod agent;
+pub mod budget;
 pub mod channel;
 pub mod comment;
 pub mod company;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::agent::AgentState;
+use crate::budget::Budget;
 use crate::company::CompanyState;
 use crate::id::{AgentId, RunId, TaskId};
 use crate::lane::CIRCUIT_FAILURES;
@@ -26,6 +27,7 @@ pub enum WaitingReason {
     CompanyAtCapacity,
     HostAtCapacity,
     QuotaUntil,
+    BudgetExhausted,
     HostPressure,
     /// Nothing stands in its way: the dispatcher is about to take it.
     Dispatching,
@@ -54,6 +56,8 @@ pub struct Standing {
     pub circuit_opened_at: Option<Timestamp>,
     /// Who holds the task of the wakeup.
     pub task_holder: Option<TaskHolder>,
+    /// What keeps new runs back, if a budget does.
+    pub budget: Option<Budget>,
 }
 
 /// A live run that holds a task.
@@ -179,6 +183,16 @@ pub fn why_waiting(standing: &Standing, host: Host, now: Timestamp) -> Waiting {
     if let Some(until) = agent.quota_until.filter(|until| *until > now) {
         let detail = format!("a usage limit holds the account of agent {}", agent.name);
         return Waiting { reason: WaitingReason::QuotaUntil, detail, until: Some(until) };
+    }
+    if let Some(budget) = &standing.budget {
+        let detail = format!(
+            "the budget of {} ({} {}) has no room for another run: {} are spent",
+            budget.words(),
+            budget.scope.kind(),
+            budget.id,
+            budget.spent
+        );
+        return Waiting { reason: WaitingReason::BudgetExhausted, detail, until: budget.window_ends_at };
     }
     if let Some(pressure) = host.pressure {
         return waiting(

@@ -92,8 +92,9 @@ async fn dispatched(
     claims: Vec<(ClaimRequest, String)>,
 ) -> Result<(TimerReport, usize), Refusal> {
     let (requests, tokens): (Vec<_>, Vec<_>) = claims.into_iter().unzip();
-    let Dispatched { fired, timers, claimed } =
+    let Dispatched { budgets, fired, timers, claimed } =
         engine.db().write("dispatch", (now, requests), |tx, told| Box::pin(dispatch(tx, told))).await?;
+    engine.after_budgets(&budgets);
     engine.after_firing(&fired);
     let count = claimed.len();
     for (claimed, token) in claimed.into_iter().zip(tokens) {

@@ -7,6 +7,7 @@
 
 mod archive;
 mod beat;
+mod budgets;
 pub mod clock;
 mod clock_watch;
 pub mod context;

@@ -154,7 +154,17 @@ fn late(world: &mut World, node: usize, run: RunId, fence: i64) -> Result<(), Br
         }
         4 => {
             let events = vec![NewRunEvent::plain("output", "late", serde_json::json!({}))];
-            let seen = Observed { now, run, fence, log_bytes: 1_000, log_lines: 1_000, read_seq: 1_000, events };
+            let seen = Observed {
+                now,
+                run,
+                fence,
+                log_bytes: 1_000,
+                log_lines: 1_000,
+                read_seq: 1_000,
+                events,
+                usage: None,
+                cost_micros: None,
+            };
             let told = format!("{told} reads its log");
             world.write(&told, Deed::Late, &seen, |tx, seen| Box::pin(runs::observed(tx, seen))).map(drop)
         }

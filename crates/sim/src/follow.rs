@@ -166,13 +166,15 @@ impl Following {
             log_lines: lines,
             read_seq: lines,
             events: vec![NewRunEvent::plain("output", "a line", serde_json::json!({}))],
+            usage: None,
+            cost_micros: None,
         };
         let told = format!("node {node} reads {} up to line {lines}", world.name(self.run));
         let answer = world.write(&told, Deed::Tell, &seen, |tx, seen| Box::pin(runs::observed(tx, seen)))?;
         match answer {
             Answer::Nothing => Ok(Some(self)),
             Answer::Refused(_) => Ok(self.given_up(world)),
-            Answer::Done(()) => {
+            Answer::Done(_) => {
                 Ok(Some(Following { phase: Phase::Listening { has_noted_start: true, lines_read: lines }, ..self }))
             }
         }

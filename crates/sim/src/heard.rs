@@ -12,6 +12,7 @@ use wakeful_store::Refusal;
 use wakeful_store::ops::claim::Claimed;
 use wakeful_store::ops::dispatch::Dispatched;
 use wakeful_store::ops::inbox::Acknowledgement;
+use wakeful_store::ops::spending::Spent;
 use wakeful_store::ops::timers::TimerReport;
 use wakeful_store::ops::wake::Accepted;
 
@@ -41,6 +42,18 @@ pub trait Heard {
 impl Heard for () {
     fn told(&self) -> Told {
         Told::Done
+    }
+}
+
+impl Heard for Spent {
+    fn told(&self) -> Told {
+        Told::Done
+    }
+}
+
+impl Heard for (Run, Spent) {
+    fn told(&self) -> Told {
+        self.0.told()
     }
 }
 

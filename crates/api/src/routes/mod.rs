@@ -1,6 +1,7 @@
 //! One file a resource; here they are put together, with what holds for all.
 
 pub(crate) mod agents;
+mod budgets;
 pub(crate) mod channels;
 pub(crate) mod companies;
 mod declarations;
@@ -46,6 +47,7 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(schedules::routes())
         .merge(slots::routes())
         .merge(declarations::routes())
+        .merge(budgets::routes())
         .merge(channels::routes())
         .merge(notifications::routes())
         .merge(wake::routes())

@@ -193,7 +193,7 @@ async fn progress(
         usage: report.usage,
         data: report.data,
     };
-    let run = api.engine.write("run.progress", progress, |tx, progress| Box::pin(runs::progress(tx, progress))).await?;
+    let run = api.engine.progress(progress).await?;
     view(&api, run).await
 }
 

@@ -1,15 +1,18 @@
 //! Slots: what became of those that have come, and those to come, of one schedule and of all.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
-use wakeful_domain::id::kind;
-use wakeful_domain::schedule::{next_slot, plan};
+use wakeful_domain::id::{CompanyId, ScheduleId, kind};
+use wakeful_domain::schedule::{Schedule, next_slot, plan};
 use wakeful_domain::time::Timestamp;
 use wakeful_engine::clock;
+use wakeful_store::ops::slots::Slot;
 use wakeful_store::ops::{schedules, slots};
 
 use super::schedules::visible;
@@ -104,7 +107,8 @@ struct PlanQuery {
     to: Option<Timestamp>,
 }
 
-/// Lists the slots to come of all schedules of a company, by the code that fires them.
+/// Lists the slots to come of all schedules of a company, by the code that fires them; with a `from` that has passed,
+/// what became of those since then as well.
 #[utoipa::path(get, path = "/companies/{company}/plan", tag = "schedules",
     params(("company" = String, Path, description = "id or slug"), ("from" = Option<String>, Query), ("to" = Option<String>, Query)),
     responses((status = 200, body = PlanView), (status = 422, body = ProblemDocument)))]
@@ -117,7 +121,7 @@ async fn show_plan(
     principal.require(Permission::Read)?;
     let now = clock::now();
     let from = query.from.unwrap_or(now);
-    let to = query.to.unwrap_or(from + PLAN_AHEAD_DEFAULT);
+    let to = query.to.unwrap_or(from.max(now) + PLAN_AHEAD_DEFAULT);
     for (field, at) in [("from", from), ("to", to)] {
         if at > now + PLAN_AHEAD {
             return Err(Problem::invalid(field, format!("{at} is more than a year ahead")));
@@ -134,9 +138,10 @@ async fn show_plan(
         })
         .await?;
     let zone = schedules::zone_of(&company);
-    let mut items = Vec::new();
-    let mut until = to;
+    let mut items = passed(&api, company.id, from, to.min(now)).await?;
+    let mut until = items.get(PLAN_MAX).map_or(to, |(slot, _)| *slot);
     for schedule in &found {
+        let from = from.max(schedule.settled_until());
         let planned = plan(schedule, &zone, (from, until), PLAN_MAX + 1);
         items.extend(planned.into_iter().map(|(next, skipped)| {
             (next.slot, PlannedView::new(schedule, next, skipped.map(|reason| reason.as_str())))
@@ -153,4 +158,31 @@ async fn show_plan(
     let truncated = items.len() > PLAN_MAX;
     items.truncate(PLAN_MAX);
     Ok(Json(PlanView { items: items.into_iter().map(|(_, planned)| planned).collect(), truncated }))
+}
+
+/// What became of the slots from one time to another, each with its time.
+async fn passed(
+    api: &Api,
+    company: CompanyId,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<(Timestamp, PlannedView)>, Problem> {
+    if from >= to {
+        return Ok(Vec::new());
+    }
+    let read = api.engine.db().read("slot.passed", (company, from, to), |tx, (company, from, to)| {
+        Box::pin(async move {
+            let slots = slots::passed(tx, *company, *from, *to, PLAN_MAX as i64 + 1).await?;
+            let mut known: BTreeMap<ScheduleId, Schedule> = BTreeMap::new();
+            for id in slots.iter().map(|slot| slot.schedule) {
+                if let Entry::Vacant(unknown) = known.entry(id) {
+                    unknown.insert(schedules::get(tx, id).await?);
+                }
+            }
+            Ok((slots, known))
+        })
+    });
+    let (slots, known) = read.await?;
+    let view = |slot: Slot| Some((slot.slot_at, PlannedView::passed(known.get(&slot.schedule)?, slot)));
+    Ok(slots.into_iter().filter_map(view).collect())
 }

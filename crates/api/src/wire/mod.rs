@@ -2,6 +2,7 @@
 //! Ids and times are text here, as they are in JSON.
 
 mod agents;
+mod budgets;
 mod channels;
 mod companies;
 mod declarations;
@@ -19,6 +20,7 @@ use utoipa::ToSchema;
 use wakeful_store::ops::{events, filter};
 
 pub use agents::*;
+pub use budgets::*;
 pub use channels::*;
 pub use companies::*;
 pub use declarations::*;

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use wakeful_domain::active_hours::ActiveHours;
 use wakeful_domain::schedule::trigger::write_duration;
 use wakeful_domain::schedule::{
-    CatchUp, Gate, Next, Overlap, Schedule, Target, TriggerText, Zone, describe, next_words,
+    CatchUp, Gate, Next, Overlap, Schedule, SlotStatus, Target, TriggerText, Zone, describe, next_words,
 };
 use wakeful_domain::time::Timestamp;
 use wakeful_store::ops::slots::Slot;
@@ -222,6 +222,13 @@ pub struct PlannedView {
     pub target: Target,
     /// Why it will be skipped, if that is known.
     pub skipped: Option<&'static str>,
+    /// What became of it: `fired`, `missed`, `skipped`, …; null of one that is to come.
+    #[schema(value_type = Option<String>)]
+    pub status: Option<SlotStatus>,
+    /// Why, unless it fired.
+    pub reason: Option<String>,
+    /// How many nominal times the row stands for.
+    pub count: i64,
 }
 
 impl PlannedView {
@@ -233,11 +240,25 @@ impl PlannedView {
             name: schedule.name.clone(),
             target: schedule.target.clone(),
             skipped,
+            status: None,
+            reason: None,
+            count: 1,
+        }
+    }
+
+    /// One that has passed.
+    pub fn passed(schedule: &Schedule, slot: Slot) -> Self {
+        let next = Next { slot: slot.slot_at, fires_at: slot.slot_at + schedule.jitter.offset(schedule.id) };
+        PlannedView {
+            status: Some(slot.status),
+            reason: slot.reason,
+            count: slot.count,
+            ..PlannedView::new(schedule, next, None)
         }
     }
 }
 
-/// The slots to come of all schedules of a company, in order.
+/// The slots of all schedules of a company, in order: what became of those that have passed, and those to come.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PlanView {
     pub items: Vec<PlannedView>,

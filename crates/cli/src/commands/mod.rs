@@ -1,6 +1,7 @@
 //! The verbs that talk to a server, one file each.
 
 pub mod agent;
+pub mod budget;
 pub mod channel;
 pub mod config;
 pub mod doctor;

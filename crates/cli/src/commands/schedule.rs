@@ -38,7 +38,7 @@ pub async fn run(session: &Session, verb: &ScheduleVerb) -> Result<(), Failure> 
 }
 
 /// The id of a schedule that is given by name or id.
-async fn id_of(session: &Session, schedule: &str) -> Result<String, Failure> {
+pub(super) async fn id_of(session: &Session, schedule: &str) -> Result<String, Failure> {
     if schedule.starts_with("sch_") {
         return Ok(schedule.to_owned());
     }
@@ -240,12 +240,16 @@ async fn plan(session: &Session, from: Option<&str>, to: Option<&str>) -> Result
         bounds.iter().filter_map(|(name, at)| Some(format!("{name}={}", percent_encoded((*at)?)))).collect();
     let plan = session.client.get(&session.of_company(&format!("/plan?{}", query.join("&")))).await?;
     session.output.show(&plan, || {
-        let row = |slot: &Value| vec![time(slot, "/slot_at"), text(slot, "/name"), text(slot, "/skipped")];
+        let row = |slot: &Value| {
+            let became = [text(slot, "/status"), text(slot, "/reason"), text(slot, "/skipped")].join(" ");
+            vec![time(slot, "/slot_at"), text(slot, "/name"), became.trim().to_owned()]
+        };
         match items(&plan).is_empty() {
             true => "nothing is planned".into(),
             false => {
-                let table =
-                    session.output.table(&["slot", "schedule", "skipped"], items(&plan).iter().map(row).collect());
+                let table = session
+                    .output
+                    .table(&["slot", "schedule", "what becomes of it"], items(&plan).iter().map(row).collect());
                 let is_cut = plan.get("truncated").and_then(Value::as_bool).unwrap_or(false);
                 if is_cut { format!("{table}\nthere are more: name an earlier --to") } else { table }
             }

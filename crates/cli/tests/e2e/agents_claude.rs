@@ -181,6 +181,9 @@ async fn a_schedule_wakes_it_with_a_model_of_its_own() {
     let agent = claude(&server, &model, json!({})).await;
     let own = server.run_of(&agent, json!({})).await;
     assert_ne!(own["model"], "claude-haiku-4-5", "{own:#}");
+    // A person's context is information for the agent, no setting.
+    let said = server.run_of(&agent, json!({ "context": { "model": "claude-haiku-4-5" } })).await;
+    assert_eq!(said["model"], own["model"], "{said:#}");
     let target = json!({ "wake": { "agent": agent, "model": "claude-haiku-4-5" } });
     let body = json!({ "name": "cheap", "trigger": { "at": "2030-01-01T00:00:00Z" }, "target": target });
     let (status, schedule) = server.post("/companies/default/schedules", &body).await;

@@ -89,6 +89,10 @@ async fn a_person_says_it_in_the_words_of_the_command_line() {
     let plan = server.cli(&["schedule", "plan", "--json"]).await.json();
     let items = plan["items"].as_array().unwrap();
     assert!(items.len() >= 23 && items.iter().all(|slot| slot["name"] == "report"), "{plan:#}");
+    let passed = server.cli(&["schedule", "plan", "--from", "2026-01-01T00:00:00Z", "--json"]).await.json();
+    let first = &passed["items"][0];
+    assert_eq!((&first["name"], &first["status"]), (&json!("report"), &json!("fired")), "what has passed: {passed:#}");
+    assert!(passed["items"].as_array().unwrap().iter().any(|slot| slot["status"].is_null()), "and what is to come");
     assert!(server.cli(&["schedule", "resume", "standup"]).await.ok().contains("next "));
     assert!(server.cli(&["schedule", "show", "report"]).await.ok().contains("fired tsk_"));
     server.cli(&["schedule", "rm", "report"]).await.ok();

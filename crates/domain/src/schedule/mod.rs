@@ -189,6 +189,8 @@ pub enum SkippedReason {
     NotActive,
     /// An earlier one is live, and the schedule skips then.
     Overlap,
+    /// What the schedule may spend is spent.
+    BudgetExhausted,
     /// What it is for cannot be woken: the agent or the company is paused, or gone.
     TargetPaused,
 }
@@ -203,6 +205,7 @@ impl SkippedReason {
             SkippedReason::GateFailed => "gate_failed",
             SkippedReason::NotActive => "not_active",
             SkippedReason::Overlap => "overlap",
+            SkippedReason::BudgetExhausted => "budget_exhausted",
             SkippedReason::TargetPaused => "target_paused",
         }
     }

@@ -130,6 +130,10 @@ pub(super) fn what_ends(waiting: &Waiting, agent: &str, company: &str, now: Time
         WaitingReason::AgentAtCapacity | WaitingReason::CompanyAtCapacity | WaitingReason::HostAtCapacity => {
             "It starts as soon as one of those runs ends and nothing more urgent waits.".into()
         }
+        WaitingReason::BudgetExhausted => match at {
+            Some(at) => format!("Its window ends at {at}; `wakeful budget set ID --limit N` lets it start sooner."),
+            None => "`wakeful budget set ID --limit N` lets it start.".into(),
+        },
         WaitingReason::HostPressure => {
             "It starts once the host has room again; Wakeful looks every few seconds.".into()
         }

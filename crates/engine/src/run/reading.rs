@@ -162,6 +162,7 @@ impl LogFollower {
         if self.seq <= self.known_seq && self.unwritten.is_empty() {
             return;
         }
+        let so_far = self.reader.so_far();
         let seen = runs::Observed {
             now: clock::now(),
             run: run.id,
@@ -170,6 +171,8 @@ impl LogFollower {
             log_lines: i64::try_from(self.seq).unwrap_or(i64::MAX),
             read_seq: i64::try_from(self.seq).unwrap_or(i64::MAX),
             events: self.unwritten.clone(),
+            usage: so_far.usage,
+            cost_micros: so_far.cost_micros,
         };
         let written = engine.write("run.observed", seen, |tx, seen| Box::pin(runs::observed(tx, seen))).await;
         match written {
@@ -177,7 +180,10 @@ impl LogFollower {
             written => {
                 self.unwritten.clear();
                 self.known_seq = self.seq;
-                report(run, "its output", written);
+                if let Ok(spent) = &written {
+                    engine.after_spending(run.id, spent);
+                }
+                report(run, "its output", written.map(drop));
             }
         }
     }

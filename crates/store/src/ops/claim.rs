@@ -21,7 +21,7 @@ use wakeful_domain::worktree::Worktree;
 use crate::ops::run_events::NewRunEvent;
 use crate::ops::{
     agents, checkpoints, comments, companies, events, goals, guards, projects, quiet_hours, ready, run_events, runs,
-    sessions, tasks, timers, wakeups, worktrees,
+    sessions, spending, tasks, timers, wakeups, worktrees,
 };
 use crate::value::task_key;
 use crate::{Error, Refusal, Tx};
@@ -94,6 +94,12 @@ pub async fn claim(tx: &mut Tx, request: &ClaimRequest) -> Result<Option<Claimed
         if quiet_hours::hold_back(tx, company, agent.id, task, &agent.heartbeat, request.now).await? {
             ready::refresh(tx, company, agent.id, task).await?;
             // It leaves the index for good, so however many there are, none is looked at twice.
+            tries -= 1;
+            continue;
+        }
+        if spending::hold_back(tx, request.now, company, agent.id, task).await? {
+            ready::refresh(tx, company, agent.id, task).await?;
+            // As above.
             tries -= 1;
             continue;
         }
@@ -290,8 +296,10 @@ async fn start(
     }
     tell_starting(tx, request, &agent, wakeups.len()).await?;
     let place = place(tx, run, agent.id, task).await?;
+    let run = runs::get(tx, run).await?;
+    spending::claimed(tx, request.now, &run).await?;
     Ok(Claimed {
-        run: runs::get(tx, run).await?,
+        run,
         company: companies::get(tx, agent.company).await?,
         comments: place.comments,
         goals: place.goals,

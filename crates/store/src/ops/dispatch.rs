@@ -5,6 +5,7 @@ use wakeful_domain::time::Timestamp;
 
 use crate::ops::claim::{ClaimRequest, Claimed, claim_some};
 use crate::ops::firing::{self, Fired};
+use crate::ops::spending::{self, BudgetsDue};
 use crate::ops::timers::{self, TimerReport};
 use crate::{Refusal, Tx};
 
@@ -14,6 +15,7 @@ pub type Dispatch = (Timestamp, Vec<ClaimRequest>);
 /// What was done, and what is to follow from it.
 #[derive(Debug)]
 pub struct Dispatched {
+    pub budgets: BudgetsDue,
     pub fired: Fired,
     pub timers: TimerReport,
     pub claimed: Vec<Claimed>,
@@ -21,7 +23,8 @@ pub struct Dispatched {
 
 /// Does what is due and claims what may start.
 pub async fn dispatch(tx: &mut Tx, (now, requests): &Dispatch) -> Result<Dispatched, Refusal> {
+    let budgets = spending::due(tx, *now).await?;
     let fired = firing::fire_due(tx, *now).await?;
     let timers = timers::tick(tx, *now).await?;
-    Ok(Dispatched { fired, timers, claimed: claim_some(tx, requests).await? })
+    Ok(Dispatched { budgets, fired, timers, claimed: claim_some(tx, requests).await? })
 }

@@ -75,7 +75,7 @@ const READY_INDEX_TRUE: &str = "
     select subject
     from (
       select lanes.agent_id as subject, lanes.ready_rank as kept, case
-        when lanes.live_run_id is not null then null
+        when lanes.live_run_id is not null or lanes.budget_id is not null then null
         when lanes.circuit_opened_at is not null then null
         when exists (select 1 from tasks where tasks.id = lanes.task_id and tasks.held_by_run is not null) then null
         else (
@@ -86,14 +86,16 @@ const READY_INDEX_TRUE: &str = "
       from lanes
       union all
       select agents.id, agents.ready_rank, case
-        when agents.state = 'active' and agents.quota_until is null and agents.live_runs < agents.max_concurrent_runs
+        when agents.state = 'active' and agents.quota_until is null and agents.budget_id is null
+          and agents.live_runs < agents.max_concurrent_runs
         then (select min(ready_rank) from lanes where lanes.agent_id = agents.id)
         else null
         end
       from agents
       union all
       select companies.id, companies.ready_rank, case
-        when companies.state = 'active' and companies.live_runs < companies.max_concurrent_runs
+        when companies.state = 'active' and companies.budget_id is null
+          and companies.live_runs < companies.max_concurrent_runs
         then (select min(ready_rank) from agents where agents.company_id = companies.id)
         else null
         end

@@ -1,4 +1,5 @@
-//! What Wakeful says to a live run that is no reason to start another: the patrol's nudges. A message waits in the
+//! What Wakeful says to a live run that is no reason to start another: the patrol's nudges, and that a budget is
+//! nearly spent. A message waits in the
 //! run's inbox until its agent has read it, and ends with the run; unlike a wakeup it makes no follow-up. Messages are
 //! events of their run and have no table of their own.
 
@@ -12,6 +13,10 @@ use crate::{Refusal, Tx};
 
 /// The event that is a message of kind `nudge`.
 pub const NUDGED: &str = "nudged";
+/// The event that is a message of kind `budget`.
+const WARNED: &str = "budget_warned";
+/// The kind of a message about a budget that is nearly spent.
+pub(crate) const BUDGET: &str = "budget";
 /// The event that a message was read.
 const READ: &str = "message_read";
 /// At most this many are shown at once, the oldest first.
@@ -21,7 +26,7 @@ const SHOWN_MAX: usize = 100;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     pub id: String,
-    /// `nudge`.
+    /// `nudge` or `budget`.
     pub kind: &'static str,
     pub at: Timestamp,
     pub text: String,
@@ -33,11 +38,17 @@ pub fn nudge(id: &str, text: &str, told: String, silent_s: u64) -> NewRunEvent {
     NewRunEvent::warn(NUDGED, told, data)
 }
 
+/// An event that tells of a budget.
+pub(crate) fn budget(message: &Message) -> NewRunEvent {
+    let data = object!({ "message": { "id": message.id, "text": message.text } });
+    NewRunEvent::warn(WARNED, message.text.clone(), data)
+}
+
 const OF_RUN: &str = "
     select type, at, data
     from run_events
     where run_id = $1
-      and type in ('nudged', 'message_read')
+      and type in ('nudged', 'budget_warned', 'message_read')
     order by seq";
 
 /// What a live run has been told and has not read; nothing once it is over.
@@ -61,6 +72,7 @@ async fn of_run(tx: &mut Tx, run: RunId) -> Result<Vec<(Message, bool)>, Refusal
         match kind.as_str() {
             // One of an earlier build is told by its event alone.
             NUDGED if id.is_empty() => {}
+            WARNED => messages.push((Message { id, kind: BUDGET, at, text: word("text") }, false)),
             NUDGED => messages.push((Message { id, kind: "nudge", at, text: word("text") }, false)),
             _ => messages.iter_mut().filter(|(message, _)| message.id == id).for_each(|(_, is_read)| *is_read = true),
         }

@@ -4,6 +4,7 @@
 //! follows from it happens once.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json as object};
@@ -142,6 +143,15 @@ const CLAIM: &str = "
     where schedule_id = $1
       and slot_at = $2";
 
+const ASKING: &str = "
+    select count(*)
+    from slots
+    join schedules on schedules.id = slots.schedule_id
+    where slots.status = 'asked'
+      and slots.reason = 'asking'
+      and slots.asked_until > $2
+      and schedules.company_id = $1";
+
 const ANSWER: &str = "
     select answer
     from slots
@@ -165,7 +175,13 @@ pub async fn claim(tx: &mut Tx, now: Timestamp, most: i64) -> Result<Vec<Questio
             }
             Err(refusal) => return Err(refusal),
         };
-        let taken = of_company.entry(schedule.company).or_default();
+        let taken = match of_company.entry(schedule.company) {
+            Entry::Occupied(counted) => counted.into_mut(),
+            Entry::Vacant(unknown) => {
+                let asking = tx.query_one(ASKING, &[schedule.company.into(), now.into()]).await?.get()?;
+                unknown.insert(asking)
+            }
+        };
         if *taken >= OF_COMPANY_MAX {
             continue;
         }

@@ -18,7 +18,7 @@ use crate::{Error, Tx};
 const REFRESH_LANE: &str = "
     update lanes
     set ready_rank = case
-      when live_run_id is not null then null
+      when live_run_id is not null or budget_id is not null then null
       when circuit_opened_at is not null then null
       when exists (select 1 from tasks where tasks.id = lanes.task_id and tasks.held_by_run is not null) then null
       else (
@@ -37,7 +37,7 @@ const REFRESH_LANE: &str = "
 const REFRESH_AGENT: &str = "
     update agents
     set ready_rank = case
-      when state = 'active' and quota_until is null and live_runs < max_concurrent_runs then (
+      when state = 'active' and quota_until is null and budget_id is null and live_runs < max_concurrent_runs then (
         select ready_rank
         from lanes
         where lanes.agent_id = agents.id
@@ -51,7 +51,7 @@ const REFRESH_AGENT: &str = "
 const REFRESH_COMPANY: &str = "
     update companies
     set ready_rank = case
-      when state = 'active' and live_runs < max_concurrent_runs then (
+      when state = 'active' and budget_id is null and live_runs < max_concurrent_runs then (
         select ready_rank
         from agents
         where agents.company_id = companies.id

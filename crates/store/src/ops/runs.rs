@@ -12,6 +12,7 @@ use crate::ops::agents::adapter_type;
 use crate::ops::claim::ClaimRequest;
 use crate::ops::filter::{List, Page};
 use crate::ops::run_events::NewRunEvent;
+use crate::ops::spending::{self, Spent};
 use crate::ops::{events, run_events};
 use crate::value::{json, json_option, task_key};
 use crate::{Error, Refusal, Row, Tx};
@@ -252,6 +253,9 @@ pub struct Observed {
     /// The number of the last log record that was read.
     pub read_seq: i64,
     pub events: Vec<NewRunEvent>,
+    /// What the agent has used so far, as far as its output tells.
+    pub usage: Option<Usage>,
+    pub cost_micros: Option<i64>,
 }
 
 const READ_SEQ: &str = "select read_seq from runs where id = $1";
@@ -262,19 +266,27 @@ const OBSERVED: &str = "
       read_seq = $5,
       last_output_at = $6,
       last_event_at = case when $7 > 0 then $6 else last_event_at end,
-      silence_tier = case when silence_tier < 3 then 0 else silence_tier end
+      silence_tier = case when silence_tier < 3 then 0 else silence_tier end,
+      input_tokens = $8,
+      output_tokens = $9,
+      cache_read_tokens = $10,
+      cache_write_tokens = $11,
+      cost_micros = $12
     where id = $1
       and fence = $2
       and status in ('starting', 'running')";
 
 /// Notes what was read of a run's log. What an earlier server has noted is not noted again.
-pub async fn observed(tx: &mut Tx, seen: &Observed) -> Result<(), Refusal> {
+pub async fn observed(tx: &mut Tx, seen: &Observed) -> Result<Spent, Refusal> {
     let run = get_live(tx, seen.run, seen.fence).await?;
     let read_seq: i64 = tx.query_one(READ_SEQ, &[run.id.into()]).await?.get()?;
     // The last line of a log may end without a record of its own.
     if read_seq > seen.read_seq || (read_seq == seen.read_seq && seen.events.is_empty()) {
-        return Ok(());
+        return Ok(Spent::default());
     }
+    // After a restart the output is read again from its beginning.
+    let usage = seen.usage.filter(|usage| usage.total() > run.usage.total()).unwrap_or(run.usage);
+    let cost_micros = seen.cost_micros.max(run.cost_micros);
     let parameters = [
         run.id.into(),
         seen.fence.into(),
@@ -283,6 +295,11 @@ pub async fn observed(tx: &mut Tx, seen: &Observed) -> Result<(), Refusal> {
         seen.read_seq.into(),
         seen.now.into(),
         (seen.events.len() as i64).into(),
+        usage.input_tokens.into(),
+        usage.output_tokens.into(),
+        usage.cache_read_tokens.into(),
+        usage.cache_write_tokens.into(),
+        cost_micros.into(),
     ];
     tx.execute(OBSERVED, &parameters).await?;
     for event in &seen.events {
@@ -290,7 +307,10 @@ pub async fn observed(tx: &mut Tx, seen: &Observed) -> Result<(), Refusal> {
     }
     let data = object!({ "agent": run.agent, "log_bytes": seen.log_bytes, "log_lines": seen.log_lines });
     events::append(tx, run.company, seen.now, "run.log", &run.id.to_string(), &data).await?;
-    Ok(())
+    match (usage, cost_micros) == (run.usage, run.cost_micros) {
+        true => Ok(Spent::default()),
+        false => spending::used(tx, seen.now, &run, &Run { usage, cost_micros, ..run.clone() }).await,
+    }
 }
 
 /// The number of the last log record whose events are in the store.
@@ -322,7 +342,7 @@ const PROGRESS: &str = "
       and status in ('starting', 'running')";
 
 /// Notes what an agent reports while it works. Usage is the total so far, not an increment.
-pub async fn progress(tx: &mut Tx, progress: &Progress) -> Result<Run, Refusal> {
+pub async fn progress(tx: &mut Tx, progress: &Progress) -> Result<(Run, Spent), Refusal> {
     let run = get_live(tx, progress.run, progress.fence).await?;
     let usage = progress.usage.unwrap_or(run.usage);
     let parameters = [
@@ -340,7 +360,9 @@ pub async fn progress(tx: &mut Tx, progress: &Progress) -> Result<Run, Refusal> 
     events::append(tx, run.company, progress.now, "run.progress", &run.id.to_string(), &data).await?;
     let details = progress.data.clone().unwrap_or_else(|| object!({}));
     run_events::append(tx, run.id, progress.now, &NewRunEvent::plain("progress", message, details)).await?;
-    get(tx, run.id).await
+    let after = get(tx, run.id).await?;
+    let spent = spending::used(tx, progress.now, &run, &after).await?;
+    Ok((get(tx, run.id).await?, spent))
 }
 
 const HEARD: &str = "

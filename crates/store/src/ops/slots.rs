@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value as Json;
-use wakeful_domain::id::{RunId, ScheduleId, TaskId, WakeupId};
+use wakeful_domain::id::{CompanyId, RunId, ScheduleId, TaskId, WakeupId};
 use wakeful_domain::run::RunStatus;
 use wakeful_domain::schedule::{Schedule, SlotDecision, SlotStatus, Zone, trigger};
 use wakeful_domain::time::Timestamp;
@@ -254,6 +254,29 @@ pub async fn list(tx: &mut Tx, schedule: ScheduleId, before: Timestamp, limit: i
     items.truncate(usize::try_from(limit).unwrap_or(0));
     let next_cursor = items.last().filter(|_| has_more).map(|slot| slot.slot_at.to_string());
     Ok(Page { items, next_cursor })
+}
+
+const PASSED: &str = "
+    select slots.schedule_id, slots.slot_at, slots.last_at, slots.count, slots.status, slots.reason, slots.wakeup_id,
+      slots.task_id, slots.at, slots.answer
+    from slots
+    join schedules on schedules.id = slots.schedule_id
+    where schedules.company_id = $1
+      and slots.slot_at >= $2
+      and slots.slot_at <= $3
+    order by slots.slot_at, slots.schedule_id
+    limit $4";
+
+/// What became of the slots of all schedules of a company from one time to another, oldest first; at most `most`.
+pub async fn passed(
+    tx: &mut Tx,
+    company: CompanyId,
+    from: Timestamp,
+    to: Timestamp,
+    most: i64,
+) -> Result<Vec<Slot>, Refusal> {
+    let rows = tx.query(PASSED, &[company.into(), from.into(), to.into(), most.into()]).await?;
+    Ok(rows.into_iter().map(read).collect::<Result<_, _>>()?)
 }
 
 /// What an earlier fire of a schedule has come to.

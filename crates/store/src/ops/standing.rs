@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use wakeful_domain::agent::Limits;
-use wakeful_domain::id::TaskId;
+use wakeful_domain::id::{BudgetId, TaskId};
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::waiting::{AgentStanding, CompanyStanding, Standing, TaskHolder};
 use wakeful_domain::wakeup::Wakeup;
 
+use crate::ops::budgets;
 use crate::value::task_key;
 use crate::{Error, Refusal, Tx};
 
@@ -15,7 +16,8 @@ const STANDING: &str = "
     select agents.name, agents.state, agents.state_reason, agents.live_runs, agents.max_concurrent_runs,
       agents.quota_until, companies.slug, companies.state, companies.state_reason, companies.live_runs,
       companies.max_concurrent_runs, lanes.live_run_id, lanes.circuit_opened_at,
-      (select eligible_at from wakeups where id = $3)
+      (select eligible_at from wakeups where id = $3),
+      coalesce(lanes.budget_id, agents.budget_id, companies.budget_id)
     from agents
     join companies on companies.id = agents.company_id
     left join lanes on lanes.agent_id = agents.id and lanes.task_id = $2
@@ -45,6 +47,10 @@ pub async fn of(tx: &mut Tx, wakeup: &Wakeup) -> Result<Standing, Refusal> {
     let lane_live_run = row.get()?;
     let circuit_opened_at = row.get()?;
     let eligible_at: Option<Timestamp> = row.get()?;
+    let budget = match row.get::<Option<BudgetId>>()? {
+        Some(budget) => budgets::find(tx, budget).await?,
+        None => None,
+    };
     let task_holder = match wakeup.task {
         Some(task) => holder(tx, task).await?,
         None => None,
@@ -59,6 +65,7 @@ pub async fn of(tx: &mut Tx, wakeup: &Wakeup) -> Result<Standing, Refusal> {
         lane_live_run,
         circuit_opened_at,
         task_holder,
+        budget,
     })
 }
 

@@ -12,7 +12,7 @@ use wakeful_domain::notification::{Level, Notice, Notification, NotificationKind
 use wakeful_store::Refusal;
 use wakeful_store::ops::deliveries::{self, AttemptEnd, Claimed, Look};
 use wakeful_store::ops::escalations::{self, Raise};
-use wakeful_store::ops::{channels, notifications};
+use wakeful_store::ops::{channels, notifications, schedules};
 
 use crate::world::{World, conflict, on_both, seconds};
 
@@ -177,6 +177,26 @@ fn a_notification_is_entered_once_for_each_channel_that_lets_it_through() {
         assert_eq!(world.through(told.id).await, [all, of_agent]);
         world.raise("loud", Severity::High, &agent.to_string()).await;
         assert_eq!(world.told().await.len(), 3, "what is open is counted and told nobody again");
+    });
+}
+
+#[test]
+fn what_a_clock_that_was_ahead_has_put_off_is_sent_when_it_is_set_back() {
+    on_both(async |world| {
+        world.channel("ops", json!({})).await;
+        let start = world.now();
+        world.pass(seconds(365 * 86_400));
+        world.tell("far ahead").await;
+        let claimed = world.due().await.remove(0);
+        assert!(world.end(&claimed, deferred()).await);
+        world.set_time(start + seconds(60));
+        assert!(world.due().await.is_empty());
+        let rewind = world.db.write("rewind", world.now(), |tx, now| Box::pin(schedules::rewind(tx, *now)));
+        rewind.await.unwrap();
+        let again = world.due().await.remove(0);
+        assert_eq!(again.delivery.id, claimed.delivery.id);
+        assert!(world.end(&again, accepted()).await);
+        assert_eq!(world.delivery(again.delivery.id).await.status, DeliveryStatus::Delivered);
     });
 }
 

@@ -12,6 +12,7 @@ use wakeful_domain::task::Task;
 use wakeful_domain::time::Timestamp;
 use wakeful_store::ops::dispatch::dispatch;
 use wakeful_store::ops::questions::{self, Answered};
+use wakeful_store::ops::slots;
 use wakeful_store::{Db, Refusal};
 
 use crate::world::{World, on_both, seconds};
@@ -87,6 +88,11 @@ fn what_was_missed_in_a_downtime_is_listed_with_its_reason() {
             };
             assert_eq!(slots.iter().filter(with_reason).count(), missed, "{policy:?}");
             assert!(slots.windows(2).all(|pair| pair[1].slot_at == pair[0].slot_at + seconds(300)), "no hole");
+            let since = (world.company, world.now() - EIGHT_HOURS, world.now());
+            let passed = world.db.read("passed", since, |tx, (company, from, to)| {
+                Box::pin(slots::passed(tx, *company, *from, *to, 1_000))
+            });
+            assert_eq!(passed.await.unwrap().iter().filter(with_reason).count(), missed, "the plan lists them");
             world
                 .db
                 .write("remove", (world.now(), schedule.id), |tx, (now, id)| {

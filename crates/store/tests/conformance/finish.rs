@@ -58,7 +58,18 @@ fn every_write_of_a_run_proves_its_fence() {
         let observe = |fence, read_seq| {
             let events = vec![NewRunEvent::plain("said", "hello", object!({}))];
             let (log_bytes, log_lines) = (10, 1);
-            let seen = runs::Observed { now: world.now(), run: run.id, fence, log_bytes, log_lines, read_seq, events };
+            let (usage, cost_micros) = (None, None);
+            let seen = runs::Observed {
+                now: world.now(),
+                run: run.id,
+                fence,
+                log_bytes,
+                log_lines,
+                read_seq,
+                events,
+                usage,
+                cost_micros,
+            };
             world.db.write("o", seen, |tx, seen| Box::pin(runs::observed(tx, seen)))
         };
         let note = |fence| {

@@ -71,6 +71,33 @@ impl World {
 }
 
 #[test]
+fn of_one_company_four_are_asked_at_once_and_of_another_as_many_beside_them() {
+    on_both(async |world| {
+        let other = world.company("other", 5).await;
+        let gate = || Some(serde_json::from_value(json!({ "command": ["check"] })).unwrap());
+        for company in [world.company, other] {
+            let agent = world.agent_with(&format!("of {company}"), |agent| agent.company = company).await;
+            for number in 0..6 {
+                let target = json!({ "wake": { "agent": agent } });
+                let draft = world.draft_schedule(&format!("s{number}"), json!({ "every": "1m" }), target);
+                world.insert_schedule(Schedule { company, gate: gate(), ..draft }).await.unwrap();
+            }
+        }
+        world.minute().await;
+        let asked = world.questions().await;
+        let mut of_company = [0, 0];
+        for question in &asked {
+            let company = world.get_schedule(question.schedule).await.company;
+            of_company[usize::from(company == other)] += 1;
+        }
+        assert_eq!(of_company, [4, 4]);
+        assert!(world.questions().await.is_empty());
+        world.answer(&asked[0], Ok(json!({ "wake": false }))).await;
+        assert_eq!(world.questions().await.len(), 1, "the next one of its company");
+    });
+}
+
+#[test]
 fn a_gate_is_asked_before_an_agent_is_woken() {
     on_both(async |world| {
         let agent = world.agent("a").await;

@@ -6,6 +6,7 @@
 mod accept;
 mod actions;
 mod assignments;
+mod budgets;
 mod claim;
 mod cluster;
 mod deliveries;

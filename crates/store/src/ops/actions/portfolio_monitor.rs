@@ -1,17 +1,19 @@
-//! `portfolio-monitor`: assigned tasks about which somebody should know something. It tells of what is
+//! `portfolio-monitor`: assigned tasks about which somebody should know something, and budgets that are nearly spent. It tells of what is
 //! new; of what stays as it is once a day; and what went away and comes back is new.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
 use serde_json::json as object;
+use wakeful_domain::budget::{self, Budget, Scope};
 use wakeful_domain::id::{AgentId, TaskId};
 use wakeful_domain::notification::Level;
 use wakeful_domain::schedule::{Action, SlotStatus, until_words};
 use wakeful_domain::time::Timestamp;
 
 use super::{notice, reported, tell};
+use crate::ops::budgets;
 use crate::ops::fires::Moment;
 use crate::ops::slots::Fate;
 use crate::{Error, Refusal, Tx};
@@ -24,6 +26,12 @@ const QUIET: Duration = Duration::from_secs(24 * 60 * 60);
 const AGAIN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// Alerts that are written out; of more, only how many.
 const NAMED_MAX: usize = 100;
+
+/// What somebody should know.
+enum Alert<'a> {
+    Task(&'static str, &'a Assigned),
+    Budget(&'a Budget),
+}
 
 struct Assigned {
     id: TaskId,
@@ -66,10 +74,13 @@ const ASSIGNED: &str = "
 pub(super) async fn carry_out(tx: &mut Tx, moment: &Moment<'_>, action: &Action) -> Result<Fate, Refusal> {
     let (now, schedule) = (moment.now, moment.schedule);
     let found = assigned(tx, moment, action.agent).await?;
-    let alerts: BTreeMap<String, (&'static str, &Assigned)> = found
-        .iter()
-        .flat_map(|task| alerts_of(task, now).map(move |kind| (format!("{kind}:{}", task.id), (kind, task))))
-        .collect();
+    let tasks: BTreeSet<TaskId> = found.iter().map(|task| task.id).collect();
+    let budgets = warned(tx, moment, action.agent, &tasks).await?;
+    let of_tasks = found.iter().flat_map(|task| {
+        alerts_of(task, now).map(move |kind| (format!("{kind}:{}", task.id), Alert::Task(kind, task)))
+    });
+    let of_budgets = budgets.iter().map(|budget| (format!("budget:{}", budget.id), Alert::Budget(budget)));
+    let alerts: BTreeMap<String, Alert<'_>> = of_tasks.chain(of_budgets).collect();
     let told = reported::all(tx, schedule.id).await?;
     for gone in told.keys().filter(|key| !alerts.contains_key(*key)) {
         reported::forget(tx, schedule.id, gone).await?;
@@ -90,8 +101,21 @@ pub(super) async fn carry_out(tx: &mut Tx, moment: &Moment<'_>, action: &Action)
         write!(text, ", {} that still stand", again.len()).ok();
     }
     for key in new.iter().chain(&again).take(NAMED_MAX) {
-        if let Some((kind, task)) = alerts.get(*key) {
-            write!(text, "\n- {} {}: {}", task.key, task.title, words(kind, task, now)).ok();
+        match alerts.get(*key) {
+            Some(Alert::Task(kind, task)) => {
+                write!(text, "\n- {} {}: {}", task.key, task.title, words(kind, task, now)).ok();
+            }
+            Some(Alert::Budget(budget)) => {
+                write!(
+                    text,
+                    "\n- the budget of {} ({}): {} are spent",
+                    budget.words(),
+                    budget.scope.kind(),
+                    budget.spent
+                )
+                .ok();
+            }
+            None => {}
         }
     }
     let listed: Vec<_> = new
@@ -99,13 +123,42 @@ pub(super) async fn carry_out(tx: &mut Tx, moment: &Moment<'_>, action: &Action)
         .chain(&again)
         .take(NAMED_MAX)
         .filter_map(|key| alerts.get(*key).map(|alert| (key, alert)))
-        .map(|(key, (kind, task))| {
-            object!({ "kind": kind, "task": task.id, "key": task.key, "agent": task.assignee, "is_new": is_new(key) })
+        .map(|(key, alert)| match alert {
+            Alert::Task(kind, task) => {
+                object!({ "kind": kind, "task": task.id, "key": task.key, "agent": task.assignee, "is_new": is_new(key) })
+            }
+            Alert::Budget(budget) => object!({
+                "kind": "budget",
+                "budget": budget.id,
+                "level": budget.level(),
+                "spent": budget.spent,
+                "limit": budget.limit,
+                "is_new": is_new(key),
+            }),
         })
         .collect();
     let metadata = object!({ "new": new.len(), "again": again.len(), "alerts": listed });
     let told = tell(tx, moment, notice(schedule, Level::Warning, text, metadata), true).await?;
     Ok(Fate { answer: Some(object!({ "action": told })), ..Fate::of(SlotStatus::Fired) })
+}
+
+/// The budgets of which little or nothing is left: all of the company; or those of one agent and its tasks.
+async fn warned(
+    tx: &mut Tx,
+    moment: &Moment<'_>,
+    agent: Option<AgentId>,
+    tasks: &BTreeSet<TaskId>,
+) -> Result<Vec<Budget>, Refusal> {
+    let mut found = budgets::all(tx, moment.now, moment.schedule.company).await?;
+    found.retain(|budget| {
+        let concerns = agent.is_none_or(|agent| match budget.scope {
+            Scope::Agent(of) => of == agent,
+            Scope::Task(task) => tasks.contains(&task),
+            Scope::Company | Scope::Schedule(_) => false,
+        });
+        concerns && budget.level() > budget::Level::Ok
+    });
+    Ok(found)
 }
 
 async fn assigned(tx: &mut Tx, moment: &Moment<'_>, agent: Option<AgentId>) -> Result<Vec<Assigned>, Error> {
