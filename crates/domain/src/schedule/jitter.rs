@@ -12,6 +12,8 @@ use crate::time::parse_duration;
 
 /// The jitter of a heartbeat is at most this.
 pub const HEARTBEAT_JITTER_MAX: Duration = Duration::from_secs(60);
+/// Jitter of this width and more is counted in seconds.
+const WHOLE_SECONDS_FROM: Duration = Duration::from_secs(10);
 /// More jitter is refused: a schedule that wants it wants another time.
 pub const JITTER_MAX: Duration = Duration::from_secs(86_400);
 
@@ -38,9 +40,13 @@ impl Jitter {
         self.0
     }
 
-    /// How far after its nominal times a schedule fires: less than the width, in whole milliseconds.
+    /// How far after its nominal times a schedule fires: less than the width. In whole milliseconds; in whole seconds if
+    /// the width is large, so that many who fire within a second fire together.
     pub fn offset(self, schedule: ScheduleId) -> Duration {
-        Duration::from_millis(share(schedule, b"jitter", self.0.as_millis() as u64))
+        match self.0 < WHOLE_SECONDS_FROM {
+            true => Duration::from_millis(share(schedule, b"jitter", self.0.as_millis() as u64)),
+            false => Duration::from_secs(share(schedule, b"jitter", self.0.as_secs())),
+        }
     }
 }
 

@@ -57,10 +57,11 @@ pub(crate) async fn keep(tx: &mut Tx, now: Timestamp, agent: &Agent) -> Result<(
     (agent.id.to_string(), now.as_micros()).hash(&mut hasher);
     let mut ids = IdSource::new(hasher.finish());
     let id: ScheduleId = ids.next(now);
-    // Agents that are made together tick apart: the first tick comes anywhere within the period.
-    let period_ms = u64::try_from(period.as_millis()).unwrap_or(u64::MAX).max(1);
+    // Agents that are made together tick apart: the first tick comes anywhere within the period. On the second, so that
+    // those of one second are one transaction.
+    let this_second = Timestamp::from_micros(now.as_micros() - now.as_micros().rem_euclid(1_000_000));
     let begins_at = match trigger {
-        Trigger::Every(_) => Some(now + Duration::from_millis(ids.rng().u64(0..period_ms))),
+        Trigger::Every(_) => Some(this_second + Duration::from_secs(1 + ids.rng().u64(0..period.as_secs().max(1)))),
         Trigger::Cron { .. } | Trigger::At(_) => None,
     };
     let schedule = Schedule {
