@@ -13,6 +13,7 @@ mod openapi;
 mod parameters;
 mod routes;
 mod sse;
+mod standing;
 pub mod wire;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use wakeful_engine::Engine;
 pub use access::ADMIN_TOKEN_NAME;
 pub use errors::{FieldError, Problem};
 pub use openapi::document;
+pub use standing::{ConfigurationView, Standing};
 
 /// What every handler can reach.
 #[derive(Debug, Clone)]
@@ -30,12 +32,13 @@ pub struct Api {
     engine: Engine,
     /// SHA-256 of the instance's admin token: checked without asking the store.
     admin_hash: Arc<str>,
+    standing: Arc<Standing>,
 }
 
 impl Api {
     /// An API over an engine. `admin_hash` is the hash of the instance's admin token.
-    pub fn new(engine: Engine, admin_hash: &str) -> Api {
-        Api { engine, admin_hash: admin_hash.into() }
+    pub fn new(engine: Engine, admin_hash: &str, standing: Arc<Standing>) -> Api {
+        Api { engine, admin_hash: admin_hash.into(), standing }
     }
 }
 

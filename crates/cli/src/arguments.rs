@@ -14,7 +14,9 @@ pub use budgets::{BudgetAddArguments, BudgetVerb, WindowArgument};
 pub use channels::{ChannelAddArguments, ChannelVerb, NotificationVerb, NotificationsArguments};
 pub use places::{GoalVerb, ProjectAddArguments, ProjectVerb, WorktreeVerb};
 pub use schedules::{ScheduleAddArguments, ScheduleVerb};
-pub use servers::{ApplyArguments, ConfigArguments, UpArguments};
+pub use servers::{
+    ApplyArguments, ConfigArguments, DaemonInstallArguments, DaemonStartArguments, DaemonVerb, UpArguments,
+};
 
 /// Wakes, runs and watches AI agents.
 #[derive(Debug, Parser)]
@@ -59,6 +61,9 @@ pub enum Command {
     Check(ConfigArguments),
     /// Bring the server in line with a configuration: makes, changes, and removes what it made before
     Apply(ApplyArguments),
+    /// Start, stop, look after or install the server in the background
+    #[command(subcommand)]
+    Daemon(DaemonVerb),
     /// Wake an agent
     Wake(WakeArguments),
     /// Add, list, show, pause, resume or remove agents

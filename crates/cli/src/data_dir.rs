@@ -5,9 +5,10 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use wakeful_domain::time::Timestamp;
 use wakeful_engine::secrets::MasterKey;
 use wakeful_engine::{TokenKind, mint};
 use wakeful_runner::process::identity::{Identity, boot_id};
@@ -76,6 +77,34 @@ impl DataDir {
     /// The file of the instance's admin token.
     pub fn token_file(&self) -> PathBuf {
         self.path.join("admin.token")
+    }
+
+    /// The log of a server in the background.
+    pub fn log_file(&self) -> PathBuf {
+        self.path.join("wakeful.log")
+    }
+
+    /// How the lives of the server have ended.
+    pub fn lives_file(&self) -> PathBuf {
+        self.path.join("lives.json")
+    }
+
+    /// Who has written himself down as the owner, alive or not.
+    pub fn owner(&self) -> Option<Owner> {
+        owner_in(&mut File::open(self.path.join("wakeful.pid")).ok()?)
+    }
+
+    /// When the server last wrote its log or its store.
+    pub fn last_written(&self) -> Option<Timestamp> {
+        let files = [self.log_file(), self.store_file(), self.store_file().with_extension("db-wal")];
+        let written = |path: &PathBuf| fs::metadata(path).ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok();
+        let last = files.iter().filter_map(written).max()?;
+        Some(Timestamp::from_micros(i64::try_from(last.as_micros()).ok()?))
+    }
+
+    /// Writes one of the directory's files, for us alone.
+    pub fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+        write_private(path, bytes).map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))
     }
 
     fn address_file(&self) -> PathBuf {

@@ -81,6 +81,12 @@ pub fn home() -> Option<PathBuf> {
     env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
 }
 
+/// Where configurations of the user lie.
+pub fn config_home() -> Option<PathBuf> {
+    let named = env::var_os("XDG_CONFIG_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    named.or_else(|| home().map(|home| home.join(".config")))
+}
+
 /// Whether standard output is a terminal.
 pub fn prints_to_a_terminal() -> bool {
     std::io::stdout().is_terminal()

@@ -7,6 +7,7 @@ mod arguments;
 mod client;
 mod commands;
 mod config;
+mod daemon;
 mod data_dir;
 mod demo;
 mod environment;
@@ -55,6 +56,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Doctor => commands::doctor::run(&global).await,
         Command::Check(file) => commands::config::check(&global, &file),
         Command::Apply(apply) => commands::config::run(&session()?, &apply).await,
+        Command::Daemon(verb) => daemon::run(&global, &verb).await,
         Command::Wake(wake) => commands::wake::run(&session()?, &wake).await,
         Command::Agent(verb) => commands::agent::run(&session()?, &verb).await,
         Command::Task(verb) => commands::task::run(&session()?, &verb).await,

@@ -2,15 +2,16 @@
 //! A stop lets live runs go on with their shims.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use tracing_subscriber::EnvFilter;
-use wakeful_api::Api;
+use wakeful_api::{Api, ConfigurationView, Standing};
 use wakeful_domain::company::{Company, CompanyState, MAX_CONCURRENT_RUNS_DEFAULT, MAX_RUNS_PER_ROOT_HOUR_DEFAULT};
 use wakeful_engine::pressure::{Reserve, meminfo};
 use wakeful_engine::secrets::{MasterKey, Vault};
@@ -25,7 +26,8 @@ use crate::client::Client;
 use crate::commands::config::configuration_in;
 use crate::config::apply::{Act, Manner, apply};
 use crate::config::declared::Configuration;
-use crate::data_dir::DataDir;
+use crate::daemon::{lives, notify};
+use crate::data_dir::{DataDir, Lock};
 use crate::environment;
 use crate::failure::{FAILED, Failure, REFUSED, USAGE};
 
@@ -33,17 +35,44 @@ use crate::failure::{FAILED, Failure, REFUSED, USAGE};
 const DRAIN: Duration = Duration::from_secs(30);
 /// How long a stop waits for the tasks that follow runs to let go. Only a service that is being called takes long.
 const LET_GO: Duration = Duration::from_secs(30);
+/// Between two looks at whether everything has been found again.
+const READY_LOOK_EVERY: Duration = Duration::from_millis(20);
 const MIB: u64 = 1024 * 1024;
 /// Memory that the default takes for one live run.
 const MEMORY_PER_RUN: u64 = 512 * MIB;
 
 /// Runs the server until it is asked to stop.
 pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure> {
-    start_logging();
-    let configuration = arguments.config.as_deref().map(configuration_in).transpose()?;
     let dir = DataDir::of(global.data_dir.as_deref())?;
+    start_logging();
+    if arguments.service {
+        // Away from whoever has started it; one that leads its session already is as far away as it can be.
+        rustix::process::setsid().ok();
+    }
+    let configuration = arguments.config.as_deref().map(configuration_in).transpose()?;
     dir.create()?;
-    let mut lock = dir.lock()?;
+    let lock = dir.lock()?;
+    let birth = lives::begin(&dir, arguments.service.then(|| arguments.to_options()).as_deref())?;
+    if let Some(crash) = &birth.crash {
+        tracing::warn!(at = %crash.at, "the last server did not end by itself: {}; its last lines:\n{}", crash.exit, crash.log);
+    }
+    let crash_loop = birth.crash_loop.filter(|_| arguments.service);
+    let safe_mode = crash_loop.or_else(|| arguments.safe_mode.then(|| "it was started with --safe-mode".to_owned()));
+    let ended = serve(&dir, lock, arguments, configuration, safe_mode).await;
+    lives::end(&dir, ended.as_ref().err())?;
+    ended
+}
+
+async fn serve(
+    dir: &DataDir,
+    mut lock: Lock,
+    arguments: &UpArguments,
+    configuration: Option<Configuration>,
+    safe_mode: Option<String>,
+) -> Result<(), Failure> {
+    if let Some(reason) = &safe_mode {
+        tracing::warn!("safe mode, nothing is started: {reason}");
+    }
     let location = match &arguments.database {
         Some(url) => Location::Postgres(url.clone()),
         None => Location::File(dir.store_file()),
@@ -52,19 +81,21 @@ pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure>
     let owner = format!("process {} with the data directory {}", std::process::id(), dir.path().display());
     db.hold_alone(&owner).await.map_err(|error| Failure::new(REFUSED, error.to_string()))?;
     let admin_token = dir.admin_token()?;
-    let key = master_key(&db, &dir, arguments).await?;
-    let engine = Engine::new(db, config(&dir, arguments, key)?);
+    let key = master_key(&db, dir, arguments).await?;
+    let standing = Arc::new(Standing::new(clock::now(), safe_mode));
+    let engine = Engine::new(db, config(dir, arguments, key, standing.safe_mode.is_some())?);
     ensure_default_company(&engine).await?;
     // Before anyone can find the server and ask it to stop.
-    let mut signals = StopSignals::catch()?;
+    let signals = Signals::catch()?;
     let listener = TcpListener::bind(&arguments.listen).await.map_err(|error| {
         Failure::new(USAGE, format!("cannot listen on {}: {error}", arguments.listen))
             .hint("name a free address with --listen, or port 0 for any")
     })?;
     let address = format!("http://{}", reachable(listener.local_addr()?));
     dir.publish_address(&mut lock, &address)?;
-    let router = wakeful_api::router(Api::new(engine.clone(), &hash_of(&admin_token)));
-    let configured = configure(configuration, Client::new(&address, &admin_token)?);
+    let router = wakeful_api::router(Api::new(engine.clone(), &hash_of(&admin_token), Arc::clone(&standing)));
+    let client = Client::new(&address, &admin_token)?;
+    let path = arguments.config.as_deref();
     let is_over = Arc::new(Notify::new());
     let serving = {
         let is_over = Arc::clone(&is_over);
@@ -76,7 +107,14 @@ pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure>
     };
     let mut serving = std::pin::pin!(serving);
     engine.start(&address);
-    engine.spawn(configured);
+    if let Some((path, configuration)) = path.zip(configuration) {
+        let (path, client, standing) = (path.to_owned(), client.clone(), Arc::clone(&standing));
+        engine.spawn(async move { configure(&path, Ok(configuration), &client, &standing).await });
+    }
+    let (told, around) = (address.clone(), engine.clone());
+    engine.spawn(async move { look_after(around, &told).await });
+    let settled = dir.clone();
+    engine.spawn(settle_later(engine.clone(), settled));
     tracing::info!(
         address,
         data_dir = %dir.path().display(),
@@ -85,33 +123,97 @@ pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure>
         "wakeful {} listens on {address}",
         env!("CARGO_PKG_VERSION")
     );
+    loop {
+        tokio::select! {
+            ended = &mut serving => return Ok(ended?),
+            () = signals.stop() => break,
+            () = signals.reload() => reload(&engine, path, &client, &standing),
+        }
+    }
+    let live_runs = engine.host().live_runs;
+    tracing::info!(live_runs, "stopping; live runs go on and are found again at the next start");
+    notify::stopping(live_runs);
+    let ending = async {
+        engine.stop(LET_GO).await;
+        is_over.notify_one();
+        tokio::time::sleep(DRAIN).await;
+        tracing::warn!("some requests did not end within {DRAIN:?}");
+    };
     tokio::select! {
         ended = &mut serving => ended?,
-        () = signals.next() => {
-            tracing::info!(live_runs = engine.host().live_runs, "stopping; live runs go on and are found again at the next start");
-            engine.stop(LET_GO).await;
-            is_over.notify_one();
-            tokio::select! {
-                ended = &mut serving => ended?,
-                () = signals.next() => {}
-                () = tokio::time::sleep(DRAIN) => tracing::warn!("some requests did not end within {DRAIN:?}"),
-            }
-        }
+        () = ending => {}
+        // Asked twice, it ends at once.
+        () = signals.stop() => tracing::warn!("asked again: stopping at once"),
     }
     Ok(())
 }
 
-/// Brings the server in line with its configuration. Whatever cannot be done is logged, and the server goes on.
-async fn configure(configuration: Option<Configuration>, client: Client) {
-    let Some(configuration) = configuration else { return };
-    match apply(&client, &configuration, Manner::default()).await {
+/// Tells the service manager when the server is ready, and feeds its watchdog.
+async fn look_after(engine: Engine, address: &str) {
+    let ready = async {
+        while !engine.has_recovered() {
+            tokio::time::sleep(READY_LOOK_EVERY).await;
+        }
+        notify::ready(address);
+        notify::feed_watchdog(engine.clone()).await;
+    };
+    tokio::select! {
+        () = engine.stopping() => {}
+        () = ready => {}
+    }
+}
+
+/// Notes that this life has gone on for longer than a failed start.
+async fn settle_later(engine: Engine, dir: DataDir) {
+    tokio::select! {
+        () = engine.stopping() => {}
+        () = tokio::time::sleep(lives::SETTLED_AFTER) => {
+            if let Err(failure) = lives::settle(&dir) {
+                tracing::warn!("that the start went well could not be noted: {failure}");
+            }
+        }
+    }
+}
+
+/// Reads the configuration again, if there is one.
+fn reload(engine: &Engine, path: Option<&Path>, client: &Client, standing: &Arc<Standing>) {
+    let Some(path) = path.map(Path::to_owned) else {
+        tracing::info!("asked to read the configuration again, but the server was started without one");
+        return;
+    };
+    let (client, standing) = (client.clone(), Arc::clone(standing));
+    engine.spawn(async move {
+        notify::reloading();
+        configure(&path, configuration_in(&path), &client, &standing).await;
+        let error = standing.configuration().and_then(|configuration| configuration.error);
+        notify::reloaded(&match error {
+            None => "its configuration is applied".to_owned(),
+            Some(error) => format!("its configuration is refused: {error}"),
+        });
+    });
+}
+
+/// Brings the server in line with its configuration, and notes what came of it. Whatever cannot be done is logged,
+/// and the server goes on as it was.
+async fn configure(path: &Path, configuration: Result<Configuration, Failure>, client: &Client, standing: &Standing) {
+    let applied = match configuration {
+        Ok(configuration) => apply(client, &configuration, Manner::default()).await,
+        Err(failure) => Err(failure),
+    };
+    let error = match applied {
         Ok(acts) => {
             for line in acts.iter().filter_map(Act::said) {
                 tracing::info!("configuration: {line}");
             }
+            None
         }
-        Err(failure) => tracing::error!("the configuration could not be applied: {failure}"),
-    }
+        Err(failure) => {
+            tracing::error!("the configuration could not be applied, and the old one stays: {failure}");
+            Some(failure.to_string())
+        }
+    };
+    let read_at = clock::now().to_string();
+    standing.note_configuration(ConfigurationView { path: path.display().to_string(), read_at, error });
 }
 
 fn start_logging() {
@@ -124,27 +226,44 @@ fn start_logging() {
     subscriber.init();
 }
 
-/// The ways in which the server is asked to stop.
-struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
+/// What the server is asked for from outside.
+struct Signals {
+    terminate: Mutex<Signal>,
+    interrupt: Mutex<Signal>,
+    hang_up: Mutex<Signal>,
 }
 
-impl StopSignals {
-    /// From here on a signal does not end the process by itself.
-    fn catch() -> std::io::Result<StopSignals> {
-        Ok(StopSignals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+impl Signals {
+    /// From here on none of them ends the process by itself.
+    fn catch() -> std::io::Result<Signals> {
+        let caught = |kind| signal(kind).map(Mutex::new);
+        Ok(Signals {
+            terminate: caught(SignalKind::terminate())?,
+            interrupt: caught(SignalKind::interrupt())?,
+            hang_up: caught(SignalKind::hangup())?,
+        })
     }
 
-    async fn next(&mut self) {
+    /// Asked to stop.
+    async fn stop(&self) {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = async { self.terminate.lock().await.recv().await } => {}
+            _ = async { self.interrupt.lock().await.recv().await } => {}
         }
     }
+
+    /// Asked to read the configuration again.
+    async fn reload(&self) {
+        self.hang_up.lock().await.recv().await;
+    }
 }
 
-fn config(dir: &DataDir, arguments: &UpArguments, key: MasterKey) -> Result<EngineConfig, Failure> {
+fn config(
+    dir: &DataDir,
+    arguments: &UpArguments,
+    key: MasterKey,
+    is_in_safe_mode: bool,
+) -> Result<EngineConfig, Failure> {
     let program = environment::program()
         .map_err(|error| Failure::failed(format!("the path of this program is not known: {error}")))?;
     Ok(EngineConfig {
@@ -160,7 +279,7 @@ fn config(dir: &DataDir, arguments: &UpArguments, key: MasterKey) -> Result<Engi
         public_url: arguments.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
         guard: Guard::new(&arguments.http_allow).map_err(|error| Failure::usage(format!("--http-allow: {error}")))?,
         vault: Vault::new(key),
-        is_in_safe_mode: arguments.safe_mode,
+        is_in_safe_mode,
     })
 }
 

@@ -27,6 +27,13 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// Runs claimed in one transaction.
 const CLAIMS_MAX: usize = 16;
 
+impl Engine {
+    /// Asks the dispatcher for a beat, whatever is due.
+    pub fn beat_soon(&self) {
+        self.inner.nudge.changed();
+    }
+}
+
 /// Dispatches until the engine stops.
 pub async fn run(engine: &Engine) {
     let mut swept_at = clock::monotonic();

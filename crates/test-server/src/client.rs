@@ -15,6 +15,11 @@ pub struct Client {
 }
 
 impl Client {
+    /// Asks the server at this URL.
+    pub fn new(base: &str, token: &str) -> Client {
+        Client { http: reqwest::Client::new(), base: base.to_owned(), token: token.to_owned() }
+    }
+
     /// As someone else.
     pub fn with_token(&self, token: &str) -> Client {
         Client { token: token.to_owned(), ..self.clone() }

@@ -71,7 +71,7 @@ impl Server {
 
     /// A server whose data directory is `data` in this directory.
     pub async fn start_in(dir: TempDir, options: &[&str], variables: &[(&str, &str)]) -> Server {
-        let client = Client { http: reqwest::Client::new(), base: String::new(), token: String::new() };
+        let client = Client::new("", "");
         let mut server = Server {
             data: dir.path().join("data"),
             dir,
@@ -347,6 +347,19 @@ pub fn is_alive(pid: u32) -> bool {
 /// Every process there is.
 pub fn every_pid() -> impl Iterator<Item = u32> {
     fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// Ends every process that was started with `home` in its environment: servers in the background, agents, shims.
+pub fn end_all_of(home: &Path) {
+    let mark = home.to_str().unwrap_or_else(|| panic!("{} is no text", home.display())).as_bytes();
+    for _ in 0..SWEEPS_MAX {
+        let left: Vec<u32> = every_pid().filter(|pid| *pid != std::process::id() && mentions(*pid, mark)).collect();
+        if left.is_empty() {
+            return;
+        }
+        left.into_iter().for_each(|pid| signal(pid, Signal::KILL));
+        std::thread::yield_now();
+    }
 }
 
 fn mentions(pid: u32, mark: &[u8]) -> bool {

@@ -11,10 +11,11 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use wakeful_domain::waiting::Host;
 
+use wakeful_engine::clock;
 use wakeful_store::ops::invariants;
 
 use crate::access::{Permission, Principal};
-use crate::{Api, Problem, metrics};
+use crate::{Api, ConfigurationView, Problem, metrics};
 
 /// Routes of the server itself.
 pub fn routes() -> Router<Api> {
@@ -23,7 +24,11 @@ pub fn routes() -> Router<Api> {
 
 /// Those of them that are documented, below `/api/v1`.
 pub fn documented() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(check_invariants)).routes(routes!(drain)).routes(routes!(undrain))
+    OpenApiRouter::new()
+        .routes(routes!(server))
+        .routes(routes!(check_invariants))
+        .routes(routes!(drain))
+        .routes(routes!(undrain))
 }
 
 /// Up: the process answers.
@@ -75,6 +80,43 @@ impl HostView {
         let Host { is_draining, live_runs, live_runs_max, .. } = api.engine.host();
         Json(HostView { is_draining, live_runs, live_runs_max })
     }
+}
+
+/// How the process stands.
+#[derive(Debug, Serialize, ToSchema)]
+struct ServerView {
+    version: &'static str,
+    /// `sqlite` or `postgres`.
+    store: &'static str,
+    started_at: String,
+    uptime_s: u64,
+    live_runs: usize,
+    live_runs_max: usize,
+    is_draining: bool,
+    /// Why nothing is started, if it is in safe mode.
+    safe_mode: Option<String>,
+    /// Milliseconds since the dispatcher last completed a beat; it sleeps for minutes while nothing is due.
+    tick_age_ms: u64,
+    configuration: Option<ConfigurationView>,
+}
+
+/// Says how the server stands.
+#[utoipa::path(get, path = "/server", tag = "instance", responses((status = 200, body = ServerView)))]
+async fn server(State(api): State<Api>, principal: Principal) -> Result<Json<ServerView>, Problem> {
+    principal.require(Permission::Instance)?;
+    let (host, standing, now) = (api.engine.host(), &api.standing, clock::now());
+    Ok(Json(ServerView {
+        version: env!("CARGO_PKG_VERSION"),
+        store: api.engine.db().engine_name(),
+        started_at: standing.started_at.to_string(),
+        uptime_s: now.since(standing.started_at).as_secs(),
+        live_runs: host.live_runs,
+        live_runs_max: host.live_runs_max,
+        is_draining: host.is_draining,
+        safe_mode: standing.safe_mode.clone(),
+        tick_age_ms: u64::try_from(now.since(api.engine.meters().last_beat()).as_millis()).unwrap_or(u64::MAX),
+        configuration: standing.configuration(),
+    }))
 }
 
 /// Starts nothing new; live runs go on, and wakes are accepted and wait.

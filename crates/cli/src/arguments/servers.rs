@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 #[derive(Debug, Clone, Args)]
 pub struct ConfigArguments {
@@ -58,4 +58,92 @@ pub struct UpArguments {
     /// Start nothing, so that you can look first; everything else works
     #[arg(long)]
     pub safe_mode: bool,
+    /// Run under a service manager: after three crashes in a row, each within 10 s, start in safe mode
+    #[arg(long, hide = true)]
+    pub service: bool,
+}
+
+impl UpArguments {
+    /// The options that give these again, but for `--service`.
+    pub fn to_options(&self) -> Vec<String> {
+        let mut options: Vec<String> = Vec::new();
+        let mut add = |name: &str, value: String| options.push(format!("{name}={value}"));
+        // Whoever reads them again may stand in another directory.
+        let absolute =
+            |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string();
+        self.config.iter().for_each(|path| add("--config", absolute(path)));
+        add("--listen", self.listen.clone());
+        self.database.iter().for_each(|url| add("--database", url.clone()));
+        self.max_live_runs.iter().for_each(|count| add("--max-live-runs", count.to_string()));
+        self.min_free_memory_mb.iter().for_each(|count| add("--min-free-memory-mb", count.to_string()));
+        add("--min-free-disk-mb", self.min_free_disk_mb.to_string());
+        self.master_key_file.iter().for_each(|path| add("--master-key-file", absolute(path)));
+        self.master_key_command.iter().for_each(|command| add("--master-key-command", command.clone()));
+        self.public_url.iter().for_each(|url| add("--public-url", url.clone()));
+        self.http_allow.iter().for_each(|network| add("--http-allow", network.clone()));
+        if self.safe_mode {
+            options.push("--safe-mode".into());
+        }
+        options
+    }
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum DaemonVerb {
+    /// Start the server in the background, and return when it is ready
+    Start(DaemonStartArguments),
+    /// Stop it; live runs go on and are found again at the next start
+    Stop {
+        /// How long requests and calls in flight are waited for
+        #[arg(long, default_value = "60s", value_name = "DURATION")]
+        timeout: String,
+    },
+    /// Stop it, and start it with the options it was started with; live runs go on
+    Restart {
+        /// How long requests and calls in flight are waited for
+        #[arg(long, default_value = "60s", value_name = "DURATION")]
+        timeout: String,
+    },
+    /// Say how it stands; exit code 3 if it does not run
+    Status,
+    /// Have it read its configuration again; one with a mistake is refused and the old one stays
+    Reload,
+    /// Show its log
+    Logs {
+        /// Show what comes, too
+        #[arg(short, long)]
+        follow: bool,
+        /// Lines to begin with
+        #[arg(short = 'n', long, default_value_t = 50, value_name = "N")]
+        lines: usize,
+    },
+    /// Make it a service of this machine (systemd; launchd with --launchd), and start it
+    Install(DaemonInstallArguments),
+    /// Stop the service and remove its unit; the data directory stays
+    Uninstall {
+        /// The one of the system, not the user's own
+        #[arg(long)]
+        system: bool,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct DaemonStartArguments {
+    #[command(flatten)]
+    pub up: UpArguments,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct DaemonInstallArguments {
+    #[command(flatten)]
+    pub up: UpArguments,
+    /// A unit of the system, not the user's own
+    #[arg(long)]
+    pub system: bool,
+    /// A property list for launchd instead
+    #[arg(long, conflicts_with = "system")]
+    pub launchd: bool,
+    /// Print the unit, and do nothing
+    #[arg(long)]
+    pub print: bool,
 }

@@ -17,6 +17,7 @@ mod colours;
 mod configuration;
 mod contract;
 mod crash;
+mod daemon;
 mod deliveries;
 mod environment;
 mod explanations;

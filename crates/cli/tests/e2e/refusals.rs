@@ -22,6 +22,7 @@ const LISTS: &[&str] = &[
     "/companies/default/escalations",
     "/companies/default/projects",
     "/companies/default/goals",
+    "/companies/default/budgets",
     "/companies/default/schedules",
     "/companies/default/channels",
     "/companies/default/notifications",
@@ -38,6 +39,8 @@ impl World {
         server.post("/companies/default/escalations", &json!({ "title": "Look" })).await;
         server.post("/companies/default/projects", &json!({ "name": "app" })).await;
         server.post("/companies/default/goals", &json!({ "title": "Grow" })).await;
+        let budget = json!({ "window": "lifetime", "metric": "runs", "limit": 1_000 });
+        server.post("/companies/default/budgets", &budget).await;
         let target = json!({ "wake": { "agent": agent } });
         let schedule = json!({ "name": "often", "trigger": { "every": "300d" }, "target": target });
         let (_, schedule) = server.post("/companies/default/schedules", &schedule).await;

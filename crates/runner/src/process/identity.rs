@@ -103,6 +103,14 @@ impl Identity {
         stat(pid).map(|stat| Identity { pid, start_time: stat.start_time, boot_id: boot_id.to_owned() })
     }
 
+    /// Signals exactly this process; one that is gone is no error.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        match stat(self.pid).filter(|stat| stat.start_time == self.start_time) {
+            Some(stat) if boot_id()? == self.boot_id => stat.signal(signal),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Whether exactly this process still runs.
     pub fn is_alive(&self, boot_id: &str) -> bool {
         self.boot_id == boot_id
