@@ -40,6 +40,7 @@ pub mod kind {
     pub enum Notification {}
     pub enum Channel {}
     pub enum Delivery {}
+    pub enum Message {}
 
     impl Kind for Company {
         const PREFIX: &'static str = "co";
@@ -101,6 +102,10 @@ pub mod kind {
         const PREFIX: &'static str = "dlv";
         const NOUN: &'static str = "delivery";
     }
+    impl Kind for Message {
+        const PREFIX: &'static str = "msg";
+        const NOUN: &'static str = "message";
+    }
 }
 
 pub type CompanyId = Id<kind::Company>;
@@ -118,6 +123,7 @@ pub type ScheduleId = Id<kind::Schedule>;
 pub type NotificationId = Id<kind::Notification>;
 pub type ChannelId = Id<kind::Channel>;
 pub type DeliveryId = Id<kind::Delivery>;
+pub type MessageId = Id<kind::Message>;
 
 /// An identifier of one kind of thing.
 pub struct Id<K> {

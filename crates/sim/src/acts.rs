@@ -73,7 +73,7 @@ fn acknowledge(
     wakeups: Vec<WakeupId>,
     deed: Option<Deed>,
 ) -> Result<(), Broken> {
-    let request = AcknowledgeRequest { now: world.clock(node), run, fence, wakeups };
+    let request = AcknowledgeRequest { now: world.clock(node), run, fence, wakeups, messages: Vec::new() };
     let names: Vec<String> = request.wakeups.iter().map(|id| world.trace.name(*id)).collect();
     let told = format!("{} acknowledges {}", world.name(run), names.join(" "));
     let deed = deed.unwrap_or_else(|| Deed::Acknowledge(request.clone()));

@@ -10,7 +10,7 @@ use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId, WakeupId};
 use wakeful_domain::invariant::Violation;
 use wakeful_domain::retry::RetryPolicy;
 use wakeful_domain::run::{RunStatus, StopRequest};
-use wakeful_domain::task::TaskStatus;
+use wakeful_domain::task::{TaskStatus, WakeParent};
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::{Source, WakeupStatus};
 use wakeful_store::ops::invariants;
@@ -106,6 +106,8 @@ pub struct Task {
     pub status: TaskStatus,
     pub assignee: Option<AgentId>,
     pub held_by: Option<RunId>,
+    pub parent: Option<TaskId>,
+    pub wake_parent: WakeParent,
 }
 
 /// All rows.
@@ -225,7 +227,9 @@ fn select_of(table: &str) -> Option<&'static str> {
         "companies" => {
             "select max_concurrent_runs, max_runs_per_root_hour, state, live_runs from companies where id = $1"
         }
-        "tasks" => "select company_id, status, assignee_id, held_by_run from tasks where id = $1",
+        "tasks" => {
+            "select company_id, status, assignee_id, held_by_run, parent_id, wake_parent from tasks where id = $1"
+        }
         _ => return None,
     })
 }
@@ -370,5 +374,12 @@ fn company(mut row: Row) -> Result<Company, Error> {
 }
 
 fn task(mut row: Row) -> Result<Task, Error> {
-    Ok(Task { company: row.get()?, status: row.name()?, assignee: row.get()?, held_by: row.get()? })
+    Ok(Task {
+        company: row.get()?,
+        status: row.name()?,
+        assignee: row.get()?,
+        held_by: row.get()?,
+        parent: row.get()?,
+        wake_parent: row.name()?,
+    })
 }

@@ -10,6 +10,7 @@ mod goals;
 mod instance;
 mod live_run;
 mod logs;
+mod mail;
 mod me;
 mod notifications;
 mod projects;
@@ -48,6 +49,7 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(declarations::routes())
         .merge(channels::routes())
         .merge(notifications::routes())
+        .merge(mail::routes())
         .merge(wake::routes())
         .merge(wakeups::routes())
         .merge(runs::routes())
