@@ -1,6 +1,7 @@
 //! The command line, described once: parsing, help and completions come from here.
 
 mod channels;
+mod mail;
 mod places;
 mod schedules;
 mod servers;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use channels::{ChannelAddArguments, ChannelVerb, NotificationVerb, NotificationsArguments};
+pub use mail::{MailSendArguments, MailVerb};
 pub use places::{GoalVerb, ProjectAddArguments, ProjectVerb, WorktreeVerb};
 pub use schedules::{ScheduleAddArguments, ScheduleVerb};
 pub use servers::{ApplyArguments, ConfigArguments, UpArguments};
@@ -98,6 +100,9 @@ pub enum Command {
     /// Add, list, try out or remove channels: where notifications go besides the inbox
     #[command(subcommand)]
     Channel(ChannelVerb),
+    /// Send, list, show, answer or acknowledge mail between agents and people
+    #[command(subcommand)]
+    Mail(MailVerb),
     /// Ask for a person's attention
     Escalate(EscalateArguments),
     /// Set, list or remove secrets: values that agents are given and nobody is shown
@@ -305,9 +310,12 @@ pub struct TaskAddArguments {
     /// Id of its goal
     #[arg(long)]
     pub goal: Option<String>,
-    /// Key or id of the task that this one is a part of
-    #[arg(long, value_name = "TASK")]
+    /// Key or id of the task that this one is a part of; without a value, inside a run, the run's own
+    #[arg(long, value_name = "TASK", num_args = 0..=1, default_missing_value = "")]
     pub parent: Option<String>,
+    /// When its end wakes the agent of its parent: each (of its runs, the default), all (once all are closed) or never
+    #[arg(long, value_name = "WHEN", requires = "parent")]
+    pub wake_parent: Option<String>,
     /// Key or id of a task that must be done first; may be repeated
     #[arg(long, value_name = "TASK")]
     pub blocked_by: Vec<String>,

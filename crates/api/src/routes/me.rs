@@ -43,7 +43,8 @@ async fn of_run(api: &Api, run: &Run) -> Result<Value, Problem> {
                 let batch = wakeups::of_run(tx, *run).await?;
                 let waiting = inbox::count(tx, *run).await?;
                 let nudges = messages::unread(tx, *run).await?.len();
-                let unread = mail::count_unread(tx, &runs::get(tx, *run).await?).await? + nudges as i64;
+                let live = runs::get(tx, *run).await?;
+                let unread = mail::count_unread(tx, &live).await? + nudges as i64;
                 Ok((batch, waiting, unread, checkpoints::of_run(tx, *run).await?))
             })
         })

@@ -95,7 +95,8 @@ async fn show_inbox(
     visible(&api, &principal, id).await?;
     let read = api.engine.db().read("inbox.of_run", id, |tx, id| {
         Box::pin(async move {
-            let mail = mail::unread_of_run(tx, &runs::get(tx, *id).await?).await?;
+            let run = runs::get(tx, *id).await?;
+            let mail = mail::unread_of_run(tx, &run).await?;
             Ok((inbox::of_run(tx, *id).await?, messages::unread(tx, *id).await?, mail))
         })
     });
