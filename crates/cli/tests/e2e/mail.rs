@@ -38,8 +38,8 @@ async fn a_message_to_a_busy_agent_survives_a_crash_and_is_read_once() {
 #[tokio::test]
 async fn agents_write_to_each_other_and_to_people_from_the_command_line() {
     let server = Server::start().await;
-    let script = "wakeful inbox && id=$(wakeful mail ls --unread --json | sed 's/.*\"id\":\"\\(msg_[^\"]*\\)\".*/\\1/') && \
-        wakeful mail reply \"$id\" -m 'yes, red' && wakeful mail ack \"$id\" && wakeful inbox";
+    let script = r#"wakeful inbox && id=$(wakeful inbox | sed -n 's/^\(msg_[a-z0-9]*\) .*/\1/p') &&
+        wakeful mail reply "$id" -m 'yes, red' && wakeful mail ack "$id" && wakeful inbox"#;
     let ann = server.process_agent("ann", script).await;
     let sent = server.cli(&["mail", "send", "ann", "-m", "is it red?", "-s", "The door", "--json"]).await.json();
     let settled = server.settled(sent["wakeup"].as_str().unwrap()).await;
