@@ -26,6 +26,7 @@ const LISTS: &[&str] = &[
     "/companies/default/channels",
     "/companies/default/notifications",
     "/companies/default/deliveries",
+    "/companies/default/messages",
     "/companies/default/events",
 ];
 
@@ -38,6 +39,7 @@ impl World {
         server.post("/companies/default/escalations", &json!({ "title": "Look" })).await;
         server.post("/companies/default/projects", &json!({ "name": "app" })).await;
         server.post("/companies/default/goals", &json!({ "title": "Grow" })).await;
+        server.post("/companies/default/messages", &json!({ "to": "user", "body": "look" })).await;
         let target = json!({ "wake": { "agent": agent } });
         let schedule = json!({ "name": "often", "trigger": { "every": "300d" }, "target": target });
         let (_, schedule) = server.post("/companies/default/schedules", &schedule).await;

@@ -131,6 +131,7 @@ impl Ledger {
         let task = run.task;
         let ended = Run { status: status(&run, request), finished_at: Some(request.now), ..run };
         self.rows.runs.insert(request.run, ended);
+        self.run_has_read(request, way == Way::Done);
         self.child_run_ended(request, task, goes_on, mirror)?;
         match task.filter(|_| is_given_up) {
             Some(task) => self.blocker_is_stuck(request, task, mirror),

@@ -56,6 +56,7 @@ impl Ledger {
         timer.source == Source::Timer && of_lane.any(|row| row.source == Source::Timer && !row.status.is_terminal())
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what was done to an agent, and what came of it")]
     pub(super) fn agent_state(
         &mut self,
         written: &Written<'_>,

@@ -11,6 +11,7 @@ mod dispatch;
 mod finish;
 mod guards;
 mod hours;
+mod mail;
 mod meddle;
 mod tasks;
 mod why;
@@ -118,6 +119,11 @@ impl Ledger {
                 self.task_insert(written, origin, task, blocked_by, mirror)
             }
             Deed::TaskChange { origin, task, change } => self.task_change(written, origin, *task, change, mirror),
+            Deed::Comment { origin, task, mentioned, reopen } => {
+                self.comment(written, origin, *task, mentioned, *reopen, mirror)
+            }
+            Deed::Send { origin, letter } => self.send(written, origin, letter, mirror),
+            Deed::ReadOutside { now, message } => self.read_outside(written, *now, *message),
             Deed::CheckOut(request) => self.check_out(written, request, mirror),
             Deed::LetGo(request) => self.let_go(written, request),
             Deed::Tell | Deed::Late => Ok(()),

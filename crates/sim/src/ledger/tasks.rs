@@ -104,7 +104,7 @@ impl Ledger {
     }
 
     /// A run that has ended changes nothing any more.
-    fn fenced(&self, origin: &Origin) -> Option<&'static str> {
+    pub(super) fn fenced(&self, origin: &Origin) -> Option<&'static str> {
         let own = origin.by_run?;
         let is_live = self.rows.runs.get(&own.run).is_some_and(|run| run.status.is_live() && run.fence == own.fence);
         (!is_live).then_some("fenced")
