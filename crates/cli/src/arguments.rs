@@ -249,7 +249,7 @@ pub struct AgentAddArguments {
 #[derive(Debug, Clone, Subcommand)]
 pub enum TaskVerb {
     /// Add a task
-    Add(TaskAddArguments),
+    Add(Box<TaskAddArguments>),
     /// List tasks
     Ls {
         /// backlog, todo, in_progress, in_review, blocked, done or cancelled

@@ -25,8 +25,8 @@ use crate::body::{Body, Document};
 use crate::errors::ProblemDocument;
 use crate::parameters::{PathId, id_in};
 use crate::wire::{
-    AckRequest, AckView, FinishReport, InboxMessage, InboxView, MailView, MessageView, ProgressRequest, Refused,
-    RunView, WakeupView,
+    AckRequest, AckView, FinishReport, InboxMessage, InboxView, MessageView, ProgressRequest, Refused, RunView,
+    WakeupView,
 };
 use crate::{Api, Problem};
 
@@ -103,7 +103,7 @@ async fn show_inbox(
     let (wakeups, nudges, mail): (Vec<Wakeup>, Vec<Message>, Vec<Mail>) = read.await?;
     let wakeups = wakeups.into_iter().map(|wakeup| WakeupView::new(wakeup, None)).collect();
     let nudges = nudges.into_iter().map(MessageView::from).map(InboxMessage::Nudge);
-    let mail = mail.into_iter().map(MailView::from).map(InboxMessage::Mail);
+    let mail = mail.into_iter().map(|message| InboxMessage::Mail(Box::new(message.into())));
     Ok(Json(InboxView { wakeups, messages: nudges.chain(mail).collect() }))
 }
 

@@ -216,7 +216,7 @@ pub struct InboxView {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum InboxMessage {
-    Mail(MailView),
+    Mail(Box<MailView>),
     Nudge(MessageView),
 }
 
