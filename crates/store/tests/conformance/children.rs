@@ -7,6 +7,8 @@ use wakeful_domain::outcome::{End, Outcome};
 use wakeful_domain::run::Run;
 use wakeful_domain::task::{DEPTH_MAX, Task, TaskStatus, WakeParent};
 use wakeful_domain::wakeup::{Source, Wakeup, WakeupStatus};
+use wakeful_store::Refusal;
+use wakeful_store::ops::comments::NewComment;
 use wakeful_store::ops::holds::{self, HoldRequest};
 use wakeful_store::ops::origin::Origin;
 use wakeful_store::ops::tasks::{self, TaskChange};
@@ -336,4 +338,67 @@ async fn futures_of(world: &World, requests: Vec<wakeful_store::ops::finish::Fin
         });
     }
     tasks.join_all().await.into_iter().filter(Result::is_ok).count()
+}
+
+#[test]
+fn what_happens_to_a_whole_family_at_the_same_moment_happens_in_some_order() {
+    on_both(async |world| {
+        let (ann, carl) = (world.agent("ann").await, world.agent("carl").await);
+        let bob = world.agent_with("bob", |a| a.max_concurrent_runs = 20).await;
+        world.sql("update companies set max_concurrent_runs = 40").await.unwrap();
+        let parent = world.parent_of(Some(ann)).await;
+        let mut children: Vec<TaskId> = Vec::new();
+        for _ in 0..6 {
+            children.push(world.child_of(parent, bob, WakeParent::Each).await.id);
+        }
+        let runs = world.claim_some(6).await;
+        // Each child waits for the one before, and its agent for the other's end.
+        for pair in children.windows(2) {
+            let waits = TaskChange { blocked_by: Some(vec![pair[0]]), ..TaskChange::default() };
+            world.change_task(pair[1], waits).await.unwrap();
+        }
+        let mut at_once = tokio::task::JoinSet::new();
+        for claimed in &runs {
+            let (db, request) = (world.db.clone(), world.ending(&claimed.run, Outcome::failed("auth_required", "no")));
+            at_once.spawn(async move { end(&db, request).await });
+        }
+        for child in &children {
+            let (db, origin, new) = (world.db.clone(), world.origin(), world.note(*child, "@ann @carl @bob look"));
+            at_once.spawn(async move {
+                let write = db.write("comment", (origin, new), |tx, (origin, new)| {
+                    Box::pin(wakeful_store::ops::comments::insert(tx, origin, new))
+                });
+                write.await.map(drop)
+            });
+            let done = TaskChange { status: Some(TaskStatus::Done), ..TaskChange::default() };
+            let (db, arguments) = (world.db.clone(), (world.origin(), *child, done));
+            at_once.spawn(async move { change(&db, arguments).await });
+        }
+        for agent in [carl, ann] {
+            let give = TaskChange { assignee: Some(Some(agent)), ..TaskChange::default() };
+            let (db, arguments) = (world.db.clone(), (world.origin(), parent, give));
+            at_once.spawn(async move { change(&db, arguments).await });
+        }
+        for outcome in at_once.join_all().await {
+            outcome.unwrap();
+        }
+        let told: usize = world.heard(ann).await.len() + world.heard(carl).await.len();
+        assert!(told >= 12, "six runs and six closes, some issued anew: {told}");
+    });
+}
+
+async fn end(db: &wakeful_store::Db, request: wakeful_store::ops::finish::FinishRequest) -> Result<(), Refusal> {
+    db.write("finish", request, |tx, request| Box::pin(wakeful_store::ops::finish::finish(tx, request))).await.map(drop)
+}
+
+async fn change(db: &wakeful_store::Db, arguments: (Origin, TaskId, TaskChange)) -> Result<(), Refusal> {
+    let write =
+        db.write("change", arguments, |tx, (origin, task, change)| Box::pin(tasks::change(tx, origin, *task, change)));
+    write.await.map(drop)
+}
+
+impl World {
+    fn note(&self, task: TaskId, body: &str) -> NewComment {
+        NewComment { id: self.id(), task, body: body.into(), reopen: false }
+    }
 }
