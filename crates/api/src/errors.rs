@@ -88,6 +88,7 @@ impl From<Refusal> for Problem {
                 Problem { state: Some(state), ..Problem::new(StatusCode::CONFLICT, code, detail) }
             }
             Refusal::Invalid { field, message } => Problem::invalid(&field, message),
+            Refusal::TooMany { code, detail } => Problem::new(StatusCode::TOO_MANY_REQUESTS, code, detail),
             Refusal::Store(error) => {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", error.to_string())
             }
@@ -102,8 +103,13 @@ impl IntoResponse for Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let retry_after = match self.status {
+            StatusCode::SERVICE_UNAVAILABLE => Some("1"),
+            StatusCode::TOO_MANY_REQUESTS => Some("60"),
+            _ => None,
+        };
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
         }
         response
     }

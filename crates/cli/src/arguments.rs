@@ -2,6 +2,7 @@
 
 mod budgets;
 mod channels;
+mod mail;
 mod places;
 mod schedules;
 mod servers;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use budgets::{BudgetAddArguments, BudgetVerb, WindowArgument};
 pub use channels::{ChannelAddArguments, ChannelVerb, NotificationVerb, NotificationsArguments};
+pub use mail::{MailSendArguments, MailVerb};
 pub use places::{GoalVerb, ProjectAddArguments, ProjectVerb, WorktreeVerb};
 pub use schedules::{ScheduleAddArguments, ScheduleVerb};
 pub use servers::{
@@ -108,6 +110,9 @@ pub enum Command {
     /// Add, list, change or remove budgets: what agents, tasks, schedules or the company may spend
     #[command(subcommand)]
     Budget(BudgetVerb),
+    /// Send, list, show, answer or acknowledge mail between agents and people
+    #[command(subcommand)]
+    Mail(MailVerb),
     /// Ask for a person's attention
     Escalate(EscalateArguments),
     /// Set, list or remove secrets: values that agents are given and nobody is shown
@@ -254,7 +259,7 @@ pub struct AgentAddArguments {
 #[derive(Debug, Clone, Subcommand)]
 pub enum TaskVerb {
     /// Add a task
-    Add(TaskAddArguments),
+    Add(Box<TaskAddArguments>),
     /// List tasks
     Ls {
         /// backlog, todo, in_progress, in_review, blocked, done or cancelled
@@ -315,9 +320,12 @@ pub struct TaskAddArguments {
     /// Id of its goal
     #[arg(long)]
     pub goal: Option<String>,
-    /// Key or id of the task that this one is a part of
-    #[arg(long, value_name = "TASK")]
+    /// Key or id of the task that this one is a part of; without a value, inside a run, the run's own
+    #[arg(long, value_name = "TASK", num_args = 0..=1, default_missing_value = "")]
     pub parent: Option<String>,
+    /// When its end wakes the agent of its parent: each (of its runs, the default), all (once all are closed) or never
+    #[arg(long, value_name = "WHEN", requires = "parent")]
+    pub wake_parent: Option<String>,
     /// Key or id of a task that must be done first; may be repeated
     #[arg(long, value_name = "TASK")]
     pub blocked_by: Vec<String>,

@@ -72,6 +72,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Notifications(arguments) => commands::notification::run(&session()?, &arguments).await,
         Command::Channel(verb) => commands::channel::run(&session()?, &verb).await,
         Command::Budget(verb) => commands::budget::run(&session()?, &verb).await,
+        Command::Mail(verb) => commands::mail::run(&session()?, &verb).await,
         Command::Escalate(escalate) => commands::escalation::escalate(&session()?, &escalate).await,
         Command::Secret(verb) => commands::secret::run(&session()?, &verb).await,
         Command::Drain { off } => commands::escalation::drain(&session()?, off).await,

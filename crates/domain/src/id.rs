@@ -41,6 +41,7 @@ pub mod kind {
     pub enum Channel {}
     pub enum Delivery {}
     pub enum Budget {}
+    pub enum Message {}
 
     impl Kind for Company {
         const PREFIX: &'static str = "co";
@@ -106,6 +107,10 @@ pub mod kind {
         const PREFIX: &'static str = "bud";
         const NOUN: &'static str = "budget";
     }
+    impl Kind for Message {
+        const PREFIX: &'static str = "msg";
+        const NOUN: &'static str = "message";
+    }
 }
 
 pub type CompanyId = Id<kind::Company>;
@@ -124,6 +129,7 @@ pub type NotificationId = Id<kind::Notification>;
 pub type ChannelId = Id<kind::Channel>;
 pub type DeliveryId = Id<kind::Delivery>;
 pub type BudgetId = Id<kind::Budget>;
+pub type MessageId = Id<kind::Message>;
 
 /// An identifier of one kind of thing.
 pub struct Id<K> {

@@ -7,7 +7,7 @@
 //! - [`active_hours`]: when an agent's timers may start it.
 //! - [`budget`]: what may be spent, by whom and in which time.
 //! - [`task`]: what an agent works on; [`goal`]: what tasks are for; [`project`]: where they are worked on.
-//! - [`comment`]: what somebody said about a task.
+//! - [`comment`]: what somebody said about a task; [`mention`]: whom it names; [`mail`]: what is written to somebody.
 //! - [`wakeup`]: one reason to wake one agent; a durable row with exactly one fate.
 //! - [`schedule`]: what wakes agents, makes tasks or does something by the clock; each nominal time is a *slot*.
 //! - [`lane`]: (agent, task) or (agent, no task): pending wakeups and at most one live run.
@@ -45,6 +45,8 @@ pub mod hmac;
 pub mod id;
 pub mod invariant;
 pub mod lane;
+pub mod mail;
+pub mod mention;
 pub mod notification;
 pub mod outcome;
 pub mod project;

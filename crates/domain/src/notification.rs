@@ -29,6 +29,8 @@ pub enum NotificationKind {
     Schedule,
     /// Something that a person has to know or decide.
     Escalation,
+    /// An agent that writes to people.
+    Message,
     /// Somebody tries out a channel.
     Test,
 }
@@ -40,6 +42,7 @@ impl NotificationKind {
         ("heartbeat", NotificationKind::Heartbeat),
         ("schedule", NotificationKind::Schedule),
         ("escalation", NotificationKind::Escalation),
+        ("message", NotificationKind::Message),
         ("test", NotificationKind::Test),
     ];
 }

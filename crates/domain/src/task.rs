@@ -8,6 +8,8 @@ use crate::time::Timestamp;
 
 /// Blockers of one task.
 pub const BLOCKERS_MAX: usize = 100;
+/// Tasks from a root to a leaf. Deeper trees help nobody, and every look up a chain is bounded by it.
+pub const DEPTH_MAX: usize = 32;
 /// Labels of one task.
 pub const LABELS_MAX: usize = 50;
 /// A longer label is refused.

@@ -238,6 +238,8 @@ pub const PRIORITY_MAX: i64 = 100;
 
 /// Where the context of a wake says which schedule it comes from.
 pub const SCHEDULE_KEY: &str = "schedule";
+/// Where the context of a wake says which goal is to be broken down.
+pub const GOAL_KEY: &str = "goal";
 /// Where the context of a wake says which model it is for.
 pub const MODEL_KEY: &str = "model";
 /// What one step of priority is worth, in waiting time.

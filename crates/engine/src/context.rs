@@ -12,7 +12,7 @@ use wakeful_domain::outcome::SessionState;
 use wakeful_domain::run::{Run, SessionChoice, Workspace, WorktreeUse};
 use wakeful_domain::session::{Handover, Start};
 use wakeful_domain::task::Task;
-use wakeful_domain::wakeup::Wakeup;
+use wakeful_domain::wakeup::{Source, Wakeup};
 
 use wakeful_domain::agent::Agent;
 use wakeful_store::ops::claim::Claimed;
@@ -23,6 +23,9 @@ pub struct RunContext {
     pub run: Json,
     pub agent: Json,
     pub task: Option<Json>,
+    /// Why: from the highest goal down to the task itself, as it was when the run was claimed.
+    #[serde(default)]
+    pub why: Vec<Json>,
     /// What the task is for: its goal, and those above it.
     #[serde(default)]
     pub goals: Vec<Json>,
@@ -67,6 +70,7 @@ impl RunContext {
             agent: object!({ "id": agent.id, "name": agent.name, "title": agent.title }),
             task: task.as_ref().map(|task| task_json(task, comments)),
             comment_ids: comment_ids(wakeups),
+            why: why(claimed),
             goals: goals.iter().map(goal).collect(),
             project: project.as_ref().map(|project| object!({ "id": project.id, "name": project.name })),
             wakeups: wakeups.iter().map(wakeup_json).collect(),
@@ -123,6 +127,15 @@ fn task_json(task: &Task, comments: &[Comment]) -> Json {
         // What was said since the lane's last run began.
         "comments": comments.iter().map(comment).collect::<Vec<_>>(),
     })
+}
+
+/// The chain goal → … → task, the highest first.
+fn why(claimed: &Claimed) -> Vec<Json> {
+    let goals = claimed.goals.iter().rev();
+    let goals = goals.map(|goal| object!({ "kind": "goal", "id": goal.id, "title": goal.title }));
+    let tasks = claimed.ancestors.iter().rev().chain(&claimed.task);
+    let tasks = tasks.map(|task| object!({ "kind": "task", "id": task.id, "key": task.key, "title": task.title }));
+    goals.chain(tasks).collect()
 }
 
 fn comment_ids(wakeups: &[Wakeup]) -> Vec<Json> {
@@ -187,12 +200,11 @@ pub fn prompt(agent: &Agent, context: &RunContext) -> String {
         if let Some(description) = task.get("description").and_then(Json::as_str).filter(|_| !resumes) {
             writeln!(text, "{description}").ok();
         }
-        for goal in context.goals.iter().filter(|_| !resumes) {
-            writeln!(text, "It serves the goal: {}", text_of(goal, "title")).ok();
-        }
+        write_why(&mut text, context, resumes);
         write_comments(&mut text, task);
         text.push('\n');
     }
+    write_goal(&mut text, context);
     if let Some(worktree) = context.workspace.worktree.as_ref().filter(|_| !resumes) {
         write_worktree(&mut text, worktree);
     }
@@ -220,6 +232,41 @@ pub fn prompt(agent: &Agent, context: &RunContext) -> String {
         );
     }
     text
+}
+
+/// What the task is a part of and what it is for.
+fn write_why(text: &mut String, context: &RunContext, resumes: bool) {
+    let above = context.why.iter().filter(|one| text_of(one, "kind") == "task").rev().skip(1);
+    for task in above.filter(|_| !resumes) {
+        writeln!(text, "It is a part of {}: {}", text_of(task, "key"), text_of(task, "title")).ok();
+    }
+    for goal in context.goals.iter().filter(|_| !resumes) {
+        writeln!(text, "It serves the goal: {}", text_of(goal, "title")).ok();
+    }
+}
+
+/// What is to be done about a goal that the agent was asked to break down.
+fn write_goal(text: &mut String, context: &RunContext) {
+    let is_asked = context.wakeups.iter().any(|wakeup| text_of(wakeup, "source") == Source::Goal.as_str());
+    let Some(goal) = context.goals.first().filter(|_| is_asked) else { return };
+    let id = text_of(goal, "id");
+    writeln!(text, "Goal {id}: {}", text_of(goal, "title")).ok();
+    match text_of(goal, "description") {
+        "" => {}
+        description => {
+            writeln!(text, "{description}").ok();
+        }
+    }
+    for above in context.goals.iter().skip(1) {
+        writeln!(text, "It serves the goal: {}", text_of(above, "title")).ok();
+    }
+    write!(
+        text,
+        "Break it down into tasks, each small enough for one agent: `wakeful task add TITLE --goal {id} --assignee AGENT \
+         --description '<what is to be true when it is done>'`; `--blocked-by T-12` for what must come first. \
+         `wakeful agent ls` names the agents, `wakeful task ls` what is there already. Do not do the tasks yourself.\n\n"
+    )
+    .ok();
 }
 
 /// Longer comments are cut in the prompt; the context file has them whole.
@@ -260,10 +307,11 @@ fn write_wakeup(text: &mut String, wakeup: &Json) {
     if let Some(attempt) = wakeup.get("attempt").and_then(Json::as_i64).filter(|attempt| *attempt > 1) {
         write!(text, " (attempt {attempt})").ok();
     }
-    if let Some(payload) =
-        wakeup.get("payload").filter(|payload| payload.as_object().is_some_and(|map| !map.is_empty()))
-    {
-        write!(text, "\n  {payload}").ok();
+    // The text of a comment stands with the task.
+    let mut payload = wakeup.get("payload").and_then(Json::as_object).cloned().unwrap_or_default();
+    payload.retain(|key, value| key != "comment" || value.get("id").is_none());
+    if !payload.is_empty() {
+        write!(text, "\n  {}", Json::Object(payload)).ok();
     }
     text.push('\n');
 }

@@ -15,7 +15,7 @@ use crate::follow::started;
 use crate::invariants::Broken;
 use crate::shim::State;
 use crate::world::World;
-use crate::{operators, wakes};
+use crate::{letters, operators, wakes};
 
 /// An agent that runs does one thing, or ends.
 pub fn act(world: &mut World, run: RunId) -> Result<(), Broken> {
@@ -42,7 +42,9 @@ pub fn act(world: &mut World, run: RunId) -> Result<(), Broken> {
         _ if !is_live => late(world, node, run, fence),
         1 => progress(world, node, run, fence, Deed::Tell),
         2 => operators::change_task(world, node, Some(run)),
-        3 => hold(world, node, run, fence, None),
+        3 if world.chance.bool() => hold(world, node, run, fence, None),
+        3 if world.chance.bool() => letters::comment(world, node, Some(run)),
+        3 => letters::send(world, node, Some(run)),
         4..6 => {
             let batch = to_acknowledge(world, run);
             acknowledge(world, node, run, fence, batch, None)
@@ -73,7 +75,8 @@ fn acknowledge(
     wakeups: Vec<WakeupId>,
     deed: Option<Deed>,
 ) -> Result<(), Broken> {
-    let request = AcknowledgeRequest { now: world.clock(node), run, fence, wakeups };
+    let messages = letters::to_read(world, run);
+    let request = AcknowledgeRequest { now: world.clock(node), run, fence, wakeups, messages };
     let names: Vec<String> = request.wakeups.iter().map(|id| world.trace.name(*id)).collect();
     let told = format!("{} acknowledges {}", world.name(run), names.join(" "));
     let deed = deed.unwrap_or_else(|| Deed::Acknowledge(request.clone()));

@@ -2,7 +2,7 @@
 
 use wakeful_domain::agent::AgentEvent;
 use wakeful_domain::company::CompanyState;
-use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId, WakeupId};
+use wakeful_domain::id::{AgentId, CompanyId, MessageId, RunId, TaskId, WakeupId};
 use wakeful_domain::run::StopRequest;
 use wakeful_domain::task::Task;
 use wakeful_domain::time::Timestamp;
@@ -11,6 +11,7 @@ use wakeful_store::ops::companies::CompanyChange;
 use wakeful_store::ops::finish::FinishRequest;
 use wakeful_store::ops::holds::HoldRequest;
 use wakeful_store::ops::inbox::AcknowledgeRequest;
+use wakeful_store::ops::mail::NewMessage;
 use wakeful_store::ops::origin::Origin;
 use wakeful_store::ops::tasks::TaskChange;
 use wakeful_store::ops::wake::Wake;
@@ -71,6 +72,22 @@ pub enum Deed {
         origin: Origin,
         task: TaskId,
         change: Box<TaskChange>,
+    },
+    /// A comment, of somebody or of a run's agent, that mentions these.
+    Comment {
+        origin: Origin,
+        task: TaskId,
+        mentioned: Vec<AgentId>,
+        reopen: bool,
+    },
+    Send {
+        origin: Origin,
+        letter: Box<NewMessage>,
+    },
+    /// Somebody who is no run of its reader has read a message.
+    ReadOutside {
+        now: Timestamp,
+        message: MessageId,
     },
     CheckOut(HoldRequest),
     LetGo(HoldRequest),

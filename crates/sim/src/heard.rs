@@ -3,8 +3,10 @@
 use std::fmt;
 
 use wakeful_domain::agent::Agent;
+use wakeful_domain::comment::Comment;
 use wakeful_domain::company::Company;
 use wakeful_domain::id::{RunId, WakeupId};
+use wakeful_domain::mail::Message;
 use wakeful_domain::run::Run;
 use wakeful_domain::task::Task;
 use wakeful_domain::wakeup::{Wakeup, WakeupStatus};
@@ -120,6 +122,18 @@ impl Heard for Agent {
 }
 
 impl Heard for Company {
+    fn told(&self) -> Told {
+        Told::Done
+    }
+}
+
+impl Heard for Comment {
+    fn told(&self) -> Told {
+        Told::Done
+    }
+}
+
+impl Heard for Message {
     fn told(&self) -> Told {
         Told::Done
     }

@@ -51,6 +51,10 @@ pub const NOTHING_ELSE_CHANGES: Invariant = Invariant {
     name: "nothing_else_changes",
     statement: "an operation changes what it is about, in the way it is meant to, and nothing else",
 };
+pub const READ_WITH_ITS_WAKEUP: Invariant = Invariant {
+    name: "read_with_its_wakeup",
+    statement: "mail is read when its reader's run has acknowledged it or succeeded with it, and unread again if that run fails",
+};
 pub const FATE_AS_DECIDED: Invariant = Invariant {
     name: "fate_as_decided",
     statement: "each wakeup of an ended run has the fate that the table of failure classes gives it",

@@ -14,6 +14,7 @@ mod follow;
 mod heard;
 pub mod invariants;
 mod ledger;
+mod letters;
 mod life;
 mod mirror;
 mod node;

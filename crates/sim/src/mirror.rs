@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wakeful_domain::agent::{AgentState, Heartbeat};
 use wakeful_domain::company::CompanyState;
-use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId, WakeupId};
+use wakeful_domain::id::{AgentId, CompanyId, MessageId, RunId, TaskId, WakeupId};
 use wakeful_domain::invariant::Violation;
 use wakeful_domain::retry::RetryPolicy;
 use wakeful_domain::run::{RunStatus, StopRequest};
-use wakeful_domain::task::TaskStatus;
+use wakeful_domain::task::{TaskStatus, WakeParent};
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::{Source, WakeupStatus};
 use wakeful_store::ops::invariants;
@@ -106,6 +106,19 @@ pub struct Task {
     pub status: TaskStatus,
     pub assignee: Option<AgentId>,
     pub held_by: Option<RunId>,
+    pub parent: Option<TaskId>,
+    pub wake_parent: WakeParent,
+}
+
+/// A message to an agent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Letter {
+    pub company: CompanyId,
+    pub to: AgentId,
+    pub task: Option<TaskId>,
+    pub wakeup: Option<WakeupId>,
+    pub acked_at: Option<Timestamp>,
+    pub acked_by: Option<RunId>,
 }
 
 /// All rows.
@@ -121,6 +134,7 @@ pub struct Mirror {
     pub blockers: BTreeMap<TaskId, BTreeSet<TaskId>>,
     /// The wakeups that a run has had.
     pub batches: BTreeMap<RunId, BTreeSet<WakeupId>>,
+    pub letters: BTreeMap<MessageId, Letter>,
 }
 
 /// A touched row, as it was and as it is.
@@ -149,6 +163,7 @@ const WATCHED: &[(&str, &str, &str)] = &[
     ("companies", "id", "''"),
     ("tasks", "id", "''"),
     ("batches", "run_id", "wakeup_id"),
+    ("messages", "id", "''"),
     ("task_blockers", "task_id", "blocker_id"),
     ("root_runs", "root_id", "run_id"),
     ("escalations", "id", "''"),
@@ -217,6 +232,9 @@ fn select_of(table: &str) -> Option<&'static str> {
             "select fence, live_run_id, failures, failed_at, circuit_opened_at from lanes \
              where agent_id = $1 and task_id = $2"
         }
+        "messages" => {
+            "select company_id, to_agent, task_id, wakeup_id, acked_at, acked_by_run from messages where id = $1"
+        }
         "task_blockers" => "select 1 from task_blockers where task_id = $1 and blocker_id = $2",
         "agents" => {
             "select company_id, adapter_type || '/' || account, heartbeat, retry, max_concurrent_runs, state, \
@@ -225,7 +243,9 @@ fn select_of(table: &str) -> Option<&'static str> {
         "companies" => {
             "select max_concurrent_runs, max_runs_per_root_hour, state, live_runs from companies where id = $1"
         }
-        "tasks" => "select company_id, status, assignee_id, held_by_run from tasks where id = $1",
+        "tasks" => {
+            "select company_id, status, assignee_id, held_by_run, parent_id, wake_parent from tasks where id = $1"
+        }
         _ => return None,
     })
 }
@@ -260,6 +280,10 @@ impl Mirror {
             "agents" => put(&mut self.agents, &mut changes.agents, key(id)?, row.map(agent).transpose()?),
             "companies" => put(&mut self.companies, &mut changes.companies, key(id)?, row.map(company).transpose()?),
             "tasks" => put(&mut self.tasks, &mut changes.tasks, key(id)?, row.map(task).transpose()?),
+            "messages" => match row {
+                Some(row) => drop(self.letters.insert(key(id)?, letter(row)?)),
+                None => drop(self.letters.remove(&key(id)?)),
+            },
             "task_blockers" => {
                 let blockers = self.blockers.entry(key(id)?).or_default();
                 match row {
@@ -369,6 +393,24 @@ fn company(mut row: Row) -> Result<Company, Error> {
     Ok(Company { cap: row.get()?, runs_per_root_hour: row.get()?, state: row.name()?, live_runs: row.get()? })
 }
 
+fn letter(mut row: Row) -> Result<Letter, Error> {
+    Ok(Letter {
+        company: row.get()?,
+        to: row.get()?,
+        task: row.get()?,
+        wakeup: row.get()?,
+        acked_at: row.get()?,
+        acked_by: row.get()?,
+    })
+}
+
 fn task(mut row: Row) -> Result<Task, Error> {
-    Ok(Task { company: row.get()?, status: row.name()?, assignee: row.get()?, held_by: row.get()? })
+    Ok(Task {
+        company: row.get()?,
+        status: row.name()?,
+        assignee: row.get()?,
+        held_by: row.get()?,
+        parent: row.get()?,
+        wake_parent: row.name()?,
+    })
 }

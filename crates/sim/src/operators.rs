@@ -13,6 +13,7 @@ use wakeful_store::ops::{runs, wakeups};
 
 use crate::deed::Deed;
 use crate::invariants::Broken;
+use crate::letters;
 use crate::town;
 use crate::world::World;
 
@@ -46,7 +47,12 @@ pub fn meddle(world: &mut World, node: usize) -> Result<(), Broken> {
         15 => change_agent(world, node),
         16 => change_company(world, node),
         17..19 => change_task(world, node, None),
-        _ => found_more(world, node),
+        _ => match world.chance.u32(0..4) {
+            0 => letters::comment(world, node, None),
+            1 => letters::send(world, node, None),
+            2 => letters::read_outside(world, node),
+            _ => found_more(world, node),
+        },
     }
 }
 

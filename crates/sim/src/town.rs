@@ -9,7 +9,7 @@ use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId};
 use wakeful_domain::retry::RetryPolicy;
 use wakeful_domain::run::RunFence;
 use wakeful_domain::session::SessionPolicy;
-use wakeful_domain::task::{Task, TaskStatus};
+use wakeful_domain::task::{Task, TaskStatus, WakeParent};
 use wakeful_domain::time::Timestamp;
 use wakeful_store::Commit;
 use wakeful_store::ops::origin::Origin;
@@ -138,13 +138,20 @@ pub fn task(world: &mut World, company: CompanyId) -> Result<(), Broken> {
         0 => TaskStatus::Blocked,
         _ => TaskStatus::Todo,
     };
-    let draft = Task { status, assignee, ..Task::new(id, company, title.clone(), world.now) };
+    let parent = if world.chance.bool() { world.one_of(&others) } else { None };
+    let wake_parent = match world.chance.u32(0..6) {
+        0 => WakeParent::Never,
+        1 | 2 => WakeParent::All,
+        _ => WakeParent::Each,
+    };
+    let draft = Task { status, assignee, parent, wake_parent, ..Task::new(id, company, title.clone(), world.now) };
     let origin = origin(world, world.now, None);
     let deed =
         Deed::TaskInsert { origin: origin.clone(), task: Box::new(draft.clone()), blocked_by: blocked_by.clone() };
     let said = |name: Option<String>| name.unwrap_or_else(|| "nobody".into());
     let (whom, blockers) = (said(assignee.map(|id| world.name(id))), blocked_by.len());
-    let told = format!("somebody makes {title}, {status:?}, for {whom}, {blockers} blockers");
+    let below = parent.map(|id| format!(", below {} ({wake_parent:?})", world.name(id))).unwrap_or_default();
+    let told = format!("somebody makes {title}, {status:?}, for {whom}, {blockers} blockers{below}");
     let answer = world.write(&told, deed, &(origin, draft, blocked_by), |tx, (origin, draft, blocked_by)| {
         Box::pin(tasks::insert(tx, origin, draft, blocked_by))
     })?;

@@ -179,7 +179,7 @@ impl World {
 pub fn code_of(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::NotFound { .. } => "not_found",
-        Refusal::Conflict { code, .. } => code,
+        Refusal::Conflict { code, .. } | Refusal::TooMany { code, .. } => code,
         Refusal::Invalid { .. } => "invalid",
         Refusal::Store(_) => "store",
     }

@@ -16,6 +16,9 @@ pub enum Refusal {
     /// A well-formed request that makes no sense.
     #[error("{field}: {message}")]
     Invalid { field: String, message: String },
+    /// Something is full: the same may be done later.
+    #[error("{detail}")]
+    TooMany { code: &'static str, detail: String },
     #[error(transparent)]
     Store(#[from] Error),
 }

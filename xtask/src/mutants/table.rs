@@ -95,7 +95,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "an acknowledged wakeup does not join the batch",
         file: INBOX,
-        old: "            tx.execute(JOIN_BATCH, &[run.id.into(), (*id).into()]).await?;\n",
+        old: "    tx.execute(JOIN_BATCH, &[run.id.into(), id.into()]).await?;\n",
         new: "",
     },
     Mutant {
@@ -161,8 +161,50 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "what a reassigned run puts back stays with the former agent",
         file: FINISH,
-        old: "(Some(task), Fate::Pending { .. }) => hand_on(tx, run, &wakeup, task, ending, ids).await?,",
-        new: "(Some(_), Fate::Pending { .. }) => settle_wakeup(tx, run, &wakeup, fate, ending).await?,",
+        old: "                hand_on(tx, run, &wakeup, task, ending, ids).await?;\n                settled.goes_on |= task",
+        new: "                settle_wakeup(tx, run, &wakeup, fate, ending).await?;\n                settled.goes_on |= task",
+    },
+    Mutant {
+        name: "a child's run ends and its parent is not told",
+        file: "crates/store/src/ops/children.rs",
+        old: "WakeParent::Each => !goes_on || closed.is_some(),",
+        new: "WakeParent::Each => closed.is_some(),",
+    },
+    Mutant {
+        name: "a run that closes its own task tells at once and at its end",
+        file: "crates/store/src/ops/children.rs",
+        old: "        tx.execute(NOTE_CLOSE, &[own.into(), how.into()]).await?;\n        return Ok(());",
+        new: "        tx.execute(NOTE_CLOSE, &[own.into(), how.into()]).await?;",
+    },
+    Mutant {
+        name: "what is said of a task that nobody has is never issued",
+        file: "crates/store/src/ops/assignments.rs",
+        old: "        kept_wakes::issue(tx, origin.now, &mut ids, new, assignee).await?;\n",
+        new: "",
+    },
+    Mutant {
+        name: "those who wait for a blocker that was given up are not told",
+        file: FINISH,
+        old: "    if settled.is_given_up {",
+        new: "    if settled.is_given_up && settled.goes_on {",
+    },
+    Mutant {
+        name: "a comment wakes its author",
+        file: "crates/store/src/ops/comment_wakes.rs",
+        old: "    let author = |agent: AgentId| comment.actor == Actor::agent(agent);",
+        new: "    let author = |agent: AgentId| comment.actor == Actor::agent(agent) && task.assignee.is_none();",
+    },
+    Mutant {
+        name: "mail stays read though the run that has read it fails",
+        file: "crates/store/src/ops/mail.rs",
+        old: "            tx.execute(UNREAD_AGAIN, &[run.id.into()]).await?;\n",
+        new: "",
+    },
+    Mutant {
+        name: "mail is acknowledged and what would wake its reader waits on",
+        file: INBOX,
+        old: "        && let Err(reason) = take(tx, now, run, wakeup).await?\n",
+        new: "        && let Some(reason) = None\n",
     },
     Mutant {
         name: "a closed task leaves its assignments waiting",

@@ -4,23 +4,26 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
+use serde_json::{Map, json};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use wakeful_domain::goal::{Goal, description_problem, title_problem};
 use wakeful_domain::id::{GoalId, kind};
+use wakeful_domain::wakeup::{GOAL_KEY, Source};
 use wakeful_engine::clock;
 use wakeful_store::ops::goals::{self, GoalChange};
 use wakeful_store::ops::request_keys;
+use wakeful_store::ops::wake::{Maker, Wake};
 
 use crate::access::{Permission, Principal};
 use crate::body::Body;
 use crate::errors::ProblemDocument;
-use crate::idempotency::request_key;
-use crate::parameters::{IdempotencyKey, Parameters, PathCompany, PathId, id_in_option, limit};
-use crate::wire::{GoalPatch, GoalView, NewGoal, Page};
+use crate::idempotency::{fingerprint, request_key};
+use crate::parameters::{IdempotencyKey, Parameters, PathCompany, PathId, check_text, id_in, id_in_option, limit};
+use crate::wire::{DecomposeRequest, GoalPatch, GoalView, NewGoal, Page, WakeupView};
 use crate::{Api, Problem};
 
 pub fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(show, change))
+    OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(show, change)).routes(routes!(decompose))
 }
 
 /// The goal, if the caller may see it.
@@ -153,4 +156,47 @@ async fn change(
         })
         .await?;
     Ok(Json(changed.into()))
+}
+
+/// Asks an agent to break a goal down into tasks: it is woken, and told the goal and those above it.
+#[utoipa::path(post, path = "/goals/{id}/decompose", tag = "goals", params(("id" = String, Path)), request_body = DecomposeRequest,
+    responses((status = 202, body = WakeupView), (status = 404, body = ProblemDocument), (status = 409, body = ProblemDocument)))]
+async fn decompose(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Goal>,
+    IdempotencyKey(key): IdempotencyKey,
+    body: Body<DecomposeRequest>,
+) -> Result<(StatusCode, Json<WakeupView>), Problem> {
+    principal.require(Permission::Work)?;
+    let goal = visible(&api, &principal, id).await?;
+    let DecomposeRequest { agent, reason } = body.value;
+    check_text("reason", reason.as_ref())?;
+    let asked = format!("break down the goal `{}` into tasks", goal.title);
+    let reason = reason.map_or_else(|| asked.clone(), |more| format!("{asked}: {more}"));
+    let request_hash = key.as_ref().map(|_| fingerprint(&[id.to_string().as_bytes(), &body.bytes]));
+    let wake = Wake {
+        id: api.engine.new_id(),
+        company: Some(goal.company),
+        agent: id_in("agent", &agent)?,
+        task: None,
+        source: Source::Goal,
+        trigger_detail: Some("decompose".into()),
+        reason: Some(reason),
+        priority: None,
+        payload: Map::from_iter([("goal".to_owned(), json!({ "id": goal.id, "title": goal.title }))]),
+        context: Map::from_iter([(GOAL_KEY.to_owned(), json!(goal.id))]),
+        actor: principal.actor(),
+        idempotency_key: key,
+        request_hash,
+        now: clock::now(),
+        due_at: None,
+        expires_at: None,
+        max_attempts: None,
+        by_run: principal.own_run(),
+        maker: Maker::Request,
+    };
+    let (accepted, waiting) = api.engine.accept(wake).await?;
+    let status = if accepted.is_new { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok((status, Json(WakeupView::new(accepted.wakeup, waiting))))
 }

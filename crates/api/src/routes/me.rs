@@ -5,7 +5,7 @@ use axum::extract::State;
 use serde_json::{Value, json};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use wakeful_domain::run::Run;
-use wakeful_store::ops::{checkpoints, inbox, messages, wakeups};
+use wakeful_store::ops::{checkpoints, inbox, mail, messages, runs, wakeups};
 
 use crate::access::{Permission, Principal, Role};
 use crate::wire::RunWakeup;
@@ -42,7 +42,9 @@ async fn of_run(api: &Api, run: &Run) -> Result<Value, Problem> {
             Box::pin(async move {
                 let batch = wakeups::of_run(tx, *run).await?;
                 let waiting = inbox::count(tx, *run).await?;
-                let unread = messages::unread(tx, *run).await?.len();
+                let nudges = messages::unread(tx, *run).await?.len();
+                let live = runs::get(tx, *run).await?;
+                let unread = mail::count_unread(tx, &live).await? + nudges as i64;
                 Ok((batch, waiting, unread, checkpoints::of_run(tx, *run).await?))
             })
         })

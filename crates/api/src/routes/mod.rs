@@ -11,6 +11,7 @@ mod goals;
 mod instance;
 mod live_run;
 mod logs;
+mod mail;
 mod me;
 mod notifications;
 mod projects;
@@ -50,6 +51,7 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(budgets::routes())
         .merge(channels::routes())
         .merge(notifications::routes())
+        .merge(mail::routes())
         .merge(wake::routes())
         .merge(wakeups::routes())
         .merge(runs::routes())

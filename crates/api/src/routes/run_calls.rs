@@ -7,7 +7,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use utoipa_axum::{router::OpenApiRouter, routes};
-use wakeful_domain::id::{RunId, kind};
+use wakeful_domain::id::{MessageId, RunId, kind};
+use wakeful_domain::mail::Message as Mail;
 use wakeful_domain::outcome::End;
 use wakeful_domain::run::Run;
 use wakeful_domain::usage::Usage;
@@ -16,7 +17,7 @@ use wakeful_engine::clock;
 use wakeful_runner::adapters::check_report;
 use wakeful_store::ops::inbox::AcknowledgeRequest;
 use wakeful_store::ops::messages::{Message, ReadRequest};
-use wakeful_store::ops::{checkpoints, inbox, messages, runs};
+use wakeful_store::ops::{checkpoints, inbox, mail, messages, runs};
 
 use super::runs::{view, visible};
 use crate::access::{Permission, Principal};
@@ -24,7 +25,8 @@ use crate::body::{Body, Document};
 use crate::errors::ProblemDocument;
 use crate::parameters::{PathId, id_in};
 use crate::wire::{
-    AckRequest, AckView, FinishReport, InboxView, MessageView, ProgressRequest, Refused, RunView, WakeupView,
+    AckRequest, AckView, FinishReport, InboxMessage, InboxView, MessageView, ProgressRequest, Refused, RunView,
+    WakeupView,
 };
 use crate::{Api, Problem};
 
@@ -92,11 +94,17 @@ async fn show_inbox(
     principal.require(Permission::Read)?;
     visible(&api, &principal, id).await?;
     let read = api.engine.db().read("inbox.of_run", id, |tx, id| {
-        Box::pin(async move { Ok((inbox::of_run(tx, *id).await?, messages::unread(tx, *id).await?)) })
+        Box::pin(async move {
+            let run = runs::get(tx, *id).await?;
+            let mail = mail::unread_of_run(tx, &run).await?;
+            Ok((inbox::of_run(tx, *id).await?, messages::unread(tx, *id).await?, mail))
+        })
     });
-    let (wakeups, messages): (Vec<Wakeup>, Vec<Message>) = read.await?;
+    let (wakeups, nudges, mail): (Vec<Wakeup>, Vec<Message>, Vec<Mail>) = read.await?;
     let wakeups = wakeups.into_iter().map(|wakeup| WakeupView::new(wakeup, None)).collect();
-    Ok(Json(InboxView { wakeups, messages: messages.into_iter().map(MessageView::from).collect() }))
+    let nudges = nudges.into_iter().map(MessageView::from).map(InboxMessage::Nudge);
+    let mail = mail.into_iter().map(|message| InboxMessage::Mail(Box::new(message.into())));
+    Ok(Json(InboxView { wakeups, messages: nudges.chain(mail).collect() }))
 }
 
 /// Takes over wakeups that came while the run is live, which share its end, and notes that messages were read.
@@ -112,7 +120,10 @@ async fn acknowledge(
     let brought = json!({ "wakeups": wakeups, "messages": messages });
     let run = speaking(&api, &principal, id, "an acknowledgement", &brought).await?;
     let wakeups = wakeups.iter().map(|text| id_in("wakeups", text)).collect::<Result<_, _>>()?;
-    let request = AcknowledgeRequest { now: clock::now(), run: run.id, fence: run.fence, wakeups };
+    // Nudges of Wakeful are no mail: they are events of the run.
+    let (mail, messages): (Vec<_>, Vec<_>) = messages.into_iter().partition(|id| id.parse::<MessageId>().is_ok());
+    let mail = mail.iter().filter_map(|id| id.parse().ok()).collect();
+    let request = AcknowledgeRequest { now: clock::now(), run: run.id, fence: run.fence, wakeups, messages: mail };
     let answer = api.engine.acknowledge(request).await?;
     let unknown = match messages.is_empty() {
         true => Vec::new(),
@@ -123,10 +134,17 @@ async fn acknowledge(
     };
     let read = messages.into_iter().filter(|id| !unknown.contains(id));
     let refused = answer.refused.iter().map(|(id, reason)| Refused { id: id.to_string(), reason: (*reason).into() });
+    let unmarked = answer.unread.iter().map(|(id, reason)| Refused { id: id.to_string(), reason: (*reason).into() });
     let unread = unknown.iter().map(|id| Refused { id: id.clone(), reason: "not_found".into() });
     Ok(Json(AckView {
-        acknowledged: answer.acknowledged.iter().map(ToString::to_string).chain(read).collect(),
-        refused: refused.chain(unread).collect(),
+        acknowledged: answer
+            .acknowledged
+            .iter()
+            .map(ToString::to_string)
+            .chain(answer.read.iter().map(ToString::to_string))
+            .chain(read)
+            .collect(),
+        refused: refused.chain(unmarked).chain(unread).collect(),
     }))
 }
 

@@ -63,6 +63,16 @@ pub struct NewGoal {
     pub description: Option<String>,
 }
 
+/// A goal to be broken down into tasks.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DecomposeRequest {
+    /// Id of the agent that is to do it.
+    pub agent: String,
+    /// What it is to mind.
+    pub reason: Option<String>,
+}
+
 /// Changes to a goal; what is absent stays.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -12,7 +12,7 @@ use wakeful_runner::process::TreeProcess;
 use wakeful_store::ops::messages::Message;
 use wakeful_store::ops::run_events::RunEvent;
 
-use super::WakeupView;
+use super::{MailView, WakeupView};
 
 /// A run.
 #[derive(Debug, Serialize, ToSchema)]
@@ -208,8 +208,16 @@ impl From<RunEvent> for RunEventView {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct InboxView {
     pub wakeups: Vec<WakeupView>,
-    /// What the run was told and has not read. Unlike wakeups they end with it.
-    pub messages: Vec<MessageView>,
+    /// Mail and nudges that the run has not read. Nudges end with it.
+    pub messages: Vec<InboxMessage>,
+}
+
+/// Something that a live run is to read.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum InboxMessage {
+    Mail(Box<MailView>),
+    Nudge(MessageView),
 }
 
 /// Something that a live run is told.

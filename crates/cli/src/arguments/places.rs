@@ -52,6 +52,16 @@ pub enum GoalVerb {
         /// Its id
         goal: String,
     },
+    /// Ask an agent to break a goal down into tasks
+    Decompose {
+        /// Its id
+        goal: String,
+        /// Name or id of the agent, which is woken
+        agent: String,
+        /// What to mind
+        #[arg(short = 'm', long = "message", value_name = "TEXT")]
+        message: Option<String>,
+    },
 }
 
 #[derive(Debug, Clone, Subcommand)]

@@ -25,6 +25,13 @@ pub async fn run(session: &Session, verb: &GoalVerb) -> Result<(), Failure> {
             session.output.show(&goal, || say(&goal));
             Ok(())
         }
+        GoalVerb::Decompose { goal, agent, message } => {
+            let body = json!({ "agent": session.agent_id(agent).await?, "reason": message });
+            let path = format!("/api/v1/goals/{}/decompose", percent_encoded(goal));
+            let wakeup = session.client.post(&path, &body).await?;
+            session.output.show(&wakeup, || format!("{} {}", text(&wakeup, "/id"), text(&wakeup, "/status")));
+            Ok(())
+        }
     }
 }
 

@@ -25,7 +25,9 @@ pub async fn inbox(session: &Session, arguments: &InboxArguments) -> Result<(), 
     let listed = |name| inbox.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
     let (waiting, messages) = (listed("wakeups"), listed("messages"));
     let ids = |of: &[Value]| of.iter().map(|one| text(one, "/id")).collect::<Vec<_>>();
-    let shown: Vec<&Value> = messages.iter().chain(&waiting).collect();
+    // A message says more than the wakeup that brings it.
+    let is_brought = |wakeup: &&Value| messages.iter().any(|one| text(one, "/wakeup") == text(wakeup, "/id"));
+    let shown: Vec<&Value> = messages.iter().chain(waiting.iter().filter(|wakeup| !is_brought(wakeup))).collect();
     let (read, wanted): (Vec<String>, Vec<String>) = match arguments.ack_all {
         true => (ids(&messages), ids(&waiting)),
         false => arguments.ack.iter().cloned().partition(|id| ids(&messages).contains(id)),
@@ -51,8 +53,11 @@ pub async fn inbox(session: &Session, arguments: &InboxArguments) -> Result<(), 
     Ok(())
 }
 
-/// A wakeup or a message in a line.
+/// A wakeup or a nudge in a line; mail whole.
 fn say(one: &Value) -> String {
+    if one.get("body").is_some() {
+        return super::mail::say(one);
+    }
     let (what, words) = if one.get("kind").is_some() { ("/kind", "/text") } else { ("/source", "/reason") };
     format!("{} [{}] {}", text(one, "/id"), text(one, what), text(one, words))
 }

@@ -9,6 +9,7 @@ pub mod escalation;
 pub mod events;
 pub mod goal;
 pub mod inside;
+pub mod mail;
 pub mod notification;
 pub mod project;
 pub mod run;

@@ -7,6 +7,7 @@ use wakeful_domain::url::percent_encoded;
 
 use super::Session;
 use crate::arguments::{TaskAddArguments, TaskVerb};
+use crate::environment;
 use crate::failure::Failure;
 use crate::output::{items, short, text, time};
 
@@ -59,8 +60,9 @@ async fn add(session: &Session, arguments: &TaskAddArguments) -> Result<(), Fail
         put("assignee", Some(json!(session.agent_id(agent).await?)));
     }
     if let Some(parent) = &arguments.parent {
-        put("parent", Some(json!(session.task_id(parent).await?)));
+        put("parent", Some(json!(parent_id(session, parent).await?)));
     }
+    put("wake_parent", arguments.wake_parent.as_ref().map(|text| json!(text)));
     let mut blockers = Vec::new();
     for blocker in &arguments.blocked_by {
         blockers.push(session.task_id(blocker).await?);
@@ -78,6 +80,16 @@ async fn add(session: &Session, arguments: &TaskAddArguments) -> Result<(), Fail
         }
     });
     Ok(())
+}
+
+/// The task that a new one is a part of; of a run without another word, its own.
+async fn parent_id(session: &Session, parent: &str) -> Result<String, Failure> {
+    if !parent.is_empty() {
+        return session.task_id(parent).await;
+    }
+    environment::task().ok_or_else(|| {
+        Failure::usage("--parent has no value, and this is no run with a task").hint("name one: --parent T-12")
+    })
 }
 
 async fn change(session: &Session, task: &str, body: &Value) -> Result<(), Failure> {

@@ -80,8 +80,10 @@ async fn the_context_file_holds_every_wakeup_of_the_batch_whole() {
     // The assignment's own run, before anything is said.
     server.until(&format!("/agents/{agent}"), |agent| agent["last_run"]["status"] == "succeeded").await;
     server.post("/companies/default/pause", &json!({})).await;
+    let mut comments = Vec::new();
     for said in ["too red", "and not dry"] {
-        server.post(&format!("/tasks/{}/comments", id(&task)), &json!({ "body": said })).await;
+        let (_, comment) = server.post(&format!("/tasks/{}/comments", id(&task)), &json!({ "body": said })).await;
+        comments.push(id(&comment));
     }
     let mut wakeups = Vec::new();
     for number in 1..=3 {
@@ -103,9 +105,12 @@ async fn the_context_file_holds_every_wakeup_of_the_batch_whole() {
     let said: Vec<&Value> =
         context["task"]["comments"].as_array().unwrap().iter().map(|comment| &comment["body"]).collect();
     assert_eq!(said, ["too red", "and not dry"]);
-    assert_eq!((&context["task"]["key"], &context["comment_ids"]), (&json!("T-1"), &json!(["c1", "c2", "c3"])));
+    comments.extend(["c1", "c2", "c3"].map(str::to_owned));
+    assert_eq!((&context["task"]["key"], &context["comment_ids"]), (&json!("T-1"), &json!(comments)));
     assert_eq!(context["workspace"], run["workspace"]);
     let batch = context["wakeups"].as_array().unwrap();
+    let (of_comments, batch) = batch.split_at(2);
+    assert!(of_comments.iter().all(|wakeup| wakeup["source"] == "comment"), "a comment is a wakeup of its own");
     assert_eq!(batch.iter().map(id).collect::<Vec<_>>(), wakeups, "in the order of their requests");
     for (number, wakeup) in (1..).zip(batch) {
         assert_eq!(wakeup["reason"], format!("reason {number}"));
@@ -114,7 +119,7 @@ async fn the_context_file_holds_every_wakeup_of_the_batch_whole() {
         assert_eq!(wakeup["context"]["hint"], number);
         assert_eq!(wakeup["lead"], number == 2);
     }
-    assert_eq!(run["wakeups"].as_array().unwrap().len(), 3);
+    assert_eq!(run["wakeups"].as_array().unwrap().len(), 5);
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ const LISTS: &[&str] = &[
     "/companies/default/channels",
     "/companies/default/notifications",
     "/companies/default/deliveries",
+    "/companies/default/messages",
     "/companies/default/events",
 ];
 
@@ -41,6 +42,7 @@ impl World {
         server.post("/companies/default/goals", &json!({ "title": "Grow" })).await;
         let budget = json!({ "window": "lifetime", "metric": "runs", "limit": 1_000 });
         server.post("/companies/default/budgets", &budget).await;
+        server.post("/companies/default/messages", &json!({ "to": "user", "body": "look" })).await;
         let target = json!({ "wake": { "agent": agent } });
         let schedule = json!({ "name": "often", "trigger": { "every": "300d" }, "target": target });
         let (_, schedule) = server.post("/companies/default/schedules", &schedule).await;

@@ -8,7 +8,7 @@ use wakeful_domain::time::Timestamp;
 use wakeful_domain::waiting::{Standing, TaskHolder, Waiting, why_waiting};
 use wakeful_domain::wakeup::WakeupStatus;
 use wakeful_store::ops::events::Event;
-use wakeful_store::ops::{agents, blockers, events, runs, standing, tasks, wakeups};
+use wakeful_store::ops::{agents, blockers, events, kept_wakes, runs, standing, tasks, wakeups};
 use wakeful_store::{Refusal, Tx};
 
 use super::words::{link_of_run, links_of, what_ends};
@@ -44,6 +44,8 @@ struct Facts {
     pending: Option<Standing>,
     runs: Vec<Run>,
     events: Vec<Event>,
+    /// What is to be told to whoever is assigned next.
+    kept: i64,
 }
 
 async fn facts(tx: &mut Tx, id: TaskId) -> Result<Facts, Refusal> {
@@ -76,6 +78,7 @@ async fn facts(tx: &mut Tx, id: TaskId) -> Result<Facts, Refusal> {
         holder: standing::holder(tx, id).await?,
         runs: runs::list(tx, &of_task, None, RUNS_SHOWN).await?.items,
         events: events::about(tx, &id.to_string()).await?,
+        kept: kept_wakes::count(tx, id).await?,
         blockers: waits_for,
         assignee,
         pending,
@@ -119,7 +122,14 @@ fn next(facts: &Facts, waiting: Option<&Waiting>, now: Timestamp) -> Option<Stri
         (Some(standing), Some(waiting), _) => {
             Some(what_ends(waiting, &standing.agent.name, &standing.company.slug, now))
         }
-        (_, _, None) => Some(format!("`wakeful task assign {} AGENT` gives it to an agent, which is woken.", task.key)),
+        (_, _, None) => {
+            let kept = match facts.kept {
+                0 => String::new(),
+                1 => " and told what happened meanwhile (1 wakeup is kept)".into(),
+                count => format!(" and told what happened meanwhile ({count} wakeups are kept)"),
+            };
+            Some(format!("`wakeful task assign {} AGENT` gives it to an agent, which is woken{kept}.", task.key))
+        }
         (_, _, Some(agent)) => {
             Some(format!("Nothing wakes anyone about it; `wakeful wake {} --task {}` does.", agent.name, task.key))
         }

@@ -5,7 +5,7 @@ use wakeful_domain::actor::{Actor, ActorType};
 use wakeful_domain::run::{Run, RunStatus};
 use wakeful_domain::time::{Timestamp, say_duration};
 use wakeful_domain::waiting::{Waiting, WaitingReason};
-use wakeful_domain::wakeup::Wakeup;
+use wakeful_domain::wakeup::{Source, Wakeup};
 use wakeful_store::ops::agents;
 use wakeful_store::ops::events::Event;
 use wakeful_store::{Refusal, Tx};
@@ -29,13 +29,22 @@ pub(super) fn requested(wakeup: &Wakeup, asker: &str, agent: &str) -> Link {
         Some(earlier) => format!(" (in the stead of {earlier})"),
         None => String::new(),
     };
-    let whom = if asker == agent { "itself".to_owned() } else { agent.to_owned() };
-    Link {
-        at: wakeup.requested_at,
-        kind: "requested".into(),
-        id: wakeup.id.to_string(),
-        text: format!("{asker}{within} asked {whom} to wake ({}{reason})", wakeup.source.as_str()),
+    let link =
+        |text: String| Link { at: wakeup.requested_at, kind: "requested".into(), id: wakeup.id.to_string(), text };
+    if let Some(news) = wakeup.reason.as_deref().filter(|_| is_news(wakeup)) {
+        return link(format!("{agent} was woken because {news} ({})", wakeup.source.as_str()));
     }
+    let whom = if asker == agent { "itself".to_owned() } else { agent.to_owned() };
+    link(format!("{asker}{within} asked {whom} to wake ({}{reason})", wakeup.source.as_str()))
+}
+
+/// Whether a wakeup tells what happened, in a sentence of its own; nobody has asked for it.
+fn is_news(wakeup: &Wakeup) -> bool {
+    let is_told = matches!(wakeup.source, Source::Child | Source::Dependency | Source::Comment | Source::Message);
+    // Those by request say what whoever asked has to say.
+    let is_ours =
+        ["finished_child", "blocker", "comment", "message"].iter().any(|key| wakeup.payload.get(key).is_some());
+    is_told && is_ours
 }
 
 /// What was told about something, as steps of its chain.
@@ -83,6 +92,7 @@ pub(super) fn why_cancelled(reason: &str) -> String {
         "task_closed" => "the task was closed".into(),
         "run_cancelled" => "the run that had it was cancelled".into(),
         "agent_terminated" => "the agent was terminated".into(),
+        "acknowledged" => "what it brings was read already".into(),
         reason => reason.replace('_', " "),
     }
 }

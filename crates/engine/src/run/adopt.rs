@@ -184,16 +184,18 @@ pub(super) async fn claimed_again(engine: &Engine, run: RunId) -> Result<Claimed
         .read("run.claimed_again", run, |tx, run| {
             Box::pin(async move {
                 let run = runs::get(tx, *run).await?;
-                let place = place(tx, run.id, run.agent, run.task).await?;
+                let wakeups = wakeups::of_run(tx, run.id).await?;
+                let place = place(tx, run.id, run.agent, run.task, &wakeups).await?;
                 Ok(Claimed {
                     agent: agents::get(tx, run.agent).await?,
                     company: companies::get(tx, run.company).await?,
                     task: place.task,
                     comments: place.comments,
+                    ancestors: place.ancestors,
                     goals: place.goals,
                     project: place.project,
                     worktree: place.worktree,
-                    wakeups: wakeups::of_run(tx, run.id).await?,
+                    wakeups,
                     session: None,
                     checkpoint: None,
                     run,

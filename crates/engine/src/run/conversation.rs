@@ -220,7 +220,8 @@ async fn acknowledge(engine: &Engine, run: &Run, id: &str) -> Result<(), Refusal
     let now = clock::now();
     let written = match id.parse() {
         Ok(wakeup) => {
-            let request = AcknowledgeRequest { now, run: run.id, fence: run.fence, wakeups: vec![wakeup] };
+            let request =
+                AcknowledgeRequest { now, run: run.id, fence: run.fence, wakeups: vec![wakeup], messages: Vec::new() };
             engine.acknowledge(request).await.map(|_| ())
         }
         // A nudge is no wakeup.

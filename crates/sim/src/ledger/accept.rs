@@ -15,7 +15,7 @@ use wakeful_store::ops::wake::{Maker, Wake};
 use super::{Ledger, Written, expect, hours, rank_of};
 use crate::heard::Told;
 use crate::invariants::{ACCEPTED_AS_ASKED, Broken, KEY_IS_ONE_WAKEUP, LATE_WAKE_WAITS, require};
-use crate::mirror::{LaneRow, Wakeup};
+use crate::mirror::{LaneRow, Run, Wakeup};
 
 /// A key is kept this long after its wakeup has its fate.
 const KEY_KEPT: Duration = Duration::from_secs(86_400);
@@ -176,6 +176,7 @@ impl Ledger {
         let cause = wake.by_run.and_then(|own| self.longest_chain(own.run));
         let cause = match wake.maker {
             Maker::InStead(earlier) => self.rows.wakeups.get(&earlier).map(|earlier| (earlier.root, earlier.depth)),
+            Maker::After(run) => self.longest_chain(run),
             Maker::Request | Maker::Wakeful => cause,
         };
         let due_at = wake.due_at.map_or(wake.now, |at| at.max(wake.now));
@@ -254,23 +255,18 @@ impl Ledger {
         let run = self.rows.runs[&request.run].clone();
         let mut expected = Acknowledgement::default();
         for id in &request.wakeups {
-            let Some(row) = self.rows.wakeups.get_mut(id).filter(|row| row.company == run.company) else {
-                expected.refused.push((*id, "not_found"));
-                continue;
-            };
-            let is_due = row.is_eligible && row.expires_at.is_none_or(|at| at > request.now);
-            if row.lane() != run.lane() {
-                expected.refused.push((*id, "other_lane"));
-            } else if row.status == WakeupStatus::Claimed && row.run == Some(request.run) {
-                expected.acknowledged.push(*id);
-            } else if row.status != WakeupStatus::Pending {
-                expected.refused.push((*id, "not_pending"));
-            } else if is_due {
-                take(row, request.run);
-                expected.acknowledged.push(*id);
-                self.rows.batches.entry(request.run).or_default().insert(*id);
-            } else {
-                expected.refused.push((*id, "not_due"));
+            match self.take_over(request.now, &run, request.run, *id) {
+                Ok(()) => {
+                    expected.acknowledged.push(*id);
+                    self.read_with(request.now, request.run, *id);
+                }
+                Err(reason) => expected.refused.push((*id, reason)),
+            }
+        }
+        for id in &request.messages {
+            match self.read_mail(request.now, &run, request.run, *id) {
+                Ok(()) => expected.read.push(*id),
+                Err(reason) => expected.unread.push((*id, reason)),
             }
         }
         match written.told {
@@ -279,6 +275,32 @@ impl Ledger {
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Gives a wakeup to a live run, or says why not.
+    pub(super) fn take_over(
+        &mut self,
+        now: Timestamp,
+        run: &Run,
+        id: RunId,
+        wakeup: WakeupId,
+    ) -> Result<(), &'static str> {
+        let row = self.rows.wakeups.get_mut(&wakeup).filter(|row| row.company == run.company).ok_or("not_found")?;
+        if row.lane() != run.lane() {
+            return Err("other_lane");
+        }
+        if row.status == WakeupStatus::Claimed && row.run == Some(id) {
+            return Ok(());
+        }
+        if row.status != WakeupStatus::Pending {
+            return Err("not_pending");
+        }
+        if !is_takeable(row, now) {
+            return Err("not_due");
+        }
+        take(row, id);
+        self.rows.batches.entry(id).or_default().insert(wakeup);
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use wakeful_domain::wakeup::{Source, WakeupStatus};
 use crate::deed::Deed;
 use crate::invariants::{
     ACCEPTED_AS_ASKED, ACCEPTED_IS_KEPT, ATTEMPTS_ARE_EXACT, BATCH_IS_DUE, Broken, FATE_AS_DECIDED, FENCE_RISES,
-    LATE_WAKE_WAITS, NOTHING_ELSE_CHANGES, STOP_IS_OBEYED,
+    LATE_WAKE_WAITS, NOTHING_ELSE_CHANGES, READ_WITH_ITS_WAKEUP, STOP_IS_OBEYED,
 };
 use crate::mirror::{Mirror, Wakeup};
 
@@ -32,6 +32,7 @@ pub fn rows(deed: &Deed, expected: &Mirror, found: &Mirror) -> Result<(), Broken
     same(deed, &expected.companies, &found.companies, |_, _| NOTHING_ELSE_CHANGES)?;
     same(deed, &expected.tasks, &found.tasks, |_, _| NOTHING_ELSE_CHANGES)?;
     same(deed, &expected.blockers, &found.blockers, |_, _| NOTHING_ELSE_CHANGES)?;
+    same(deed, &expected.letters, &found.letters, |_, _| READ_WITH_ITS_WAKEUP)?;
     same(deed, &expected.batches, &found.batches, |_, _| BATCH_IS_DUE)
 }
 
@@ -107,6 +108,9 @@ fn name(deed: &Deed, expected: Option<&Wakeup>, found: Option<&Wakeup>) -> Invar
         | Deed::CompanyChange { .. }
         | Deed::TaskInsert { .. }
         | Deed::TaskChange { .. }
+        | Deed::Comment { .. }
+        | Deed::Send { .. }
+        | Deed::ReadOutside { .. }
         | Deed::CheckOut(_)
         | Deed::LetGo(_)
         | Deed::Tell

@@ -86,6 +86,7 @@ impl Ledger {
             return Ok(());
         }
         let way = way(&run, request);
+        let (mut goes_on, mut is_given_up) = (false, false);
         let mut claimed: Vec<_> = self.rows.batches.get(&request.run).into_iter().flatten().copied().collect();
         claimed.retain(|id| {
             let row = &self.rows.wakeups[id];
@@ -103,6 +104,9 @@ impl Ledger {
             }
             let is_called_off = expected.status == WakeupStatus::Cancelled && way != Way::Cancelled;
             let is_handed_on = run.is_reassigned && is_called_off;
+            let has_assignee = task.is_some_and(|task| task.assignee.is_some());
+            goes_on |= expected.status == WakeupStatus::Pending || (is_handed_on && has_assignee);
+            is_given_up |= expected.status == WakeupStatus::Failed;
             self.rows.wakeups.insert(id, expected);
             self.completed += u64::from(way == Way::Done);
             if is_handed_on {
@@ -124,9 +128,15 @@ impl Ledger {
             task.held_by = None;
         }
         self.count(run.company, run.lane(), -1);
+        let task = run.task;
         let ended = Run { status: status(&run, request), finished_at: Some(request.now), ..run };
         self.rows.runs.insert(request.run, ended);
-        Ok(())
+        self.run_has_read(request, way == Way::Done);
+        self.child_run_ended(request, task, goes_on, mirror)?;
+        match task.filter(|_| is_given_up) {
+            Some(task) => self.blocker_is_stuck(request, task, mirror),
+            None => Ok(()),
+        }
     }
 
     /// The wakeup as it must stand after the run. Where jitter falls is taken from what was found, once it is allowed.

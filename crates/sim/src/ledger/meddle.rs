@@ -13,7 +13,7 @@ use wakeful_store::ops::companies::CompanyChange;
 use super::{Ledger, Written, expect, guards, rank_of};
 use crate::heard::Told;
 use crate::invariants::{Broken, STOP_IS_OBEYED, require};
-use crate::mirror::Wakeup;
+use crate::mirror::{Mirror, Wakeup};
 
 impl Ledger {
     pub(super) fn cancel(&mut self, written: &Written<'_>, now: Timestamp, id: WakeupId) -> Result<(), Broken> {
@@ -56,6 +56,7 @@ impl Ledger {
         timer.source == Source::Timer && of_lane.any(|row| row.source == Source::Timer && !row.status.is_terminal())
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what was done to an agent, and what came of it")]
     pub(super) fn agent_state(
         &mut self,
         written: &Written<'_>,
@@ -64,6 +65,7 @@ impl Ledger {
         event: AgentEvent,
         stop: Option<&StopRequest>,
         is_deleted: bool,
+        mirror: &Mirror,
     ) -> Result<(), Broken> {
         let Some(agent) = self.rows.agents.get_mut(&id) else { return expect(written, Some("not_found")) };
         let after = match (agent.state, event) {
@@ -77,6 +79,7 @@ impl Ledger {
         };
         expect(written, after.err())?;
         let (Ok(state), true) = (after, written.is_kept) else { return Ok(()) };
+        let is_new = agent.state != state;
         agent.state = state;
         if state == AgentState::Active {
             agent.quota_until = None;
@@ -89,6 +92,9 @@ impl Ledger {
             let waiting = self.rows.wakeups.values_mut();
             for row in waiting.filter(|row| row.agent == id && row.status == WakeupStatus::Pending) {
                 (row.status, row.finished_at) = (WakeupStatus::Cancelled, Some(now));
+            }
+            if is_new {
+                self.agent_is_gone(now, id, mirror)?;
             }
         }
         if is_deleted {

@@ -5,18 +5,20 @@
 //! Shares nothing with the domain but the names of things: a rule that is wrong there is not wrong here too.
 
 mod accept;
+mod children;
 mod compare;
 mod dispatch;
 mod finish;
 mod guards;
 mod hours;
+mod mail;
 mod meddle;
 mod tasks;
 mod why;
 
 use std::collections::BTreeMap;
 
-use wakeful_domain::id::{CompanyId, RunId, WakeupId};
+use wakeful_domain::id::{CompanyId, RunId, TaskId, WakeupId};
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::WakeupStatus;
 
@@ -39,6 +41,10 @@ pub struct Ledger {
     counted_keys: BTreeMap<(CompanyId, String), (WakeupId, Option<String>)>,
     /// When runs were started for what other runs caused, by the root of the chain.
     root_runs: BTreeMap<(WakeupId, RunId), Timestamp>,
+    /// What waits for somebody to be assigned to a task, in order.
+    kept: Vec<(TaskId, children::Kept)>,
+    /// The live runs that have closed their own task, and whether all children of its parent were closed then.
+    closed_by: BTreeMap<RunId, bool>,
     /// How many wakeups each run has completed, for the figures.
     pub completed: u64,
 }
@@ -103,7 +109,7 @@ impl Ledger {
             Deed::Cancel { now, wakeup } => self.cancel(written, *now, *wakeup),
             Deed::Retry { now, wakeup } => self.retry(written, *now, *wakeup),
             Deed::AgentState { now, agent, event, stop, is_deleted } => {
-                self.agent_state(written, *now, *agent, *event, stop.as_ref(), *is_deleted)
+                self.agent_state(written, *now, *agent, *event, stop.as_ref(), *is_deleted, mirror)
             }
             Deed::CompanyState { company, state, stop } => self.company_state(written, *company, *state, stop.as_ref()),
             Deed::Stop { run, stop } => self.stop(written, *run, stop),
@@ -113,7 +119,12 @@ impl Ledger {
                 self.task_insert(written, origin, task, blocked_by, mirror)
             }
             Deed::TaskChange { origin, task, change } => self.task_change(written, origin, *task, change, mirror),
-            Deed::CheckOut(request) => self.check_out(written, request),
+            Deed::Comment { origin, task, mentioned, reopen } => {
+                self.comment(written, origin, *task, mentioned, *reopen, mirror)
+            }
+            Deed::Send { origin, letter } => self.send(written, origin, letter, mirror),
+            Deed::ReadOutside { now, message } => self.read_outside(written, *now, *message),
+            Deed::CheckOut(request) => self.check_out(written, request, mirror),
             Deed::LetGo(request) => self.let_go(written, request),
             Deed::Tell | Deed::Late => Ok(()),
         }

@@ -15,6 +15,7 @@ use wakeful_store::ops::tasks::TaskChange;
 use wakeful_store::ops::wake::{Maker, Wake};
 
 use super::accept::Verdict;
+use super::children::Kept;
 use super::{Ledger, Written, expect};
 use crate::invariants::{ACCEPTED_AS_ASKED, Broken};
 use crate::mirror::{Mirror, Task};
@@ -49,12 +50,22 @@ impl Ledger {
         let is_right = draft.assignee.is_none_or(|agent| self.may_be_assigned(agent, draft))
             && blocked_by
                 .iter()
-                .all(|blocker| self.rows.tasks.get(blocker).is_some_and(|b| b.company == draft.company));
+                .all(|blocker| self.rows.tasks.get(blocker).is_some_and(|b| b.company == draft.company))
+            && draft
+                .parent
+                .is_none_or(|parent| self.rows.tasks.get(&parent).is_some_and(|p| p.company == draft.company));
         expect(written, self.fenced(origin).or((!is_right).then_some("invalid")))?;
         if !written.is_kept {
             return Ok(());
         }
-        let row = Task { company: draft.company, status: draft.status, assignee: draft.assignee, held_by: None };
+        let row = Task {
+            company: draft.company,
+            status: draft.status,
+            assignee: draft.assignee,
+            held_by: None,
+            parent: draft.parent,
+            wake_parent: draft.wake_parent,
+        };
         self.rows.tasks.insert(draft.id, row);
         self.block(draft.id, blocked_by);
         match self.call_anew(draft.id) {
@@ -74,7 +85,7 @@ impl Ledger {
         }
     }
 
-    fn open_blockers(&self, task: TaskId) -> BTreeSet<TaskId> {
+    pub(super) fn open_blockers(&self, task: TaskId) -> BTreeSet<TaskId> {
         let blockers = self.rows.blockers.get(&task).into_iter().flatten();
         blockers.filter(|id| self.rows.tasks.get(id).is_some_and(|task| !is_closed(task.status))).copied().collect()
     }
@@ -93,7 +104,7 @@ impl Ledger {
     }
 
     /// A run that has ended changes nothing any more.
-    fn fenced(&self, origin: &Origin) -> Option<&'static str> {
+    pub(super) fn fenced(&self, origin: &Origin) -> Option<&'static str> {
         let own = origin.by_run?;
         let is_live = self.rows.runs.get(&own.run).is_some_and(|run| run.status.is_live() && run.fence == own.fence);
         (!is_live).then_some("fenced")
@@ -133,9 +144,17 @@ impl Ledger {
                 run.is_reassigned = false;
             }
         }
+        if let Some(agent) = assignee.filter(|_| old.assignee != assignee) {
+            self.issue_kept(origin.now, id, agent, mirror)?;
+        }
         if is_closed(status) && !is_closed(old.status) {
             self.call_off(origin, id);
             self.wake_dependents(origin, id, status, mirror)?;
+            self.child_was_closed(origin, id, mirror)?;
+        }
+        if is_closed(old.status) && !is_closed(status) {
+            let rows = &self.rows;
+            self.closed_by.retain(|run, _| rows.runs[run].task != Some(id));
         }
         let is_given = old.assignee != assignee;
         let after = if is_given { self.call_anew(id) } else { self.call(id) };
@@ -211,7 +230,7 @@ impl Ledger {
         Ok(())
     }
 
-    fn about(&self, origin: &Origin, task: TaskId, agent: AgentId, source: Source) -> Wake {
+    pub(super) fn about(&self, origin: &Origin, task: TaskId, agent: AgentId, source: Source) -> Wake {
         Wake {
             id: WakeupId::from_uuid(task.uuid()),
             company: None,
@@ -239,8 +258,14 @@ impl Ledger {
     pub(super) fn reissue(&mut self, now: Timestamp, id: WakeupId, mirror: &Mirror) -> Result<(), Broken> {
         let row = &self.rows.wakeups[&id];
         let Some(task) = row.task else { return Ok(()) };
-        let is_handed_on = is_handed_on(row.source);
-        let Some(agent) = self.rows.tasks[&task].assignee.filter(|_| is_handed_on) else { return Ok(()) };
+        if !is_handed_on(row.source) {
+            return Ok(());
+        }
+        let Some(agent) = self.rows.tasks[&task].assignee else {
+            let due_at = (row.attempt == 0).then_some(row.due_at);
+            self.kept.push((task, Kept::InStead(id, due_at)));
+            return Ok(());
+        };
         let origin = Origin { now, actor: Actor::system(), by_run: None, id_seed: 0 };
         let wake = Wake {
             priority: Some(row.priority),
@@ -254,7 +279,7 @@ impl Ledger {
     }
 
     /// Wakeful wakes somebody itself. The id is whichever the store gave the next wakeup of that kind.
-    fn issue(&mut self, wake: Wake, mirror: &Mirror) -> Result<(), Broken> {
+    pub(super) fn issue(&mut self, wake: Wake, mirror: &Mirror) -> Result<(), Broken> {
         let mut new = mirror.wakeups.iter().filter(|(id, row)| {
             !self.rows.wakeups.contains_key(id) && row.lane() == (wake.agent, wake.task) && row.source == wake.source
         });
@@ -273,7 +298,12 @@ impl Ledger {
         Ok(())
     }
 
-    pub(super) fn check_out(&mut self, written: &Written<'_>, request: &HoldRequest) -> Result<(), Broken> {
+    pub(super) fn check_out(
+        &mut self,
+        written: &Written<'_>,
+        request: &HoldRequest,
+        mirror: &Mirror,
+    ) -> Result<(), Broken> {
         let run = self.rows.runs[&request.run].clone();
         let Some(task) = self.rows.tasks.get_mut(&request.task) else { return expect(written, Some("not_found")) };
         let refusal = if !run.status.is_live() || run.fence != request.fence {
@@ -287,14 +317,20 @@ impl Ledger {
         } else {
             None
         };
+        let mut is_taken_up = false;
         if written.is_kept && refusal.is_none() && task.held_by.is_none() {
+            is_taken_up = task.assignee.is_none();
             task.held_by = Some(request.run);
             task.assignee = task.assignee.or(Some(run.agent));
             if matches!(task.status, TaskStatus::Backlog | TaskStatus::Todo | TaskStatus::Blocked) {
                 task.status = TaskStatus::InProgress;
             }
         }
-        expect(written, refusal)
+        expect(written, refusal)?;
+        match is_taken_up {
+            true => self.issue_kept(request.now, request.task, run.agent, mirror),
+            false => Ok(()),
+        }
     }
 
     pub(super) fn let_go(&mut self, written: &Written<'_>, request: &HoldRequest) -> Result<(), Broken> {

@@ -8,7 +8,7 @@ use wakeful_domain::session::SessionPolicy;
 use wakeful_domain::time::Timestamp;
 
 use crate::ops::filter::{List, Page};
-use crate::ops::{events, guards, heartbeats, quiet_hours, ready, schedules, wakeups};
+use crate::ops::{events, guards, heartbeats, quiet_hours, ready, schedules, stuck, wakeups};
 use crate::value::{json, name};
 use crate::{Error, Refusal, Row, Tx};
 
@@ -287,6 +287,9 @@ pub async fn set_state(
     event: AgentEvent,
     reason: Option<&str>,
 ) -> Result<Agent, Refusal> {
+    if event == AgentEvent::Terminate {
+        stuck::lock(tx, id).await?;
+    }
     let agent = get_locked(tx, id).await?;
     let Some(state) = agent.state.after(event) else {
         return Err(match agent.state {
@@ -304,6 +307,9 @@ pub async fn set_state(
     }
     if state == AgentState::Terminated {
         wakeups::cancel_pending_of_agent(tx, now, agent.company, id, "agent_terminated").await?;
+        if agent.state != AgentState::Terminated {
+            stuck::after_termination(tx, now, id).await?;
+        }
     }
     ready::refresh_agent(tx, agent.company, id).await?;
     let data = object!({ "state": state, "reason": reason, "name": agent.name });
@@ -317,13 +323,6 @@ const HIDE: &str = "
       updated_at = $2
     where id = $1
       and deleted_at is null";
-const LOCK_OPEN_TASKS: &str = "
-    select id
-    from tasks
-    where assignee_id = $1
-      and status not in ('done', 'cancelled')
-    order by id
-    {for_update}";
 const UNASSIGN: &str = "
     update tasks
     set assignee_id = null,
@@ -334,7 +333,6 @@ const UNASSIGN: &str = "
 
 /// Terminates an agent and hides it; its rows stay readable.
 pub async fn delete(tx: &mut Tx, now: Timestamp, id: AgentId) -> Result<Agent, Refusal> {
-    tx.lock(LOCK_OPEN_TASKS, &[id.into()]).await?;
     let agent = set_state(tx, now, id, AgentEvent::Terminate, Some("deleted")).await?;
     tx.execute(HIDE, &[id.into(), now.into()]).await?;
     schedules::disable_of_agent(tx, now, id).await?;

@@ -9,7 +9,7 @@ use wakeful_domain::wakeup::{Source, Wakeup};
 
 use crate::ops::origin::Origin;
 use crate::ops::wake::{Maker, Wake, accept_held};
-use crate::ops::{blockers, ready, tasks, wakeups};
+use crate::ops::{blockers, children, kept_wakes, ready, tasks, wakeups};
 use crate::value::task_key;
 use crate::{Error, Refusal, Tx};
 
@@ -22,23 +22,40 @@ const AGENTS_CONCERNED: &str = "
     from task_blockers
     join tasks on tasks.id = task_blockers.task_id
     where task_blockers.blocker_id = $1
-      and tasks.assignee_id is not null";
+      and tasks.assignee_id is not null
+    union
+    select parents.assignee_id
+    from tasks
+    join tasks as parents on parents.id = tasks.parent_id
+    where tasks.id = $1
+      and parents.assignee_id is not null";
 
-/// Keeps others from a task, from those that wait for it or that it is to wait for, and from every agent that a
-/// change of it can wake or call off.
-pub(crate) async fn lock(tx: &mut Tx, task: TaskId, others: &[TaskId], assignee: Option<AgentId>) -> Result<(), Error> {
-    let dependents = blockers::dependents(tx, task).await?;
-    let concerned = dependents.iter().chain(others).copied().chain([task]).collect();
+/// Keeps others from a task, from its parent, from those that wait for it or that it is to wait for, and from every
+/// agent that a change of it can wake or call off; `agents` are further ones.
+pub(crate) async fn lock(tx: &mut Tx, task: TaskId, others: &[TaskId], agents: &[AgentId]) -> Result<(), Error> {
+    let told = told_of(tx, task).await?;
+    let concerned = told.iter().chain(others).copied().chain([task]).collect();
     ready::lock(tx, concerned, Vec::new()).await?;
     // One that came while we waited is not locked.
-    if blockers::dependents(tx, task).await?.iter().any(|found| !dependents.contains(found)) {
-        return Err(Error::changed_meanwhile("the tasks that wait for a task"));
+    if told_of(tx, task).await?.iter().any(|found| !told.contains(found)) {
+        return Err(Error::changed_meanwhile("the parent of a task, or the tasks that wait for it"));
     }
-    let mut agents: Vec<AgentId> = assignee.into_iter().collect();
+    let mut agents = agents.to_vec();
     for mut row in tx.query(AGENTS_CONCERNED, &[task.into()]).await? {
         agents.push(row.get()?);
     }
     ready::lock(tx, Vec::new(), agents).await
+}
+
+const PARENT: &str = "select parent_id from tasks where id = $1 and parent_id is not null";
+
+/// The tasks whose agents are told what becomes of a task: its parent, and those that wait for it.
+pub(crate) async fn told_of(tx: &mut Tx, task: TaskId) -> Result<Vec<TaskId>, Error> {
+    let mut told = blockers::dependents(tx, task).await?;
+    if let Some(mut row) = tx.query_first(PARENT, &[task.into()]).await? {
+        told.push(row.get()?);
+    }
+    Ok(told)
 }
 
 /// Whom a task calls to work, if it calls anyone.
@@ -81,10 +98,15 @@ pub(crate) async fn after_change(
     }
     if let Some(assignee) = new.assignee.filter(|_| is_given) {
         tx.execute(MARK_RUN, &[assignee.into(), new.id.into(), false.into()]).await?;
+        kept_wakes::issue(tx, origin.now, &mut ids, new, assignee).await?;
     }
     if new.status.is_closed() && !old.status.is_closed() {
         call_off(tx, origin, new).await?;
         wake_dependents(tx, origin, &mut ids, new).await?;
+        children::after_close(tx, origin, &mut ids, old, new).await?;
+    }
+    if old.status.is_closed() && !new.status.is_closed() {
+        children::after_reopen(tx, new.id).await?;
     }
     let after = match is_given {
         true => Call::of_new_assignee(tx, new).await?,
@@ -108,7 +130,7 @@ async fn wake_assignee(
     accept_held(tx, &wake).await.map(|_| ())
 }
 
-fn about(
+pub(crate) fn about(
     origin: &Origin,
     ids: &mut IdSource,
     task: &Task,
@@ -178,7 +200,8 @@ pub(crate) fn is_handed_on(source: Source) -> bool {
     }
 }
 
-/// Issues a wakeup anew for the task's present assignee, if it is one to be handed on.
+/// Issues a wakeup anew for the task's present assignee, if it is one to be handed on; if nobody has the task, it is
+/// kept for the next.
 pub(crate) async fn reissue(
     tx: &mut Tx,
     now: Timestamp,
@@ -186,7 +209,12 @@ pub(crate) async fn reissue(
     task: &Task,
     wakeup: &Wakeup,
 ) -> Result<(), Refusal> {
-    let Some(assignee) = task.assignee.filter(|_| is_handed_on(wakeup.source)) else { return Ok(()) };
+    if !is_handed_on(wakeup.source) {
+        return Ok(());
+    }
+    let Some(assignee) = task.assignee else {
+        return Ok(kept_wakes::keep_called_off(tx, ids.next(now), task, wakeup).await?);
+    };
     let object_of = |json: &Json| json.as_object().cloned().unwrap_or_default();
     let wake = Wake {
         id: ids.next(now),

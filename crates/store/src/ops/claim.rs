@@ -8,14 +8,14 @@ use wakeful_domain::agent::{Agent, AgentState};
 use wakeful_domain::comment::Comment;
 use wakeful_domain::company::Company;
 use wakeful_domain::goal::Goal;
-use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId, WakeupId};
+use wakeful_domain::id::{AgentId, CompanyId, GoalId, RunId, TaskId, WakeupId};
 use wakeful_domain::lane::{BATCH_BYTES_MAX, BATCH_WAKEUPS_MAX};
 use wakeful_domain::project::Project;
 use wakeful_domain::run::Run;
 use wakeful_domain::session::KnownSession;
 use wakeful_domain::task::Task;
 use wakeful_domain::time::Timestamp;
-use wakeful_domain::wakeup::Wakeup;
+use wakeful_domain::wakeup::{GOAL_KEY, Source, Wakeup};
 use wakeful_domain::worktree::Worktree;
 
 use crate::ops::run_events::NewRunEvent;
@@ -45,7 +45,9 @@ pub struct Claimed {
     pub task: Option<Task>,
     /// What was said about the task since the lane's last run.
     pub comments: Vec<Comment>,
-    /// What the task is for: its goal, and those above it.
+    /// The tasks that it is a part of, its parent first.
+    pub ancestors: Vec<Task>,
+    /// What the task is for: its goal, and those above it; the goal to be broken down, if that is asked.
     pub goals: Vec<Goal>,
     /// Where the task is worked on.
     pub project: Option<Project>,
@@ -295,13 +297,14 @@ async fn start(
         guards::count_run(tx, request.now, run).await?;
     }
     tell_starting(tx, request, &agent, wakeups.len()).await?;
-    let place = place(tx, run, agent.id, task).await?;
+    let place = place(tx, run, agent.id, task, &wakeups).await?;
     let run = runs::get(tx, run).await?;
     spending::claimed(tx, request.now, &run).await?;
     Ok(Claimed {
         run,
         company: companies::get(tx, agent.company).await?,
         comments: place.comments,
+        ancestors: place.ancestors,
         goals: place.goals,
         project: place.project,
         worktree: place.worktree,
@@ -318,19 +321,32 @@ async fn start(
 pub struct Place {
     pub task: Option<Task>,
     pub comments: Vec<Comment>,
+    pub ancestors: Vec<Task>,
     pub goals: Vec<Goal>,
     pub project: Option<Project>,
     pub worktree: Option<Worktree>,
 }
 
-/// The task of a run's lane, what is said about it, what it is for and where it is worked on.
-pub async fn place(tx: &mut Tx, run: RunId, agent: AgentId, task: Option<TaskId>) -> Result<Place, Error> {
-    let Some(id) = task else { return Ok(Place::default()) };
-    let Some(task) = tasks::find(tx, id).await? else { return Ok(Place::default()) };
-    let goals = match task.goal {
+/// The task of a run's lane, what is said about it, what it is for and where it is worked on, as it is when the run is
+/// claimed: what changes later changes nothing for the run. A task without a goal serves that of the nearest one above.
+pub async fn place(
+    tx: &mut Tx,
+    run: RunId,
+    agent: AgentId,
+    task: Option<TaskId>,
+    wakeups: &[Wakeup],
+) -> Result<Place, Error> {
+    let goal = wakeups.iter().find_map(goal_of);
+    let mut chain = match task {
+        Some(id) => tasks::chain(tx, id).await?,
+        None => Vec::new(),
+    };
+    let goals = match goal.or_else(|| chain.iter().find_map(|task| task.goal)) {
         Some(goal) => goals::chain(tx, goal).await?,
         None => Vec::new(),
     };
+    let (Some(id), false) = (task, chain.is_empty()) else { return Ok(Place { goals, ..Place::default() }) };
+    let task = chain.remove(0);
     let project = match task.project {
         Some(project) => projects::find(tx, project).await?,
         None => None,
@@ -340,7 +356,13 @@ pub async fn place(tx: &mut Tx, run: RunId, agent: AgentId, task: Option<TaskId>
         false => None,
     };
     let comments = comments::since_last_run(tx, agent, id, run).await?;
-    Ok(Place { task: Some(task), comments, goals, project, worktree })
+    Ok(Place { task: Some(task), comments, ancestors: chain, goals, project, worktree })
+}
+
+/// The goal that a wakeup asks to be broken down.
+fn goal_of(wakeup: &Wakeup) -> Option<GoalId> {
+    let named = wakeup.context.get(GOAL_KEY).filter(|_| wakeup.source == Source::Goal)?;
+    named.as_str()?.parse().ok()
 }
 
 async fn tell_starting(tx: &mut Tx, request: &ClaimRequest, agent: &Agent, count: usize) -> Result<(), Error> {

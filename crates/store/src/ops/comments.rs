@@ -1,4 +1,4 @@
-//! Comments on tasks, oldest first by their ids. Whom one wakes comes with subscriptions.
+//! Comments on tasks, oldest first by their ids. Whom one wakes: [`crate::ops::comment_wakes`].
 
 use serde_json::json as object;
 use wakeful_domain::actor::{Actor, ActorType};
@@ -10,7 +10,7 @@ use wakeful_domain::time::Timestamp;
 use crate::ops::filter::{List, Page};
 use crate::ops::origin::Origin;
 use crate::ops::tasks::{self, TaskChange};
-use crate::ops::{agents, events};
+use crate::ops::{agents, comment_wakes, events};
 use crate::value::name;
 use crate::{Error, Refusal, Row, Tx};
 
@@ -44,6 +44,7 @@ const INSERT: &str = "
 
 /// Adds a comment. A closed task opens again only if asked.
 pub async fn insert(tx: &mut Tx, origin: &Origin, new: &NewComment) -> Result<Comment, Refusal> {
+    let mentioned = comment_wakes::lock(tx, new.task, &new.body).await?;
     let task = tasks::get(tx, new.task).await?;
     match new.reopen && task.status.is_closed() {
         true => {
@@ -69,7 +70,10 @@ pub async fn insert(tx: &mut Tx, origin: &Origin, new: &NewComment) -> Result<Co
     };
     let data = object!({ "comment": new.id, "actor": origin.actor, "by": by, "run": origin.run() });
     events::append(tx, task.company, origin.now, "task.commented", &task.id.to_string(), &data).await?;
-    get(tx, new.id).await
+    let comment = get(tx, new.id).await?;
+    let task = tasks::get(tx, new.task).await?;
+    comment_wakes::wake(tx, origin, &task, &comment, &mentioned).await?;
+    Ok(comment)
 }
 
 /// The comment with this id.

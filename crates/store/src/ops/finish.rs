@@ -17,8 +17,8 @@ use wakeful_domain::wakeup::{Wakeup, WakeupStatus, rank};
 use crate::ops::escalations::Raise;
 use crate::ops::run_events::NewRunEvent;
 use crate::ops::{
-    agents, assignments, escalations, events, guards, last_words, ready, run_events, runs, sessions, spending, tasks,
-    wakeups,
+    agents, assignments, children, escalations, events, guards, last_words, mail, ready, run_events, runs, sessions,
+    spending, stuck, tasks, wakeups,
 };
 use crate::value::{json_option, task_key};
 use crate::{Error, Refusal, Tx};
@@ -58,7 +58,8 @@ pub async fn finish(tx: &mut Tx, request: &FinishRequest) -> Result<Run, Refusal
         agents::park_account(tx, &agent, until).await?;
     }
     let mut ids = IdSource::new(request.id_seed);
-    settle_wakeups(tx, &run, &agent, request, &ending, &mut ids).await?;
+    let settled = settle_wakeups(tx, &run, &agent, request, &ending, &mut ids).await?;
+    mail::after_run(tx, request.now, &run, outcome.end == End::Succeeded).await?;
     let session = sessions::SessionEnd {
         agent: run.agent,
         adapter: &run.adapter,
@@ -75,6 +76,10 @@ pub async fn finish(tx: &mut Tx, request: &FinishRequest) -> Result<Run, Refusal
     let ended = runs::get(tx, run.id).await?;
     guard(tx, &ended, &agent, &ending, &mut ids).await?;
     release(tx, &run, &held, &ending).await?;
+    children::after_run(tx, request.now, &mut ids, &ended, settled.goes_on).await?;
+    if settled.is_given_up {
+        stuck::after_dead_letter(tx, request.now, &mut ids, &ended).await?;
+    }
     spending::ended(tx, request.now, &run, &ended).await?;
     last_words::tell(tx, request.now, &mut ids, &ended, &agent.name).await?;
     tell(tx, &ended, request.now).await?;
@@ -182,6 +187,15 @@ const TELL_COMPLETED: &str = "
       and status = 'claimed'
     order by requested_at, id";
 
+/// What became of a run's wakeups, taken together.
+#[derive(Debug, Default)]
+struct Settled {
+    /// Some of them are tried again, by whoever has the task.
+    goes_on: bool,
+    /// Some of them are dead letters.
+    is_given_up: bool,
+}
+
 async fn settle_wakeups(
     tx: &mut Tx,
     run: &Run,
@@ -189,12 +203,13 @@ async fn settle_wakeups(
     request: &FinishRequest,
     ending: &Ending<'_>,
     ids: &mut IdSource,
-) -> Result<(), Refusal> {
+) -> Result<Settled, Refusal> {
+    let mut settled = Settled::default();
     if ending.outcome.end == End::Succeeded {
         let data = object!({ "run": run.id, "agent": run.agent }).to_string();
         tx.execute(TELL_COMPLETED, &[run.id.into(), request.now.into(), data.into()]).await?;
         tx.execute(COMPLETE, &[run.id.into(), request.now.into()]).await?;
-        return Ok(());
+        return Ok(settled);
     }
     let task = match run.task {
         Some(task) => tasks::find(tx, task).await?,
@@ -216,9 +231,13 @@ async fn settle_wakeups(
         });
         let is_handed_on = assignments::is_handed_on(wakeup.source);
         match (reassigned, fate) {
-            (Some(task), Fate::Pending { .. }) => hand_on(tx, run, &wakeup, task, ending, ids).await?,
+            (Some(task), Fate::Pending { .. }) => {
+                hand_on(tx, run, &wakeup, task, ending, ids).await?;
+                settled.goes_on |= task.assignee.is_some();
+            }
             (Some(task), Fate::Failed) if is_handed_on && task.assignee.is_some() => {
                 hand_on(tx, run, &wakeup, task, ending, ids).await?;
+                settled.goes_on = true;
             }
             // Nothing would ever take it up again.
             (None, Fate::Pending { .. }) if agent.state == AgentState::Terminated => {
@@ -227,10 +246,14 @@ async fn settle_wakeups(
             (None, Fate::Pending { .. }) if is_closed && assignments::ends_with_task(wakeup.source) => {
                 call_off(tx, run, &wakeup, "task_closed", ending).await?;
             }
-            (_, fate) => settle_wakeup(tx, run, &wakeup, fate, ending).await?,
+            (_, fate) => {
+                settle_wakeup(tx, run, &wakeup, fate, ending).await?;
+                settled.goes_on |= matches!(fate, Fate::Pending { .. });
+                settled.is_given_up |= matches!(fate, Fate::Failed);
+            }
         }
     }
-    Ok(())
+    Ok(settled)
 }
 
 const END_WAKEUP: &str = "

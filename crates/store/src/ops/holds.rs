@@ -2,14 +2,14 @@
 //! queued work, and nothing has to clean it up.
 
 use serde_json::json as object;
-use wakeful_domain::id::{RunId, TaskId};
+use wakeful_domain::id::{IdSource, RunId, TaskId};
 use wakeful_domain::run::Run;
 use wakeful_domain::task::Task;
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::waiting::TaskHolder;
 
 use crate::ops::run_events::NewRunEvent;
-use crate::ops::{events, ready, run_events, runs, standing, tasks};
+use crate::ops::{events, kept_wakes, ready, run_events, runs, standing, tasks};
 use crate::{Error, Refusal, Tx};
 
 /// A run that wants a task, or lets it go.
@@ -46,6 +46,11 @@ pub async fn check_out(tx: &mut Tx, request: &HoldRequest) -> Result<Task, Refus
         return Err(held(tx, &run, &task).await?);
     }
     tx.execute(TAKE_UP, &[task.id.into(), run.agent.into(), request.now.into()]).await?;
+    if task.assignee.is_none() {
+        // Nobody else makes ids that follow from those of the run and the task.
+        let mut ids = IdSource::new((run.id.uuid().as_u128() ^ task.id.uuid().as_u128()) as u64);
+        kept_wakes::issue(tx, request.now, &mut ids, &task, run.agent).await?;
+    }
     refresh(tx, &run, task.id).await?;
     tell(tx, request.now, &run, task.id, "checked out").await?;
     let taken = tasks::get(tx, task.id).await?;

@@ -2,12 +2,13 @@
 //! acknowledge them; then they share the run's end. The rest makes exactly one follow-up.
 
 use serde_json::json as object;
-use wakeful_domain::id::{RunId, WakeupId};
+use wakeful_domain::id::{MessageId, RunId, WakeupId};
+use wakeful_domain::run::Run;
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::{Wakeup, WakeupStatus};
 
 use crate::ops::run_events::NewRunEvent;
-use crate::ops::{agents, events, run_events, runs, wakeups};
+use crate::ops::{agents, events, mail, run_events, runs, wakeups};
 use crate::value::task_key;
 use crate::{Refusal, Tx};
 
@@ -44,6 +45,9 @@ pub async fn count(tx: &mut Tx, run: RunId) -> Result<i64, Refusal> {
 pub struct Acknowledgement {
     pub acknowledged: Vec<WakeupId>,
     pub refused: Vec<(WakeupId, &'static str)>,
+    /// Mail that was read.
+    pub read: Vec<MessageId>,
+    pub unread: Vec<(MessageId, &'static str)>,
 }
 
 /// A run that takes over wakeups which came while it was live.
@@ -53,6 +57,8 @@ pub struct AcknowledgeRequest {
     pub run: RunId,
     pub fence: i64,
     pub wakeups: Vec<WakeupId>,
+    /// Mail that its agent has read; what would wake it with that is taken over too.
+    pub messages: Vec<MessageId>,
 }
 
 const TAKE: &str = "
@@ -77,30 +83,64 @@ pub async fn acknowledge(tx: &mut Tx, request: &AcknowledgeRequest) -> Result<Ac
     runs::heard(tx, request.now, run.id, run.fence).await?;
     let mut answer = Acknowledgement::default();
     for id in &request.wakeups {
-        let wakeup = match wakeups::get(tx, *id).await {
-            Ok(wakeup) if wakeup.company == run.company => wakeup,
-            Ok(_) | Err(Refusal::NotFound { .. }) => {
-                answer.refused.push((*id, "not_found"));
-                continue;
-            }
-            Err(refusal) => return Err(refusal),
-        };
-        if (wakeup.agent, wakeup.task) != (run.agent, run.task) {
-            answer.refused.push((*id, "other_lane"));
-        } else if wakeup.status == WakeupStatus::Claimed && wakeup.run == Some(run.id) {
-            answer.acknowledged.push(*id);
-        } else if wakeup.status != WakeupStatus::Pending {
-            answer.refused.push((*id, "not_pending"));
-        } else if tx.execute(TAKE, &[(*id).into(), run.id.into(), request.now.into()]).await? == 1 {
-            answer.acknowledged.push(*id);
-            tx.execute(JOIN_BATCH, &[run.id.into(), (*id).into()]).await?;
-            let data = object!({ "run": run.id, "agent": run.agent, "acknowledged": true });
-            events::append(tx, run.company, request.now, "wakeup.claimed", &id.to_string(), &data).await?;
-            let told = NewRunEvent::plain("acknowledged", format!("took over {id} while running"), data);
-            run_events::append(tx, run.id, request.now, &told).await?;
-        } else {
-            answer.refused.push((*id, "not_due"));
+        match take(tx, request.now, &run, *id).await? {
+            Ok(()) => answer.acknowledged.push(*id),
+            Err(reason) => answer.refused.push((*id, reason)),
+        }
+        if let Some(message) = mail::of_wakeup(tx, *id).await?.filter(|_| answer.acknowledged.last() == Some(id)) {
+            mail::mark_read_by(tx, request.now, &message, &run).await?;
+        }
+    }
+    for id in &request.messages {
+        match read_mail(tx, request.now, &run, *id).await? {
+            Ok(()) => answer.read.push(*id),
+            Err(reason) => answer.unread.push((*id, reason)),
         }
     }
     Ok(answer)
+}
+
+/// Gives one wakeup to the run, or says why not.
+async fn take(tx: &mut Tx, now: Timestamp, run: &Run, id: WakeupId) -> Result<Result<(), &'static str>, Refusal> {
+    let wakeup = match wakeups::get(tx, id).await {
+        Ok(wakeup) if wakeup.company == run.company => wakeup,
+        Ok(_) | Err(Refusal::NotFound { .. }) => return Ok(Err("not_found")),
+        Err(refusal) => return Err(refusal),
+    };
+    if (wakeup.agent, wakeup.task) != (run.agent, run.task) {
+        return Ok(Err("other_lane"));
+    }
+    if wakeup.status == WakeupStatus::Claimed && wakeup.run == Some(run.id) {
+        return Ok(Ok(()));
+    }
+    if wakeup.status != WakeupStatus::Pending {
+        return Ok(Err("not_pending"));
+    }
+    if tx.execute(TAKE, &[id.into(), run.id.into(), now.into()]).await? == 0 {
+        return Ok(Err("not_due"));
+    }
+    tx.execute(JOIN_BATCH, &[run.id.into(), id.into()]).await?;
+    let data = object!({ "run": run.id, "agent": run.agent, "acknowledged": true });
+    events::append(tx, run.company, now, "wakeup.claimed", &id.to_string(), &data).await?;
+    let told = NewRunEvent::plain("acknowledged", format!("took over {id} while running"), data);
+    run_events::append(tx, run.id, now, &told).await?;
+    Ok(Ok(()))
+}
+
+/// Notes that the run has read a message of its agent, and takes over what would wake it with that.
+async fn read_mail(tx: &mut Tx, now: Timestamp, run: &Run, id: MessageId) -> Result<Result<(), &'static str>, Refusal> {
+    let Some(message) = mail::find(tx, id).await?.filter(|message| message.to == Some(run.agent)) else {
+        return Ok(Err("not_found"));
+    };
+    if message.lapsed_at.is_some() {
+        return Ok(Err("lapsed"));
+    }
+    if let Some(wakeup) = message.wakeup
+        && !wakeups::get(tx, wakeup).await?.status.is_terminal()
+        && let Err(reason) = take(tx, now, run, wakeup).await?
+    {
+        return Ok(Err(reason));
+    }
+    mail::mark_read_by(tx, now, &message, run).await?;
+    Ok(Ok(()))
 }

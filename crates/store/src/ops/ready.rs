@@ -12,6 +12,7 @@
 use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId};
 use wakeful_domain::run::Run;
 
+use crate::ops::assignments;
 use crate::value::task_key;
 use crate::{Error, Tx};
 
@@ -104,10 +105,12 @@ pub(crate) async fn lock_lane(tx: &mut Tx, agent: AgentId, task: Option<TaskId>)
 }
 
 /// Keeps others from all that the end of a run touches: its lane, the tasks it holds and their lanes, the assignee of
-/// its own. Returns the tasks it holds.
+/// its own, and those who are told of its end. Returns the tasks it holds.
 pub(crate) async fn lock_run(tx: &mut Tx, run: &Run) -> Result<Vec<TaskId>, Error> {
     let mut tasks = held_by(tx, run.id).await?;
     tasks.extend(run.task);
+    let told = told_of(tx, run).await?;
+    tasks.extend(&told);
     lock(tx, tasks.clone(), Vec::new()).await?;
     let mut agents = vec![run.agent];
     for task in &tasks {
@@ -118,9 +121,17 @@ pub(crate) async fn lock_run(tx: &mut Tx, run: &Run) -> Result<Vec<TaskId>, Erro
     lock(tx, Vec::new(), agents).await?;
     // What it checked out while we waited is not locked.
     let held = held_by(tx, run.id).await?;
-    match held.iter().all(|task| tasks.contains(task)) {
+    let now_told = told_of(tx, run).await?;
+    match held.iter().chain(&now_told).all(|task| tasks.contains(task)) {
         true => Ok(held),
-        false => Err(Error::changed_meanwhile("the tasks that a run holds")),
+        false => Err(Error::changed_meanwhile("the tasks that a run holds, or whose agents are told of its end")),
+    }
+}
+
+async fn told_of(tx: &mut Tx, run: &Run) -> Result<Vec<TaskId>, Error> {
+    match run.task {
+        Some(task) => assignments::told_of(tx, task).await,
+        None => Ok(Vec::new()),
     }
 }
 

@@ -4,6 +4,7 @@ use serde_json::json as object;
 use wakeful_domain::id::{CommentId, TaskId};
 use wakeful_domain::task::{Task, TaskStatus};
 
+use crate::ops::comment_wakes;
 use crate::ops::comments::{self, NewComment};
 use crate::ops::origin::Origin;
 use crate::ops::tasks::{self, TaskChange};
@@ -24,6 +25,8 @@ const MARK: &str = "
 
 /// Rejects what was handed in. It stays marked until something is handed in again.
 pub async fn reject(tx: &mut Tx, origin: &Origin, rejection: &Rejection) -> Result<Task, Refusal> {
+    let body = format!("Rejected: {}", rejection.reason);
+    comment_wakes::lock(tx, rejection.task, &body).await?;
     let task = tasks::get(tx, rejection.task).await?;
     match task.status {
         TaskStatus::InReview | TaskStatus::Done => {}
@@ -34,7 +37,6 @@ pub async fn reject(tx: &mut Tx, origin: &Origin, rejection: &Rejection) -> Resu
     }
     let change = TaskChange { status: Some(TaskStatus::Todo), ..TaskChange::default() };
     tasks::change(tx, origin, task.id, &change).await?;
-    let body = format!("Rejected: {}", rejection.reason);
     let comment = NewComment { id: rejection.comment, task: task.id, body, reopen: false };
     comments::insert(tx, origin, &comment).await?;
     tx.execute(MARK, &[task.id.into(), origin.now.into()]).await?;

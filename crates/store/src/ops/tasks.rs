@@ -2,7 +2,7 @@
 
 use serde_json::json as object;
 use wakeful_domain::id::{AgentId, CompanyId, GoalId, ProjectId, TaskId};
-use wakeful_domain::task::{AdapterOverrides, Task, TaskPriority, TaskStatus, TaskWorkspace, WakeParent};
+use wakeful_domain::task::{AdapterOverrides, DEPTH_MAX, Task, TaskPriority, TaskStatus, TaskWorkspace, WakeParent};
 use wakeful_domain::time::Timestamp;
 
 use crate::ops::filter::{List, Page};
@@ -212,7 +212,8 @@ const UPDATE: &str = "
 /// Changes a task, and wakes or calls off whom the change concerns.
 pub async fn change(tx: &mut Tx, origin: &Origin, id: TaskId, change: &TaskChange) -> Result<Task, Refusal> {
     let concerned = change.blocked_by.clone().unwrap_or_default();
-    assignments::lock(tx, id, &concerned, change.assignee.flatten()).await?;
+    let assignee: Vec<AgentId> = change.assignee.flatten().into_iter().collect();
+    assignments::lock(tx, id, &concerned, &assignee).await?;
     origin.prove(tx).await?;
     let old = get(tx, id).await?;
     let new = change.applied_to(&old, origin.now);
@@ -275,34 +276,54 @@ async fn check_links(tx: &mut Tx, task: &Task, old: Option<&Task>) -> Result<(),
         }
     }
     match parent {
-        Some(parent) => refuse_circle(tx, task.company, task.id, parent).await,
+        Some(parent) => check_parent(tx, task.company, task.id, parent).await,
         None => Ok(()),
     }
 }
 
-const ANCESTORS: &str = "
-    with recursive ancestors (id) as (
-      select cast($1 as text)
-      union
-      select tasks.parent_id
+const HEIGHT: &str = "
+    with recursive below (id, height) as (
+      select cast($1 as text), cast(1 as bigint)
+      union all
+      select tasks.id, below.height + 1
       from tasks
-      join ancestors on tasks.id = ancestors.id
-      where tasks.parent_id is not null)
-    select 1
-    from ancestors
-    where id = $2";
+      join below on tasks.parent_id = below.id
+      where below.height <= $2)
+    select max(height) from below";
 
-/// A task cannot be its own ancestor.
-async fn refuse_circle(tx: &mut Tx, company: CompanyId, task: TaskId, parent: TaskId) -> Result<(), Refusal> {
+/// A task cannot be its own ancestor, nor lie too deep with what is below it.
+async fn check_parent(tx: &mut Tx, company: CompanyId, task: TaskId, parent: TaskId) -> Result<(), Refusal> {
     // Two changes at once could close a circle that neither sees.
     ready::lock_company(tx, company).await?;
-    match tx.query_first(ANCESTORS, &[parent.into(), task.into()]).await? {
-        Some(_) => Err(Refusal::invalid(
+    let above = chain(tx, parent).await?;
+    if above.iter().any(|ancestor| ancestor.id == task) {
+        return Err(Refusal::invalid(
             "parent",
             format!("`{parent}` lies below this task: a task cannot be its own ancestor"),
-        )),
-        None => Ok(()),
+        ));
     }
+    let height: i64 = tx.query_one(HEIGHT, &[task.into(), (DEPTH_MAX as i64).into()]).await?.get()?;
+    let depth = above.len() + usize::try_from(height).unwrap_or(usize::MAX);
+    match depth > DEPTH_MAX {
+        true => {
+            Err(Refusal::invalid("parent", format!("would make the tree {depth} tasks deep; {DEPTH_MAX} is the limit")))
+        }
+        false => Ok(()),
+    }
+}
+
+/// A task and those above it, up to the root; empty if there is no such task.
+pub async fn chain(tx: &mut Tx, id: TaskId) -> Result<Vec<Task>, Error> {
+    let mut chain: Vec<Task> = Vec::new();
+    let mut next = Some(id);
+    while let Some(id) = next
+        && chain.len() <= DEPTH_MAX
+    {
+        let Some(task) = find(tx, id).await? else { break };
+        next = task.parent;
+        chain.push(task);
+    }
+    Ok(chain)
 }
 
 const HOLD: &str = "

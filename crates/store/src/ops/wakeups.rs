@@ -178,6 +178,16 @@ pub async fn cancel(tx: &mut Tx, now: Timestamp, id: WakeupId) -> Result<Wakeup,
     get(tx, id).await
 }
 
+/// Cancels a wakeup that still waits, whose agent the caller has locked.
+pub(crate) async fn call_off(tx: &mut Tx, now: Timestamp, id: WakeupId, reason: &'static str) -> Result<(), Refusal> {
+    let wakeup = get(tx, id).await?;
+    if tx.execute(CANCEL, &[id.into(), now.into(), reason.into()]).await? == 0 {
+        return Ok(());
+    }
+    tell_cancelled(tx, now, wakeup.company, id, wakeup.agent, reason).await?;
+    Ok(ready::refresh(tx, wakeup.company, wakeup.agent, wakeup.task).await?)
+}
+
 const OTHER_TIMER: &str = "
     select 1
     from wakeups

@@ -75,7 +75,7 @@ impl World {
         self.db.write("p", said, |tx, said| Box::pin(runs::progress(tx, said))).await.unwrap().1
     }
 
-    async fn unread(&self, run: &Run) -> Vec<messages::Message> {
+    async fn said_to(&self, run: &Run) -> Vec<messages::Message> {
         self.db.read("m", run.id, |tx, run| Box::pin(messages::unread(tx, *run))).await.unwrap()
     }
 
@@ -132,12 +132,12 @@ fn a_live_agent_is_told_at_eighty_percent_and_stopped_at_a_hundred_and_nothing_i
         let run = world.claim().await.run;
         world.uses(&run, 799).await;
         world.look().await;
-        assert!(world.unread(&run).await.is_empty());
+        assert!(world.said_to(&run).await.is_empty());
         world.uses(&run, 800).await;
         world.uses(&run, 801).await;
         let done = world.look().await.budgets;
         assert_eq!(done.told.iter().map(|(told, _)| *told).collect::<Vec<_>>(), [run.id]);
-        let told = world.unread(&run).await;
+        let told = world.said_to(&run).await;
         assert_eq!((told.len(), told[0].kind), (1, "budget"), "once, whatever is reported later");
         assert!(world.look().await.budgets.told.is_empty());
 

@@ -152,7 +152,13 @@ impl World {
     }
 
     pub async fn try_acknowledge(&self, run: &Run, ids: &[WakeupId]) -> Result<Acknowledgement, Refusal> {
-        let request = AcknowledgeRequest { now: self.now(), run: run.id, fence: run.fence, wakeups: ids.to_vec() };
+        let request = AcknowledgeRequest {
+            now: self.now(),
+            run: run.id,
+            fence: run.fence,
+            wakeups: ids.to_vec(),
+            messages: vec![],
+        };
         self.db.write("ack", request, |tx, request| Box::pin(inbox::acknowledge(tx, request))).await
     }
 

@@ -1,0 +1,1 @@
+create table subscriptions_placeholder (id text primary key);
