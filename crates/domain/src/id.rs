@@ -40,6 +40,9 @@ pub mod kind {
     pub enum Notification {}
     pub enum Channel {}
     pub enum Delivery {}
+    pub enum Subscription {}
+    pub enum Webhook {}
+    pub enum Receipt {}
 
     impl Kind for Company {
         const PREFIX: &'static str = "co";
@@ -101,6 +104,18 @@ pub mod kind {
         const PREFIX: &'static str = "dlv";
         const NOUN: &'static str = "delivery";
     }
+    impl Kind for Subscription {
+        const PREFIX: &'static str = "sub";
+        const NOUN: &'static str = "subscription";
+    }
+    impl Kind for Webhook {
+        const PREFIX: &'static str = "hok";
+        const NOUN: &'static str = "webhook";
+    }
+    impl Kind for Receipt {
+        const PREFIX: &'static str = "rcp";
+        const NOUN: &'static str = "receipt";
+    }
 }
 
 pub type CompanyId = Id<kind::Company>;
@@ -118,6 +133,9 @@ pub type ScheduleId = Id<kind::Schedule>;
 pub type NotificationId = Id<kind::Notification>;
 pub type ChannelId = Id<kind::Channel>;
 pub type DeliveryId = Id<kind::Delivery>;
+pub type SubscriptionId = Id<kind::Subscription>;
+pub type WebhookId = Id<kind::Webhook>;
+pub type ReceiptId = Id<kind::Receipt>;
 
 /// An identifier of one kind of thing.
 pub struct Id<K> {

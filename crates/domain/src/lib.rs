@@ -9,6 +9,7 @@
 //! - [`comment`]: what somebody said about a task.
 //! - [`wakeup`]: one reason to wake one agent; a durable row with exactly one fate.
 //! - [`schedule`]: what wakes agents, makes tasks or does something by the clock; each nominal time is a *slot*.
+//! - [`subscription`]: who is woken when something happens; its *filter* says which of what happens.
 //! - [`lane`]: (agent, task) or (agent, no task): pending wakeups and at most one live run.
 //! - [`run`]: one execution of an agent for one lane, with a *batch* of wakeups and a *fence*.
 //! - [`session`]: whether a run resumes what its lane has; the note to a fresh one.
@@ -55,6 +56,7 @@ pub mod session;
 pub mod settle;
 pub mod signature;
 pub mod silence;
+pub mod subscription;
 pub mod task;
 pub mod time;
 pub mod url;

@@ -22,6 +22,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 5, sql: include_str!("../migrations/0005_notifications.sql") },
     Migration { version: 6, sql: include_str!("../migrations/0006_gates_and_actions.sql") },
     Migration { version: 7, sql: include_str!("../migrations/0007_declarations.sql") },
+    Migration { version: 8, sql: include_str!("../migrations/0008_budgets.sql") },
+    Migration { version: 9, sql: include_str!("../migrations/0009_subscriptions.sql") },
 ];
 
 const LEDGER: &str =

@@ -8,6 +8,7 @@ use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::{Source, Wakeup};
 
 use crate::ops::origin::Origin;
+use crate::ops::subscriptions::waiting;
 use crate::ops::wake::{Maker, Wake, accept_held};
 use crate::ops::{blockers, ready, tasks, wakeups};
 use crate::value::task_key;
@@ -25,20 +26,25 @@ const AGENTS_CONCERNED: &str = "
       and tasks.assignee_id is not null";
 
 /// Keeps others from a task, from those that wait for it or that it is to wait for, and from every agent that a
-/// change of it can wake or call off.
+/// change of it can wake or call off, those who subscribed to it among them.
 pub(crate) async fn lock(tx: &mut Tx, task: TaskId, others: &[TaskId], assignee: Option<AgentId>) -> Result<(), Error> {
     let dependents = blockers::dependents(tx, task).await?;
-    let concerned = dependents.iter().chain(others).copied().chain([task]).collect();
-    ready::lock(tx, concerned, Vec::new()).await?;
+    let waiting = waiting::of_task(tx, task).await?;
+    let concerned = dependents.iter().chain(others).copied().chain([task]);
+    ready::lock(tx, waiting.tasks_with(concerned), Vec::new()).await?;
     // One that came while we waited is not locked.
     if blockers::dependents(tx, task).await?.iter().any(|found| !dependents.contains(found)) {
         return Err(Error::changed_meanwhile("the tasks that wait for a task"));
     }
-    let mut agents: Vec<AgentId> = assignee.into_iter().collect();
+    let mut agents = waiting.agents_with(assignee);
     for mut row in tx.query(AGENTS_CONCERNED, &[task.into()]).await? {
         agents.push(row.get()?);
     }
-    ready::lock(tx, Vec::new(), agents).await
+    ready::lock(tx, Vec::new(), agents).await?;
+    match tx.is_alone() {
+        true => Ok(()),
+        false => waiting.require_all(&waiting::of_task(tx, task).await?),
+    }
 }
 
 /// Whom a task calls to work, if it calls anyone.

@@ -10,7 +10,7 @@ use wakeful_domain::time::Timestamp;
 use crate::ops::filter::{List, Page};
 use crate::ops::origin::Origin;
 use crate::ops::tasks::{self, TaskChange};
-use crate::ops::{agents, events};
+use crate::ops::{agents, events, subscriptions};
 use crate::value::name;
 use crate::{Error, Refusal, Row, Tx};
 
@@ -50,7 +50,10 @@ pub async fn insert(tx: &mut Tx, origin: &Origin, new: &NewComment) -> Result<Co
             let change = TaskChange { status: Some(TaskStatus::Todo), ..TaskChange::default() };
             tasks::change(tx, origin, task.id, &change).await?;
         }
-        false => origin.prove(tx).await?,
+        false => {
+            subscriptions::waiting::lock_task(tx, task.id).await?;
+            origin.prove(tx).await?;
+        }
     }
     let parameters = [
         new.id.into(),
@@ -69,7 +72,9 @@ pub async fn insert(tx: &mut Tx, origin: &Origin, new: &NewComment) -> Result<Co
     };
     let data = object!({ "comment": new.id, "actor": origin.actor, "by": by, "run": origin.run() });
     events::append(tx, task.company, origin.now, "task.commented", &task.id.to_string(), &data).await?;
-    get(tx, new.id).await
+    let comment = get(tx, new.id).await?;
+    subscriptions::happening::commented(tx, origin, &task, &comment, &by).await?;
+    Ok(comment)
 }
 
 /// The comment with this id.

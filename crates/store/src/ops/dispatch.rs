@@ -5,6 +5,7 @@ use wakeful_domain::time::Timestamp;
 
 use crate::ops::claim::{ClaimRequest, Claimed, claim_some};
 use crate::ops::firing::{self, Fired};
+use crate::ops::subscriptions::due;
 use crate::ops::timers::{self, TimerReport};
 use crate::{Refusal, Tx};
 
@@ -15,6 +16,8 @@ pub type Dispatch = (Timestamp, Vec<ClaimRequest>);
 #[derive(Debug)]
 pub struct Dispatched {
     pub fired: Fired,
+    /// Subscriptions whose window has closed, or that have waited long enough.
+    pub woken: usize,
     pub timers: TimerReport,
     pub claimed: Vec<Claimed>,
 }
@@ -22,6 +25,7 @@ pub struct Dispatched {
 /// Does what is due and claims what may start.
 pub async fn dispatch(tx: &mut Tx, (now, requests): &Dispatch) -> Result<Dispatched, Refusal> {
     let fired = firing::fire_due(tx, *now).await?;
+    let woken = due::fire_due(tx, *now).await?;
     let timers = timers::tick(tx, *now).await?;
-    Ok(Dispatched { fired, timers, claimed: claim_some(tx, requests).await? })
+    Ok(Dispatched { fired, woken, timers, claimed: claim_some(tx, requests).await? })
 }

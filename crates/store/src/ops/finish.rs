@@ -17,7 +17,8 @@ use wakeful_domain::wakeup::{Wakeup, WakeupStatus, rank};
 use crate::ops::escalations::Raise;
 use crate::ops::run_events::NewRunEvent;
 use crate::ops::{
-    agents, assignments, escalations, events, guards, last_words, ready, run_events, runs, sessions, tasks, wakeups,
+    agents, assignments, escalations, events, guards, last_words, ready, run_events, runs, sessions, subscriptions, tasks,
+    wakeups,
 };
 use crate::value::{json_option, task_key};
 use crate::{Error, Refusal, Tx};
@@ -76,6 +77,7 @@ pub async fn finish(tx: &mut Tx, request: &FinishRequest) -> Result<Run, Refusal
     release(tx, &run, &held, &ending).await?;
     last_words::tell(tx, request.now, &mut ids, &ended, &agent.name).await?;
     tell(tx, &ended, request.now).await?;
+    subscriptions::happening::run_ended(tx, request.now, &ended).await?;
     Ok(ended)
 }
 

@@ -45,6 +45,7 @@ pub mod sessions;
 pub mod slots;
 pub mod standing;
 pub mod stats;
+pub mod subscriptions;
 pub mod tasks;
 pub mod timers;
 pub mod tokens;

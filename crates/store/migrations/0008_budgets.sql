@@ -1,0 +1,1 @@
+drop index slots_wakeup;
