@@ -98,6 +98,14 @@ pub enum Command {
     /// Add, list, try out or remove channels: where notifications go besides the inbox
     #[command(subcommand)]
     Channel(ChannelVerb),
+    /// Add, list, show or remove subscriptions: who is woken when something happens
+    #[command(subcommand)]
+    Subscription(SubscriptionVerb),
+    /// Publish to a topic: whoever subscribed to it is woken
+    Publish(PublishArguments),
+    /// Inside a run: be woken when something happens; end the run then
+    #[command(subcommand)]
+    Wait(WaitVerb),
     /// Ask for a person's attention
     Escalate(EscalateArguments),
     /// Set, list or remove secrets: values that agents are given and nobody is shown

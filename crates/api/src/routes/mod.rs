@@ -18,8 +18,10 @@ mod runs;
 pub(crate) mod schedules;
 mod secrets;
 mod slots;
+mod subscriptions;
 mod task_calls;
 mod tasks;
+mod topics;
 mod wake;
 mod wakeups;
 mod why;
@@ -45,6 +47,8 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(secrets::routes())
         .merge(schedules::routes())
         .merge(slots::routes())
+        .merge(subscriptions::routes())
+        .merge(topics::routes())
         .merge(declarations::routes())
         .merge(channels::routes())
         .merge(notifications::routes())

@@ -11,6 +11,7 @@ mod projects;
 mod runs;
 mod schedules;
 mod secrets;
+mod subscriptions;
 mod tasks;
 mod wakeups;
 
@@ -28,6 +29,7 @@ pub use projects::*;
 pub use runs::*;
 pub use schedules::*;
 pub use secrets::*;
+pub use subscriptions::*;
 pub use tasks::*;
 pub use wakeups::*;
 

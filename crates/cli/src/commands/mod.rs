@@ -13,6 +13,7 @@ pub mod project;
 pub mod run;
 pub mod schedule;
 pub mod secret;
+pub mod subscription;
 pub mod task;
 pub mod wake;
 pub mod wakeup;

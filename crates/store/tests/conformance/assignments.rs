@@ -16,7 +16,7 @@ use crate::world::{World, conflict, on_both, seconds};
 
 impl World {
     /// All wakeups of an agent, oldest first.
-    async fn wakeups_of(&self, agent: AgentId) -> Vec<Wakeup> {
+    pub async fn wakeups_of(&self, agent: AgentId) -> Vec<Wakeup> {
         let filter = WakeupFilter { agent: Some(agent), ..WakeupFilter::default() };
         let list = self.db.read("list", filter, |tx, filter| Box::pin(wakeups::list(tx, filter, None, 200))).await;
         let mut found = list.unwrap().items;
@@ -24,7 +24,7 @@ impl World {
         found
     }
 
-    async fn task_of(&self, title: &str, agent: AgentId, blocked_by: &[TaskId]) -> Task {
+    pub async fn task_of(&self, title: &str, agent: AgentId, blocked_by: &[TaskId]) -> Task {
         let draft = Task { assignee: Some(agent), ..self.draft_task(title) };
         self.make_task(draft, blocked_by).await.unwrap()
     }
