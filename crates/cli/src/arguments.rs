@@ -4,6 +4,7 @@ mod channels;
 mod places;
 mod schedules;
 mod servers;
+mod subscriptions;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,10 @@ pub use channels::{ChannelAddArguments, ChannelVerb, NotificationVerb, Notificat
 pub use places::{GoalVerb, ProjectAddArguments, ProjectVerb, WorktreeVerb};
 pub use schedules::{ScheduleAddArguments, ScheduleVerb};
 pub use servers::{ApplyArguments, ConfigArguments, UpArguments};
+pub use subscriptions::{
+    PublishArguments, SubscriptionAddArguments, SubscriptionVerb, WaitArguments, WantedArguments, WebhookAddArguments,
+    WebhookVerb,
+};
 
 /// Wakes, runs and watches AI agents.
 #[derive(Debug, Parser)]
@@ -100,12 +105,14 @@ pub enum Command {
     Channel(ChannelVerb),
     /// Add, list, show or remove subscriptions: who is woken when something happens
     #[command(subcommand)]
-    Subscription(SubscriptionVerb),
+    Subscription(Box<SubscriptionVerb>),
     /// Publish to a topic: whoever subscribed to it is woken
     Publish(PublishArguments),
     /// Inside a run: be woken when something happens; end the run then
+    Wait(WaitArguments),
+    /// Add, list, show or remove webhooks: where others tell Wakeful what happens, and see what they told
     #[command(subcommand)]
-    Wait(WaitVerb),
+    Webhook(WebhookVerb),
     /// Ask for a person's attention
     Escalate(EscalateArguments),
     /// Set, list or remove secrets: values that agents are given and nobody is shown

@@ -70,6 +70,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Notifications(arguments) => commands::notification::run(&session()?, &arguments).await,
         Command::Channel(verb) => commands::channel::run(&session()?, &verb).await,
         Command::Subscription(verb) => commands::subscription::run(&session()?, &verb).await,
+        Command::Webhook(verb) => commands::webhook::run(&session()?, &verb).await,
         Command::Publish(publish) => commands::subscription::publish(&session()?, &publish).await,
         Command::Wait(verb) => commands::subscription::wait(&session()?, &verb).await,
         Command::Escalate(escalate) => commands::escalation::escalate(&session()?, &escalate).await,

@@ -10,6 +10,7 @@
 //! - [`wakeup`]: one reason to wake one agent; a durable row with exactly one fate.
 //! - [`schedule`]: what wakes agents, makes tasks or does something by the clock; each nominal time is a *slot*.
 //! - [`subscription`]: who is woken when something happens; its *filter* says which of what happens.
+//! - [`webhook`]: where others tell Wakeful what happens.
 //! - [`lane`]: (agent, task) or (agent, no task): pending wakeups and at most one live run.
 //! - [`run`]: one execution of an agent for one lane, with a *batch* of wakeups and a *fence*.
 //! - [`session`]: whether a run resumes what its lane has; the note to a fresh one.
@@ -63,4 +64,5 @@ pub mod url;
 pub mod usage;
 pub mod waiting;
 pub mod wakeup;
+pub mod webhook;
 pub mod worktree;

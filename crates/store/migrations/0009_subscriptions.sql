@@ -61,3 +61,52 @@ create unique index subscription_matches_once on subscription_matches (subscript
 
 -- How many of a company are open: there is a limit.
 alter table companies add column open_subscriptions bigint not null default 0;
+
+-- Where others tell Wakeful what happens.
+create table webhooks (
+  id text primary key,
+  company_id text not null,
+  name text not null,
+  scheme text not null,
+  -- Nonce and ciphertext, and the master key that sealed it.
+  sealed text not null,
+  key_id text not null,
+  -- The secret before, which works until then.
+  old_sealed text,
+  old_key_id text,
+  old_until bigint,
+  -- Who is woken for whatever is told, if anyone.
+  agent_id text,
+  task_id text not null,
+  received bigint not null,
+  refused bigint not null,
+  last_received_at bigint,
+  last_refused_at bigint,
+  -- How far its pace is used up.
+  paced_until bigint not null,
+  created_at bigint not null,
+  updated_at bigint not null
+);
+create unique index webhooks_name on webhooks (company_id, name);
+create index webhooks_company on webhooks (company_id, id);
+
+-- What was told through them: the newest, each with what came of it.
+create table webhook_receipts (
+  id text primary key,
+  company_id text not null,
+  webhook_id text not null,
+  -- What the caller calls it; null if nothing, or if it came again.
+  delivery_key text,
+  status text not null,
+  event text,
+  matched bigint not null,
+  wakeup_id text,
+  -- The first that this one repeats, or the one that was asked for again.
+  repeats text,
+  bytes bigint not null,
+  -- JSON; null once many newer ones have come.
+  data text,
+  at bigint not null
+);
+create unique index webhook_receipts_once on webhook_receipts (webhook_id, delivery_key) where delivery_key is not null;
+create index webhook_receipts_newest on webhook_receipts (webhook_id, id);

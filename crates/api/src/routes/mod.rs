@@ -7,6 +7,7 @@ mod declarations;
 mod escalations;
 mod events;
 mod goals;
+mod hooks;
 mod instance;
 mod live_run;
 mod logs;
@@ -24,6 +25,7 @@ mod tasks;
 mod topics;
 mod wake;
 mod wakeups;
+mod webhooks;
 mod why;
 
 pub use logs::whole_records;
@@ -49,6 +51,7 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(slots::routes())
         .merge(subscriptions::routes())
         .merge(topics::routes())
+        .merge(webhooks::routes())
         .merge(declarations::routes())
         .merge(channels::routes())
         .merge(notifications::routes())
@@ -69,6 +72,7 @@ pub fn router(api: Api) -> Router {
     let (routes, _) = OpenApiRouter::new().nest("/api/v1", documented()).split_for_parts();
     routes
         .merge(instance::routes())
+        .merge(hooks::routes())
         .route("/api/v1/openapi.json", axum::routing::get(openapi::serve))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)

@@ -5,13 +5,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
-use wakeful_domain::id::{AgentId, CompanyId, SubscriptionId, TaskId, kind};
+use wakeful_domain::id::{AgentId, CompanyId, SubscriptionId, TaskId, WebhookId, kind};
 use wakeful_domain::subscription::{EventName, Source, Subscription};
 use wakeful_domain::time::parse_duration;
 use wakeful_engine::clock;
 use wakeful_store::ops::subscriptions::declare::{Declaration, declare};
 use wakeful_store::ops::subscriptions::{self, SubscriptionFilter};
-use wakeful_store::ops::{agents, tasks};
+use wakeful_store::ops::{agents, tasks, webhooks};
 
 use crate::access::{Permission, Principal};
 use crate::body::Body;
@@ -54,7 +54,7 @@ fn check_own(principal: &Principal, agent: AgentId) -> Result<(), Problem> {
 }
 
 /// The task with this id or key.
-async fn task_of(api: &Api, company: CompanyId, field: &str, text: String) -> Result<TaskId, Problem> {
+pub(super) async fn task_of(api: &Api, company: CompanyId, field: &str, text: String) -> Result<TaskId, Problem> {
     if text.starts_with("tsk_") {
         return id_in(field, &text);
     }
@@ -66,7 +66,7 @@ async fn task_of(api: &Api, company: CompanyId, field: &str, text: String) -> Re
 }
 
 /// The agent with this id or name.
-async fn agent_of(api: &Api, company: CompanyId, field: &str, text: String) -> Result<AgentId, Problem> {
+pub(super) async fn agent_of(api: &Api, company: CompanyId, field: &str, text: String) -> Result<AgentId, Problem> {
     if text.starts_with("agt_") {
         return id_in(field, &text);
     }
@@ -81,18 +81,46 @@ async fn agent_of(api: &Api, company: CompanyId, field: &str, text: String) -> R
     found.ok_or_else(|| Problem::invalid(field, format!("there is no agent `{text}` in this company")))
 }
 
-async fn source_of(api: &Api, company: CompanyId, text: SourceText) -> Result<Source, Problem> {
-    let SourceText { run, task, children, agent, topic } = text;
-    match (run, task, children, agent, topic) {
-        (Some(run), None, None, None, None) => Ok(Source::Run(id_in("source.run", &run)?)),
-        (None, Some(task), None, None, None) => Ok(Source::Task(task_of(api, company, "source.task", task).await?)),
-        (None, None, Some(task), None, None) => {
-            Ok(Source::Children(task_of(api, company, "source.children", task).await?))
-        }
-        (None, None, None, Some(agent), None) => Ok(Source::Agent(agent_of(api, company, "source.agent", agent).await?)),
-        (None, None, None, None, Some(topic)) => Ok(Source::Topic(topic)),
-        _ => Err(Problem::invalid("source", "must name exactly one of run, task, children, agent or topic")),
+/// The webhook with this id or name.
+async fn webhook_of(api: &Api, company: CompanyId, field: &str, text: String) -> Result<WebhookId, Problem> {
+    if text.starts_with("hok_") {
+        return id_in(field, &text);
     }
+    let page = api
+        .engine
+        .db()
+        .read("webhook.by_name", (company, text.clone()), |tx, (company, name)| {
+            Box::pin(webhooks::list(tx, *company, Some(name.clone()), None, 1))
+        })
+        .await?;
+    let found = page.items.first().map(|webhook| webhook.id);
+    found.ok_or_else(|| Problem::invalid(field, format!("there is no webhook `{text}` in this company")))
+}
+
+const ONE_SOURCE: &str = "must name exactly one of run, task, children, agent, topic or webhook";
+
+async fn source_of(api: &Api, company: CompanyId, text: SourceText) -> Result<Source, Problem> {
+    let SourceText { run, task, children, agent, topic, webhook } = text;
+    let named = [&run, &task, &children, &agent, &topic, &webhook].iter().filter(|name| name.is_some()).count();
+    if named > 1 {
+        return Err(Problem::invalid("source", ONE_SOURCE));
+    }
+    if let Some(run) = run {
+        return Ok(Source::Run(id_in("source.run", &run)?));
+    }
+    if let Some(task) = task {
+        return Ok(Source::Task(task_of(api, company, "source.task", task).await?));
+    }
+    if let Some(task) = children {
+        return Ok(Source::Children(task_of(api, company, "source.children", task).await?));
+    }
+    if let Some(agent) = agent {
+        return Ok(Source::Agent(agent_of(api, company, "source.agent", agent).await?));
+    }
+    if let Some(webhook) = webhook {
+        return Ok(Source::Webhook(webhook_of(api, company, "source.webhook", webhook).await?));
+    }
+    topic.map(Source::Topic).ok_or_else(|| Problem::invalid("source", ONE_SOURCE))
 }
 
 /// A subscription as it is asked for; refuses what makes no sense.

@@ -14,6 +14,7 @@ mod secrets;
 mod subscriptions;
 mod tasks;
 mod wakeups;
+mod webhooks;
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -32,6 +33,7 @@ pub use secrets::*;
 pub use subscriptions::*;
 pub use tasks::*;
 pub use wakeups::*;
+pub use webhooks::*;
 
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]

@@ -21,6 +21,8 @@ pub struct SourceText {
     pub agent: Option<String>,
     /// Name of a topic.
     pub topic: Option<String>,
+    /// Id or name of a webhook.
+    pub webhook: Option<String>,
 }
 
 /// A subscription to be made, or to be put in the place of the one under its key.

@@ -18,6 +18,7 @@ pub mod task;
 pub mod wake;
 pub mod wakeup;
 pub mod watch;
+pub mod webhook;
 pub mod why;
 pub mod worktree;
 

@@ -118,6 +118,7 @@ async fn lock(tx: &mut Tx, wanted: &Subscription) -> Result<(), Refusal> {
 
 const TASK: &str = "select 1 from tasks where id = $1 and company_id = $2";
 const RUN: &str = "select 1 from runs where id = $1 and company_id = $2";
+const WEBHOOK: &str = "select 1 from webhooks where id = $1 and company_id = $2 {for_update}";
 const AGENT: &str = "select 1 from agents where id = $1 and company_id = $2 and deleted_at is null";
 
 /// Whatever a subscription names must be there, in its own company.
@@ -135,7 +136,8 @@ async fn check(tx: &mut Tx, wanted: &Subscription) -> Result<(), Refusal> {
         Source::Task(id) => Some(("source.task", TASK, "task", id.to_string())),
         Source::Children(id) => Some(("source.children", TASK, "task", id.to_string())),
         Source::Agent(id) => Some(("source.agent", AGENT, "agent", id.to_string())),
-        Source::Topic(_) | Source::Webhook(_) => None,
+        Source::Webhook(id) => Some(("source.webhook", WEBHOOK, "webhook", id.to_string())),
+        Source::Topic(_) => None,
     };
     for (field, sql, noun, id) in lane.into_iter().chain(source) {
         if tx.query_first(sql, &[(&id).into(), wanted.company.into()]).await?.is_none() {

@@ -55,7 +55,7 @@ pub(crate) async fn tell(tx: &mut Tx, happening: &Happening, seen: &[Seen]) -> R
 }
 
 /// Those whose filter can let the happening through; all of the source if it is the last.
-pub(super) async fn concerned(tx: &mut Tx, happening: &Happening, seen: &Seen) -> Result<Vec<Subscription>, Error> {
+pub(crate) async fn concerned(tx: &mut Tx, happening: &Happening, seen: &Seen) -> Result<Vec<Subscription>, Error> {
     let of_source = format!(
         "select {COLUMNS} from subscriptions where company_id = $1 and source = $2 and ended_at is null"
     );
@@ -81,7 +81,7 @@ fn asked(subscription: &Subscription, happening: &Happening, seen: &Seen) -> Opt
 }
 
 /// Tells one subscription, if it asked for this. `is_asked_now` if it is told while it is made.
-pub(super) async fn tell_one(
+pub(crate) async fn tell_one(
     tx: &mut Tx,
     subscription: &mut Subscription,
     happening: &Happening,

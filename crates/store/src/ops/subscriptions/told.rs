@@ -6,7 +6,7 @@ use wakeful_domain::run::{Run, RunStatus};
 use wakeful_domain::subscription::Source;
 use wakeful_domain::task::Task;
 
-use crate::ops::{agents, runs, tasks};
+use crate::ops::{agents, runs, tasks, webhooks};
 use crate::{Error, Refusal, Tx};
 
 /// A larger result is left out; the run has it.
@@ -131,6 +131,9 @@ pub(super) async fn words(tx: &mut Tx, source: &Source) -> Result<String, Refusa
         Source::Children(task) => format!("the tasks below {}", tasks::get(tx, *task).await?.key),
         Source::Agent(agent) => agents::get(tx, *agent).await?.name,
         Source::Topic(name) => format!("the topic `{name}`"),
-        Source::Webhook(webhook) => webhook.to_string(),
+        Source::Webhook(webhook) => {
+            let found = webhooks::find(tx, *webhook).await?;
+            found.map_or_else(|| webhook.to_string(), |webhook| format!("the webhook `{}`", webhook.name))
+        }
     })
 }
