@@ -17,7 +17,7 @@ pub struct Problem {
     detail: String,
     errors: Vec<FieldError>,
     state: Option<Value>,
-    retry_after_s: Option<u64>,
+    retry_after_s: Option<u16>,
 }
 
 /// What is wrong with one field.
@@ -31,7 +31,14 @@ pub struct FieldError {
 impl Problem {
     /// A problem with a code of its own.
     pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Problem {
-        Problem { status, code: code.into(), detail: detail.into(), errors: Vec::new(), state: None, retry_after_s: None }
+        Problem {
+            status,
+            code: code.into(),
+            detail: detail.into(),
+            errors: Vec::new(),
+            state: None,
+            retry_after_s: None,
+        }
     }
 
     /// 400: the body is not JSON, or a header cannot be read.
@@ -58,7 +65,7 @@ impl Problem {
 
     /// 429: to be tried again after a while.
     pub fn too_many(detail: impl Into<String>, wait: Duration) -> Problem {
-        let retry_after_s = Some(wait.as_secs() + 1);
+        let retry_after_s = Some(u16::try_from(wait.as_secs() + 1).unwrap_or(u16::MAX));
         Problem { retry_after_s, ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail) }
     }
 

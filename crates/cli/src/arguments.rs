@@ -105,11 +105,11 @@ pub enum Command {
     Channel(ChannelVerb),
     /// Add, list, show or remove subscriptions: who is woken when something happens
     #[command(subcommand)]
-    Subscription(Box<SubscriptionVerb>),
+    Subscription(SubscriptionVerb),
     /// Publish to a topic: whoever subscribed to it is woken
     Publish(PublishArguments),
     /// Inside a run: be woken when something happens; end the run then
-    Wait(WaitArguments),
+    Wait(Box<WaitArguments>),
     /// Add, list, show or remove webhooks: where others tell Wakeful what happens, and see what they told
     #[command(subcommand)]
     Webhook(WebhookVerb),

@@ -105,9 +105,10 @@ async fn proved(api: &Api, id: &str, headers: &HeaderMap, body: &[u8]) -> Result
         return Ok(found.webhook);
     }
     let arguments = (now, id);
-    let noted = api.engine.db().write("webhook.refused", arguments, |tx, (now, id)| {
-        Box::pin(webhooks::note_refused(tx, *now, *id))
-    });
+    let noted = api
+        .engine
+        .db()
+        .write("webhook.refused", arguments, |tx, (now, id)| Box::pin(webhooks::note_refused(tx, *now, *id)));
     noted.await?;
     Err(unauthorized())
 }

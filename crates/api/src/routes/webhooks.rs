@@ -64,8 +64,9 @@ async fn receipt_of(api: &Api, principal: &Principal, id: ReceiptId) -> Result<R
 
 /// A new secret, and the same sealed.
 fn new_secret(api: &Api, id: WebhookId, scheme: Scheme) -> Result<(String, Sealed), Problem> {
-    let unavailable =
-        |told: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_secret", format!("no secret was made: {told}"));
+    let unavailable = |told: String| {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_secret", format!("no secret was made: {told}"))
+    };
     let mut bytes = [0; SECRET_BYTES];
     getrandom::fill(&mut bytes).map_err(|error| unavailable(error.to_string()))?;
     let secret = match scheme {
@@ -284,7 +285,7 @@ async fn show_receipt(
     let receipt = receipt_of(&api, &principal, id).await?;
     let mut view = ReceiptView::from(receipt.clone());
     if receipt.has_data {
-        let data = api.engine.db().read("receipt.data", id, |tx, id| Box::pin(receipts::data(tx, *id))).await?;
+        let data = api.engine.db().read("receipt.contents", id, |tx, id| Box::pin(receipts::contents(tx, *id))).await?;
         view.data = Some(data.into());
     }
     Ok(Json(view))
@@ -300,7 +301,7 @@ async fn replay(
     _body: Body<Empty>,
 ) -> Result<(StatusCode, Json<ReceiptView>), Problem> {
     let earlier = receipt_of(&api, &principal, id).await?;
-    let data = api.engine.db().read("receipt.data", id, |tx, id| Box::pin(receipts::data(tx, *id))).await?;
+    let data = api.engine.db().read("receipt.contents", id, |tx, id| Box::pin(receipts::contents(tx, *id))).await?;
     let told = Told {
         now: clock::now(),
         id: api.engine.new_id(),

@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 #[derive(Debug, Clone, Subcommand)]
 pub enum SubscriptionVerb {
     /// Wake an agent when something happens
-    Add(SubscriptionAddArguments),
+    Add(Box<SubscriptionAddArguments>),
     /// List subscriptions, newest first
     Ls {
         /// Name or id of the agent that is woken

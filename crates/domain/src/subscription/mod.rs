@@ -103,9 +103,7 @@ impl Source {
         match self {
             Source::Run(_) => &[RunFinished, RunSucceeded, RunFailed],
             Source::Agent(_) => &[RunFinished, RunSucceeded, RunFailed, AgentStateChanged],
-            Source::Task(_) => {
-                &[RunFinished, RunSucceeded, RunFailed, TaskStatusChanged, TaskCommented, TaskClosed]
-            }
+            Source::Task(_) => &[RunFinished, RunSucceeded, RunFailed, TaskStatusChanged, TaskCommented, TaskClosed],
             Source::Children(_) => &[
                 RunFinished,
                 RunSucceeded,

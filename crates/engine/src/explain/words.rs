@@ -5,7 +5,7 @@ use wakeful_domain::actor::{Actor, ActorType};
 use wakeful_domain::run::{Run, RunStatus};
 use wakeful_domain::time::{Timestamp, say_duration};
 use wakeful_domain::waiting::{Waiting, WaitingReason};
-use wakeful_domain::wakeup::Wakeup;
+use wakeful_domain::wakeup::{Source, Wakeup};
 use wakeful_store::ops::agents;
 use wakeful_store::ops::events::Event;
 use wakeful_store::{Refusal, Tx};
@@ -29,6 +29,16 @@ pub(super) fn requested(wakeup: &Wakeup, asker: &str, agent: &str) -> Link {
         Some(earlier) => format!(" (in the stead of {earlier})"),
         None => String::new(),
     };
+    if let (Source::Subscription, Some(asked_at)) = (wakeup.source, wakeup.payload.pointer("/subscription/asked_at")) {
+        let what = wakeup.reason.as_deref().unwrap_or("what was waited for happened");
+        let asked_at = asked_at.as_str().unwrap_or_default();
+        return Link {
+            at: wakeup.requested_at,
+            kind: "requested".into(),
+            id: wakeup.id.to_string(),
+            text: format!("{agent} was woken because {what}, which {asker} asked for at {asked_at}"),
+        };
+    }
     let whom = if asker == agent { "itself".to_owned() } else { agent.to_owned() };
     Link {
         at: wakeup.requested_at,

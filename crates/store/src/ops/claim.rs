@@ -80,8 +80,7 @@ pub async fn claim(tx: &mut Tx, request: &ClaimRequest) -> Result<Option<Claimed
         tries += 1;
         let Some((company, agent, task)) = pick(tx).await? else { return Ok(None) };
         if let Some(task) = task
-            && !(ready::try_lock_task(tx, task).await?
-                && subscriptions::waiting::try_lock_of_task(tx, task).await?)
+            && !(ready::try_lock_task(tx, task).await? && subscriptions::waiting::try_lock_of_task(tx, task).await?)
         {
             return Ok(None);
         }

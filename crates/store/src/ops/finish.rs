@@ -17,8 +17,8 @@ use wakeful_domain::wakeup::{Wakeup, WakeupStatus, rank};
 use crate::ops::escalations::Raise;
 use crate::ops::run_events::NewRunEvent;
 use crate::ops::{
-    agents, assignments, escalations, events, guards, last_words, ready, run_events, runs, sessions, subscriptions, tasks,
-    wakeups,
+    agents, assignments, escalations, events, guards, last_words, ready, run_events, runs, sessions, subscriptions,
+    tasks, wakeups,
 };
 use crate::value::{json_option, task_key};
 use crate::{Error, Refusal, Tx};

@@ -23,8 +23,7 @@ use crate::{Error, Refusal, Row, Tx};
 const PACE: Duration = Duration::from_millis(100);
 const PACE_AHEAD: Duration = Duration::from_secs(10);
 
-const COLUMNS: &str =
-    "id, company_id, webhook_id, status, event, matched, wakeup_id, repeats, bytes, case when data is null then 0 else 1 end, at";
+const COLUMNS: &str = "id, company_id, webhook_id, status, event, matched, wakeup_id, repeats, bytes, case when data is null then 0 else 1 end, at";
 
 fn read(mut row: Row) -> Result<Receipt, Error> {
     Ok(Receipt {
@@ -253,11 +252,11 @@ async fn keep(tx: &mut Tx, told: &Told, receipt: &Receipt) -> Result<(), Error> 
     Ok(())
 }
 
-const DATA: &str = "select data from webhook_receipts where id = $1";
+const CONTENTS: &str = "select data from webhook_receipts where id = $1";
 
 /// What was told, to be told once more.
-pub async fn data(tx: &mut Tx, id: ReceiptId) -> Result<Map<String, Json>, Refusal> {
-    let Some(mut row) = tx.query_first(DATA, &[id.into()]).await? else { return Err(Refusal::not_found(id)) };
+pub async fn contents(tx: &mut Tx, id: ReceiptId) -> Result<Map<String, Json>, Refusal> {
+    let Some(mut row) = tx.query_first(CONTENTS, &[id.into()]).await? else { return Err(Refusal::not_found(id)) };
     row.json_option()?.ok_or_else(|| {
         let told = format!("what was told is kept of the newest {BODIES_MAX} only: have it sent again");
         Refusal::conflict("body_gone", told, object!({ "receipt": id }))

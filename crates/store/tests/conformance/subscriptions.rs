@@ -128,7 +128,8 @@ fn the_end_of_a_run_wakes_whoever_waits_for_it() {
                 wanted.payload = json!({ "note": "mine" }).as_object().cloned().unwrap();
             })
             .await;
-        let outcome = Outcome { summary: Some("all done".into()), result: Some(json!({ "n": 1 })), ..Outcome::succeeded() };
+        let outcome =
+            Outcome { summary: Some("all done".into()), result: Some(json!({ "n": 1 })), ..Outcome::succeeded() };
         world.finish(&run, outcome).await;
         let [told] = &world.heard(ann).await[..] else { panic!("one wakeup") };
         assert_eq!((told.task, told.priority, told.status), (None, 65, WakeupStatus::Pending));
@@ -195,8 +196,20 @@ fn only_what_was_asked_for_and_is_let_through_is_told() {
         let agent = Source::Agent(bob);
         world.subscribe_with(ann, agent.clone(), of(EventName::RunFailed, json!({}))).await;
         world.subscribe_with(ann, agent.clone(), of(EventName::RunFinished, json!({ "status": "succeeded" }))).await;
-        world.subscribe_with(ann, agent.clone(), of(EventName::RunFinished, json!({ "task": null, "status": ["failed", "lost"] }))).await;
-        world.subscribe_with(ann, agent.clone(), of(EventName::RunFinished, json!({ "retried": false, "error_code": "nope" }))).await;
+        world
+            .subscribe_with(
+                ann,
+                agent.clone(),
+                of(EventName::RunFinished, json!({ "task": null, "status": ["failed", "lost"] })),
+            )
+            .await;
+        world
+            .subscribe_with(
+                ann,
+                agent.clone(),
+                of(EventName::RunFinished, json!({ "retried": false, "error_code": "nope" })),
+            )
+            .await;
         let run = world.run_of(bob, None).await;
         world.succeed(&run).await;
         assert_eq!(events(&world.heard(ann).await), ["run.finished"]);
@@ -316,7 +329,8 @@ fn one_of_many_children_finished_is_not_told_for_the_others() {
             world.succeed(run).await;
             world.pass(seconds(1));
         }
-        let told: Vec<Json> = world.heard(ann).await.iter().map(|one| one.payload["finished_child"]["run"].clone()).collect();
+        let told: Vec<Json> =
+            world.heard(ann).await.iter().map(|one| one.payload["finished_child"]["run"].clone()).collect();
         assert_eq!(told, runs.iter().map(|run| json!(run.id)).collect::<Vec<_>>());
     });
 }
@@ -335,7 +349,8 @@ fn matches_while_the_subscriber_is_busy_make_one_follow_up_in_order() {
         }
         world.succeed(&busy).await;
         let follow_up = world.claim().await;
-        let told: Vec<Json> = follow_up.wakeups.iter().map(|one| one.payload["finished_child"]["run"].clone()).collect();
+        let told: Vec<Json> =
+            follow_up.wakeups.iter().map(|one| one.payload["finished_child"]["run"].clone()).collect();
         assert_eq!(told, ended.iter().map(|run| json!(run)).collect::<Vec<_>>());
         assert!(world.claim_any().await.is_none());
     });
@@ -384,7 +399,10 @@ fn subscribers_that_cannot_run_wait_or_are_passed_over() {
         world.succeed(&run).await;
         assert_eq!(world.heard(ann).await[0].status, WakeupStatus::Pending);
         let skipped = &world.heard(cid).await[0];
-        assert_eq!((skipped.status, skipped.status_reason.as_deref()), (WakeupStatus::Skipped, Some("agent_terminated")));
+        assert_eq!(
+            (skipped.status, skipped.status_reason.as_deref()),
+            (WakeupStatus::Skipped, Some("agent_terminated"))
+        );
     });
 }
 
@@ -552,7 +570,10 @@ fn an_agent_has_a_bounded_number_of_open_subscriptions() {
         assert_eq!(conflict(one_more), "too_many_subscriptions");
         world.sql("update companies set open_subscriptions = 200000").await.unwrap();
         let bob = world.agent("bob").await;
-        assert_eq!(conflict(world.try_subscribe(world.draft_subscription(bob, source)).await), "too_many_subscriptions");
+        assert_eq!(
+            conflict(world.try_subscribe(world.draft_subscription(bob, source)).await),
+            "too_many_subscriptions"
+        );
         world.sql(&format!("update companies set open_subscriptions = {PER_AGENT_MAX}")).await.unwrap();
     });
 }

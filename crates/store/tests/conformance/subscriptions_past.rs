@@ -20,7 +20,8 @@ fn a_run_that_has_ended_is_told_at_once() {
         assert_eq!(waits.end_reason, Some(EndReason::Fired));
         assert_eq!(world.heard(ann).await[0].payload["finished_child"]["run"], json!(run.id));
         // What was asked for has not come and cannot come: that is told, too.
-        let waits = world.subscribe_with(ann, Source::Run(run.id), |wanted| wanted.on = vec![EventName::RunFailed]).await;
+        let waits =
+            world.subscribe_with(ann, Source::Run(run.id), |wanted| wanted.on = vec![EventName::RunFailed]).await;
         assert_eq!(waits.end_reason, Some(EndReason::SourceOver));
         assert_eq!(world.heard(ann).await.len(), 2);
         assert!(world.heard(ann).await.iter().any(|one| one.payload["event"] == "source.over"));

@@ -102,7 +102,9 @@ fn a_full_window_closes_at_once_and_nothing_is_dropped() {
 fn a_window_for_once_ends_with_it() {
     on_both(async |world| {
         let ann = world.agent("ann").await;
-        let waits = world.subscribe_with(ann, topic(), |wanted| (wanted.debounce, wanted.once) = (Some(seconds(10)), true)).await;
+        let waits = world
+            .subscribe_with(ann, topic(), |wanted| (wanted.debounce, wanted.once) = (Some(seconds(10)), true))
+            .await;
         publish(world, 1).await;
         publish(world, 2).await;
         world.pass(seconds(10));
@@ -139,7 +141,10 @@ fn a_wait_that_is_over_is_told_once_and_a_match_cancels_it() {
         world.pass(seconds(3_600));
         world.look().await;
         let told = world.heard(bob).await;
-        assert_eq!((told.len(), &told[0].payload["timeout"], &told[1].payload["timeout"]), (2, &json!(true), &json!(false)));
+        assert_eq!(
+            (told.len(), &told[0].payload["timeout"], &told[1].payload["timeout"]),
+            (2, &json!(true), &json!(false))
+        );
         // A match in time cancels it for good.
         let cid = world.agent("cid").await;
         world.subscribe_with(cid, topic(), |wanted| wanted.timeout = Some(seconds(30))).await;

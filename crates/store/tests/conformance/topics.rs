@@ -11,7 +11,12 @@ use crate::subscriptions::filter;
 use crate::world::{World, on_both};
 
 impl World {
-    pub async fn try_publish(&self, topic: &str, data: Map<String, Json>, key: Option<&str>) -> Result<Published, Refusal> {
+    pub async fn try_publish(
+        &self,
+        topic: &str,
+        data: Map<String, Json>,
+        key: Option<&str>,
+    ) -> Result<Published, Refusal> {
         let request_key =
             key.map(|key| RequestKey { key: key.into(), request_hash: Json::Object(data.clone()).to_string() });
         let publication = Publication { company: self.company, topic: topic.into(), data, request_key };

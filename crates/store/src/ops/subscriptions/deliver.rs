@@ -56,9 +56,8 @@ pub(crate) async fn tell(tx: &mut Tx, happening: &Happening, seen: &[Seen]) -> R
 
 /// Those whose filter can let the happening through; all of the source if it is the last.
 pub(crate) async fn concerned(tx: &mut Tx, happening: &Happening, seen: &Seen) -> Result<Vec<Subscription>, Error> {
-    let of_source = format!(
-        "select {COLUMNS} from subscriptions where company_id = $1 and source = $2 and ended_at is null"
-    );
+    let of_source =
+        format!("select {COLUMNS} from subscriptions where company_id = $1 and source = $2 and ended_at is null");
     let mut parameters: Vec<Value<'_>> = vec![happening.company.into(), seen.source.to_string().into()];
     let sql = match seen.is_last {
         true => format!("{of_source} order by id"),

@@ -14,8 +14,8 @@ use wakeful_domain::time::Timestamp;
 
 use super::deliver::{Happening, Seen, tell};
 use super::{told, waiting};
-use crate::ops::tasks;
 use crate::ops::origin::Origin;
+use crate::ops::tasks;
 use crate::{Error, Refusal, Tx};
 
 fn fields(value: Json) -> Map<String, Json> {
@@ -223,7 +223,12 @@ pub(crate) async fn commented(
 }
 
 /// An agent's state as something that happened.
-pub(super) fn state_of_agent(now: Timestamp, agent: &Agent, from: Option<AgentState>, reason: Option<&str>) -> Happening {
+pub(super) fn state_of_agent(
+    now: Timestamp,
+    agent: &Agent,
+    from: Option<AgentState>,
+    reason: Option<&str>,
+) -> Happening {
     let words = agent.state.as_str().replace('_', " ");
     let told = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
     let data = object!({
