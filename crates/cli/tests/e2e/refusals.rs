@@ -50,6 +50,8 @@ impl World {
         let (_, channel) = server.post("/companies/default/channels", &channel).await;
         let (_, test) = server.post(&format!("/channels/{}/test", id(&channel)), &json!({})).await;
         server.until(&format!("/deliveries/{}", id(&test)), |test| test["finished_at"].is_string()).await;
+        let waits = json!({ "agent": agent, "source": { "topic": "quiet" } });
+        server.post("/companies/default/subscriptions", &waits).await;
         let (_, hook) = server.post("/companies/default/webhooks", &json!({ "name": "ci", "scheme": "bearer" })).await;
         let told = reqwest::Client::new().post(format!("{}/hooks/{}", server.address(), id(&hook)));
         told.bearer_auth(hook["secret"].as_str().unwrap()).body("{}").send().await.unwrap();
