@@ -39,6 +39,7 @@ mod subscriptions_races;
 mod subscriptions_time;
 mod timers;
 mod topics;
+mod webhooks;
 mod wishes;
 mod worktrees;
 mod world;
