@@ -14,6 +14,7 @@ use wakeful_domain::wakeup::{Source as WakeSource, Wakeup, WakeupStatus};
 use wakeful_store::Refusal;
 use wakeful_store::ops::comments::{self, NewComment};
 use wakeful_store::ops::dispatch::dispatch;
+use wakeful_store::ops::request_keys::RequestKey;
 use wakeful_store::ops::subscriptions::declare::{Declaration, Declared, declare};
 use wakeful_store::ops::{agents, subscriptions};
 
@@ -507,6 +508,27 @@ fn a_key_is_one_subscription_and_what_it_has_matched_stays() {
         // Another agent's key is its own.
         let other = Subscription { agent: bob, ..keyed(false) };
         assert!(world.try_subscribe(other).await.unwrap().is_new);
+    });
+}
+
+#[test]
+fn a_request_that_replaced_one_and_is_sent_again_finds_it() {
+    on_both(async |world| {
+        let ann = world.agent("ann").await;
+        let declaration = |request: &str| {
+            let mut subscription = world.draft_subscription(ann, Source::Topic("t".into()));
+            subscription.key = Some("k".into());
+            let request_key = Some(RequestKey { key: request.into(), request_hash: "h".into() });
+            Declaration { subscription, by_run: None, request_key }
+        };
+        let mut made = Vec::new();
+        for request in ["first", "second", "second", "first"] {
+            let declared =
+                world.db.write("subscribe", declaration(request), |tx, wanted| Box::pin(declare(tx, wanted)));
+            made.push(declared.await.unwrap().subscription.id);
+        }
+        made.dedup();
+        assert_eq!(made.len(), 1);
     });
 }
 

@@ -40,8 +40,10 @@ pub async fn declare(tx: &mut Tx, declaration: &Declaration) -> Result<Declared,
         runs::get_live(tx, run, fence).await?;
     }
     let (now, company) = (wanted.updated_at, Some(wanted.company));
-    let request_key = declaration.request_key.as_ref();
-    if let Some(earlier) = request_keys::made_before(tx, now, company, request_key, wanted.id).await? {
+    if let Some(key) = &declaration.request_key
+        && let Some(earlier) = request_keys::find(tx, company, key).await?
+    {
+        let earlier = earlier.parse().unwrap_or(wanted.id);
         return Ok(Declared { subscription: get(tx, earlier).await?, is_new: true });
     }
     check(tx, wanted).await?;
@@ -74,6 +76,9 @@ pub async fn declare(tx: &mut Tx, declaration: &Declaration) -> Result<Declared,
             };
             replace(tx, &subscription).await?;
         }
+    }
+    if let Some(key) = &declaration.request_key {
+        request_keys::keep(tx, now, company, key, &subscription.id.to_string()).await?;
     }
     if !is_told && let Some((happening, seen)) = past(tx, now, &subscription).await? {
         tell_one(tx, &mut subscription, &happening, &seen, true).await?;

@@ -60,17 +60,20 @@ pub(crate) async fn concerned(tx: &mut Tx, happening: &Happening, seen: &Seen) -
         format!("select {COLUMNS} from subscriptions where company_id = $1 and source = $2 and ended_at is null");
     let mut parameters: Vec<Value<'_>> = vec![happening.company.into(), seen.source.to_string().into()];
     let sql = match seen.is_last {
-        true => format!("{of_source} order by id"),
+        true => of_source,
         false => {
             let mut hashes = vec![0];
             hashes.extend(happening.data.iter().map(|(name, value)| hash_of(name, value)).filter(|hash| *hash != 0));
             let hashes = waiting::padded(hashes);
             let places = waiting::placeholders(3, hashes.len());
             parameters.extend(hashes.into_iter().map(Value::Int));
-            format!("{of_source} and filter_hash in ({places}) order by id")
+            format!("{of_source} and filter_hash in ({places})")
         }
     };
-    tx.query(&sql, &parameters).await?.into_iter().map(read).collect()
+    let mut found = tx.query(&sql, &parameters).await?.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    // Asked to sort them, an engine may go through all of the company by their ids.
+    found.sort_unstable_by_key(|one| one.id);
+    Ok(found)
 }
 
 /// Whether a subscription asks for this, and under which name.
