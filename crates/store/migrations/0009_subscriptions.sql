@@ -41,6 +41,8 @@ create table subscriptions (
 create index subscriptions_source on subscriptions (company_id, source, filter_hash, id) where ended_at is null;
 create unique index subscriptions_key on subscriptions (agent_id, key) where key is not null and ended_at is null;
 create index subscriptions_open on subscriptions (agent_id) where ended_at is null;
+create index subscriptions_newest on subscriptions (company_id, source, id) where ended_at is null;
+create index subscriptions_task on subscriptions (task_id, id) where ended_at is null;
 create index subscriptions_agent on subscriptions (agent_id, id);
 create index subscriptions_company on subscriptions (company_id, id);
 create index subscriptions_due on subscriptions (due_at) where due_at is not null;

@@ -79,7 +79,7 @@ async fn facts(tx: &mut Tx, id: TaskId) -> Result<Facts, Refusal> {
         holder: standing::holder(tx, id).await?,
         runs: runs::list(tx, &of_task, None, RUNS_SHOWN).await?.items,
         events: events::about(tx, &id.to_string()).await?,
-        waits: (waits::of_lanes(tx, id).await?, waits::for_task(tx, id).await?),
+        waits: (waits::of_lanes(tx, id).await?, waits::for_task(tx, &task).await?),
         blockers: waits_for,
         assignee,
         pending,

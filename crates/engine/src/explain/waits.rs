@@ -2,6 +2,7 @@
 
 use wakeful_domain::id::{AgentId, TaskId};
 use wakeful_domain::subscription::{Source, Subscription};
+use wakeful_domain::task::Task;
 use wakeful_store::ops::agents;
 use wakeful_store::ops::subscriptions::{self, SubscriptionFilter};
 use wakeful_store::{Refusal, Tx};
@@ -25,10 +26,11 @@ pub(super) async fn of_lanes(tx: &mut Tx, task: TaskId) -> Result<Vec<Link>, Ref
 }
 
 /// Who waits for something of a task, or of those below it.
-pub(super) async fn for_task(tx: &mut Tx, task: TaskId) -> Result<Vec<Link>, Refusal> {
+pub(super) async fn for_task(tx: &mut Tx, task: &Task) -> Result<Vec<Link>, Refusal> {
     let mut found = Vec::new();
-    for source in [Source::Task(task), Source::Children(task)] {
-        found.extend(links(tx, SubscriptionFilter { source: Some(source), ..open() }).await?);
+    for source in [Source::Task(task.id), Source::Children(task.id)] {
+        let filter = SubscriptionFilter { company: Some(task.company), source: Some(source), ..open() };
+        found.extend(links(tx, filter).await?);
     }
     Ok(found)
 }
