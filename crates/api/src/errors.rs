@@ -1,5 +1,7 @@
 //! Every error as `application/problem+json` (RFC 9457): what was tried, what is wrong, what to do.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -15,6 +17,7 @@ pub struct Problem {
     detail: String,
     errors: Vec<FieldError>,
     state: Option<Value>,
+    retry_after_s: Option<u16>,
 }
 
 /// What is wrong with one field.
@@ -28,7 +31,14 @@ pub struct FieldError {
 impl Problem {
     /// A problem with a code of its own.
     pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Problem {
-        Problem { status, code: code.into(), detail: detail.into(), errors: Vec::new(), state: None }
+        Problem {
+            status,
+            code: code.into(),
+            detail: detail.into(),
+            errors: Vec::new(),
+            state: None,
+            retry_after_s: None,
+        }
     }
 
     /// 400: the body is not JSON, or a header cannot be read.
@@ -51,6 +61,12 @@ impl Problem {
     /// 403: the token may not do this.
     pub fn forbidden(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    /// 429: to be tried again after a while.
+    pub fn too_many(detail: impl Into<String>, wait: Duration) -> Problem {
+        let retry_after_s = Some(u16::try_from(wait.as_secs() + 1).unwrap_or(u16::MAX));
+        Problem { retry_after_s, ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail) }
     }
 
     /// What is wrong with the fields of the request.
@@ -110,6 +126,9 @@ impl IntoResponse for Problem {
         };
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+        }
+        if let Some(seconds) = self.retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -118,6 +118,17 @@ impl Fleet {
         self.fill("schedules", count, &[SCHEDULES]).await
     }
 
+    /// Adds subscriptions to topics of their own, or to one with filters that let nothing through.
+    pub async fn add_subscriptions(&self, count: i64, is_on_one_topic: bool) -> Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        match is_on_one_topic {
+            true => self.fill("subscriptions", count, &[SUBSCRIPTIONS_HERE]).await,
+            false => self.fill("subscriptions", count, &[SUBSCRIPTIONS_ELSEWHERE]).await,
+        }
+    }
+
     async fn fill(&self, name: &'static str, count: i64, statements: &'static [&'static str]) -> Result<()> {
         let arguments = (self.company, count, clock::now().as_micros(), statements);
         self.db
@@ -208,6 +219,21 @@ const SCHEDULES: &str = "
     select 'sch_' || {serial}, $1, 'asleep ' || cast(i as text), '{\"every\":\"30d\"}',
       '{\"wake\":{\"agent\":\"' || {agent} || '\"}}', {agent}, 0, 'coalesce', 'latest', 0, 'active',
       cast($3 as bigint) + 2592000000000 + i, cast($3 as bigint) + 2592000000000 + i, cast($3 as bigint),
+      cast($3 as bigint)
+    from n";
+const SUBSCRIPTIONS_ELSEWHERE: &str = "
+    insert into subscriptions (id, company_id, agent_id, task_id, source, events, filter, filter_hash, once,
+      include_result, payload, created_by_type, created_by_id, matches, wakeups, window_bytes, created_at, updated_at)
+    {n}
+    select 'sub_' || {serial}, $1, {agent}, '', 'topic:other-' || cast(i as text), '[\"topic.published\"]', '{}', 0, 0,
+      1, '{}', 'user', 'bench', 0, 0, 0, cast($3 as bigint), cast($3 as bigint)
+    from n";
+const SUBSCRIPTIONS_HERE: &str = "
+    insert into subscriptions (id, company_id, agent_id, task_id, source, events, filter, filter_hash, once,
+      include_result, payload, created_by_type, created_by_id, matches, wakeups, window_bytes, created_at, updated_at)
+    {n}
+    select 'sub_' || {serial}, $1, {agent}, '', 'topic:news', '[\"topic.published\"]',
+      '{\"to\":\"' || cast(i as text) || '\"}', i + 1, 0, 1, '{}', 'user', 'bench', 0, 0, 0, cast($3 as bigint),
       cast($3 as bigint)
     from n";
 

@@ -18,6 +18,7 @@ mod report;
 mod runs;
 mod schedules;
 mod server;
+mod subscriptions;
 
 use std::path::PathBuf;
 
@@ -53,6 +54,9 @@ fn main() -> Result<()> {
     }
     if is_wanted("schedules") {
         schedules::measure(&binary, &mut report)?;
+    }
+    if is_wanted("subscriptions") {
+        subscriptions::measure(&mut report)?;
     }
     if is_wanted("footprint") {
         footprint::measure(&binary, &mut report)?;

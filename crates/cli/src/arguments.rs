@@ -6,6 +6,7 @@ mod mail;
 mod places;
 mod schedules;
 mod servers;
+mod subscriptions;
 
 use std::path::PathBuf;
 
@@ -18,6 +19,10 @@ pub use places::{GoalVerb, ProjectAddArguments, ProjectVerb, WorktreeVerb};
 pub use schedules::{ScheduleAddArguments, ScheduleVerb};
 pub use servers::{
     ApplyArguments, ConfigArguments, DaemonInstallArguments, DaemonStartArguments, DaemonVerb, UpArguments,
+};
+pub use subscriptions::{
+    PublishArguments, SubscriptionAddArguments, SubscriptionVerb, WaitArguments, WantedArguments, WebhookAddArguments,
+    WebhookVerb,
 };
 
 /// Wakes, runs and watches AI agents.
@@ -113,6 +118,16 @@ pub enum Command {
     /// Send, list, show, answer or acknowledge mail between agents and people
     #[command(subcommand)]
     Mail(MailVerb),
+    /// Add, list, show or remove subscriptions: who is woken when something happens
+    #[command(subcommand)]
+    Subscription(SubscriptionVerb),
+    /// Publish to a topic: whoever subscribed to it is woken
+    Publish(PublishArguments),
+    /// Inside a run: be woken when something happens; end the run then
+    Wait(Box<WaitArguments>),
+    /// Add, list, show or remove webhooks: where others tell Wakeful what happens, and see what they told
+    #[command(subcommand)]
+    Webhook(WebhookVerb),
     /// Ask for a person's attention
     Escalate(EscalateArguments),
     /// Set, list or remove secrets: values that agents are given and nobody is shown

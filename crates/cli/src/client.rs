@@ -70,6 +70,12 @@ impl Client {
         self.json(Method::POST, path, Some(body)).await
     }
 
+    /// Sends a document that counts once for its key, however often it is sent.
+    pub async fn post_once(&self, path: &str, body: &Value, key: &str) -> Result<Value, Failure> {
+        let request = self.request(Method::POST, path).header("idempotency-key", key).json(body);
+        self.read(request).await
+    }
+
     /// Changes something.
     pub async fn patch(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         self.json(Method::PATCH, path, Some(body)).await
@@ -110,6 +116,10 @@ impl Client {
             Some(body) => request.json(body),
             None => request,
         };
+        self.read(request).await
+    }
+
+    async fn read(&self, request: reqwest::RequestBuilder) -> Result<Value, Failure> {
         let response = self.send(request).await?;
         let text = response.text().await.map_err(|error| self.unreachable(&error))?;
         serde_json::from_str(&text).map_err(|error| Failure::failed(format!("the server answered no JSON: {error}")))

@@ -42,6 +42,9 @@ pub mod kind {
     pub enum Delivery {}
     pub enum Budget {}
     pub enum Message {}
+    pub enum Subscription {}
+    pub enum Webhook {}
+    pub enum Receipt {}
 
     impl Kind for Company {
         const PREFIX: &'static str = "co";
@@ -111,6 +114,18 @@ pub mod kind {
         const PREFIX: &'static str = "msg";
         const NOUN: &'static str = "message";
     }
+    impl Kind for Subscription {
+        const PREFIX: &'static str = "sub";
+        const NOUN: &'static str = "subscription";
+    }
+    impl Kind for Webhook {
+        const PREFIX: &'static str = "hok";
+        const NOUN: &'static str = "webhook";
+    }
+    impl Kind for Receipt {
+        const PREFIX: &'static str = "rcp";
+        const NOUN: &'static str = "receipt";
+    }
 }
 
 pub type CompanyId = Id<kind::Company>;
@@ -130,6 +145,9 @@ pub type ChannelId = Id<kind::Channel>;
 pub type DeliveryId = Id<kind::Delivery>;
 pub type BudgetId = Id<kind::Budget>;
 pub type MessageId = Id<kind::Message>;
+pub type SubscriptionId = Id<kind::Subscription>;
+pub type WebhookId = Id<kind::Webhook>;
+pub type ReceiptId = Id<kind::Receipt>;
 
 /// An identifier of one kind of thing.
 pub struct Id<K> {

@@ -42,6 +42,15 @@ pub const DUE_IS_ACTIVE: Invariant = Invariant {
     name: "due_is_active",
     statement: "only an active schedule is due, and what is due has a slot to come",
 };
+pub const WAITS_ARE_TIMED: Invariant = Invariant {
+    name: "waits_are_timed",
+    statement: "a subscription is due when its window closes or its wait is over, whichever is first; only an open \
+        window holds matches; one that has ended has none and is never due",
+};
+pub const SUBSCRIPTIONS_COUNTED: Invariant = Invariant {
+    name: "subscriptions_counted",
+    statement: "the open subscriptions counted on a company are those there are",
+};
 
 /// All of them.
 pub const ALL: &[Invariant] = &[
@@ -55,6 +64,8 @@ pub const ALL: &[Invariant] = &[
     FIRED_ONCE,
     FIRES_COUNTED,
     DUE_IS_ACTIVE,
+    WAITS_ARE_TIMED,
+    SUBSCRIPTIONS_COUNTED,
 ];
 
 /// A row that breaks an invariant.

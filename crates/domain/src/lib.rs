@@ -10,6 +10,8 @@
 //! - [`comment`]: what somebody said about a task; [`mention`]: whom it names; [`mail`]: what is written to somebody.
 //! - [`wakeup`]: one reason to wake one agent; a durable row with exactly one fate.
 //! - [`schedule`]: what wakes agents, makes tasks or does something by the clock; each nominal time is a *slot*.
+//! - [`subscription`]: who is woken when something happens; its *filter* says which of what happens.
+//! - [`webhook`]: where others tell Wakeful what happens.
 //! - [`lane`]: (agent, task) or (agent, no task): pending wakeups and at most one live run.
 //! - [`run`]: one execution of an agent for one lane, with a *batch* of wakeups and a *fence*.
 //! - [`session`]: whether a run resumes what its lane has; the note to a fresh one.
@@ -59,10 +61,12 @@ pub mod session;
 pub mod settle;
 pub mod signature;
 pub mod silence;
+pub mod subscription;
 pub mod task;
 pub mod time;
 pub mod url;
 pub mod usage;
 pub mod waiting;
 pub mod wakeup;
+pub mod webhook;
 pub mod worktree;

@@ -99,7 +99,7 @@ async fn dispatched(
     claims: Vec<(ClaimRequest, String)>,
 ) -> Result<(TimerReport, usize), Refusal> {
     let (requests, tokens): (Vec<_>, Vec<_>) = claims.into_iter().unzip();
-    let Dispatched { budgets, fired, timers, claimed } =
+    let Dispatched { budgets, fired, woken, timers, claimed } =
         engine.db().write("dispatch", (now, requests), |tx, told| Box::pin(dispatch(tx, told))).await?;
     engine.after_budgets(&budgets);
     engine.after_firing(&fired);
@@ -107,7 +107,7 @@ async fn dispatched(
     for (claimed, token) in claimed.into_iter().zip(tokens) {
         run::spawn_claimed(engine, claimed, token);
     }
-    if count > 0 || timers.expired > 0 || fired.schedules > 0 {
+    if count > 0 || woken > 0 || timers.expired > 0 || fired.schedules > 0 {
         engine.inner.nudge.told();
     }
     Ok((timers, count))

@@ -42,6 +42,11 @@ impl Tx {
         }
     }
 
+    /// Whether nobody else writes until the transaction ends, so that nothing has to be looked at twice.
+    pub fn is_alone(&self) -> bool {
+        matches!(self, Tx::Sqlite(_))
+    }
+
     /// Carries out a statement and tells how many rows it changed.
     pub async fn execute(&mut self, sql: &str, parameters: &[Value<'_>]) -> Result<u64, Error> {
         match self {

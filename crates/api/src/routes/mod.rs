@@ -8,6 +8,7 @@ mod declarations;
 mod escalations;
 mod events;
 mod goals;
+mod hooks;
 mod instance;
 mod live_run;
 mod logs;
@@ -20,10 +21,13 @@ mod runs;
 pub(crate) mod schedules;
 mod secrets;
 mod slots;
+mod subscriptions;
 mod task_calls;
 mod tasks;
+mod topics;
 mod wake;
 mod wakeups;
+mod webhooks;
 mod why;
 
 pub use logs::whole_records;
@@ -47,6 +51,9 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(secrets::routes())
         .merge(schedules::routes())
         .merge(slots::routes())
+        .merge(subscriptions::routes())
+        .merge(topics::routes())
+        .merge(webhooks::routes())
         .merge(declarations::routes())
         .merge(budgets::routes())
         .merge(channels::routes())
@@ -69,6 +76,7 @@ pub fn router(api: Api) -> Router {
     let (routes, _) = OpenApiRouter::new().nest("/api/v1", documented()).split_for_parts();
     routes
         .merge(instance::routes())
+        .merge(hooks::routes())
         .route("/api/v1/openapi.json", axum::routing::get(openapi::serve))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)

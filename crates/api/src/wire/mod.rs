@@ -13,8 +13,10 @@ mod projects;
 mod runs;
 mod schedules;
 mod secrets;
+mod subscriptions;
 mod tasks;
 mod wakeups;
+mod webhooks;
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -32,8 +34,10 @@ pub use projects::*;
 pub use runs::*;
 pub use schedules::*;
 pub use secrets::*;
+pub use subscriptions::*;
 pub use tasks::*;
 pub use wakeups::*;
+pub use webhooks::*;
 
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]

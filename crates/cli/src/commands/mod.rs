@@ -15,10 +15,12 @@ pub mod project;
 pub mod run;
 pub mod schedule;
 pub mod secret;
+pub mod subscription;
 pub mod task;
 pub mod wake;
 pub mod wakeup;
 pub mod watch;
+pub mod webhook;
 pub mod why;
 pub mod worktree;
 

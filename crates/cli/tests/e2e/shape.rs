@@ -208,6 +208,12 @@ pub fn assert_problem((status, problem): &(u16, Value), expected: u16) {
     }
 }
 
+/// Fails unless a document is a problem with this status and code.
+#[track_caller]
+pub fn assert_code(problem: &Value, status: u16, code: &str) {
+    assert_eq!((&problem["status"], &problem["code"]), (&Value::from(status), &Value::from(code)), "{problem}");
+}
+
 /// Fails unless an answer is 422 and names this field.
 #[track_caller]
 pub fn assert_field(answer: &(u16, Value), field: &str) {

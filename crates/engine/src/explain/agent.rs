@@ -9,7 +9,7 @@ use wakeful_store::Refusal;
 use wakeful_store::ops::{agents, events, runs, standing, wakeups};
 
 use super::words::{link_of_run, links_of, what_ends};
-use super::{Explanation, in_order};
+use super::{Explanation, in_order, waits};
 use crate::clock;
 use crate::engine::Engine;
 
@@ -19,7 +19,7 @@ const RUNS_SHOWN: i64 = 10;
 impl Engine {
     /// How an agent stands and what it did last.
     pub async fn why_agent(&self, id: AgentId) -> Result<Explanation, Refusal> {
-        let (agent, pending, last, told) = self
+        let (agent, pending, last, told, waits) = self
             .db()
             .read("why.agent", id, |tx, id| {
                 Box::pin(async move {
@@ -37,19 +37,18 @@ impl Engine {
                     let of_agent = runs::RunFilter { agent: Some(agent.id), ..runs::RunFilter::default() };
                     let last = runs::list(tx, &of_agent, None, RUNS_SHOWN).await?.items;
                     let told = events::about(tx, &agent.id.to_string()).await?;
-                    Ok((agent, pending, last, told))
+                    let waits = waits::of_agent(tx, agent.id).await?;
+                    Ok((agent, pending, last, told, waits))
                 })
             })
             .await?;
         let now = clock::now();
         let waiting = pending.as_ref().map(|standing| why_waiting(standing, self.host(), now));
-        let chain = links_of(&told).chain(last.iter().map(link_of_run)).collect();
-        Ok(Explanation {
-            summary: say(&agent, waiting.as_ref(), now),
-            chain: in_order(chain),
-            next: next(&agent, pending.as_ref(), waiting.as_ref(), now),
-            waiting,
-        })
+        let next = next(&agent, pending.as_ref(), waiting.as_ref(), now).or_else(|| {
+            waits.first().map(|wait| format!("It is woken when what it waits for happens: {}.", wait.text))
+        });
+        let chain = links_of(&told).chain(last.iter().map(link_of_run)).chain(waits).collect();
+        Ok(Explanation { summary: say(&agent, waiting.as_ref(), now), chain: in_order(chain), next, waiting })
     }
 }
 

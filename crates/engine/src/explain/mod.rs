@@ -4,6 +4,7 @@
 mod agent;
 mod run;
 mod task;
+mod waits;
 mod wakeup;
 mod words;
 

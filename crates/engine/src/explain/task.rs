@@ -12,7 +12,7 @@ use wakeful_store::ops::{agents, blockers, events, kept_wakes, runs, standing, t
 use wakeful_store::{Refusal, Tx};
 
 use super::words::{link_of_run, links_of, what_ends};
-use super::{Explanation, in_order};
+use super::{Explanation, Link, in_order, waits};
 use crate::clock;
 use crate::engine::Engine;
 
@@ -25,7 +25,8 @@ impl Engine {
         let facts = self.db().read("why.task", id, |tx, id| Box::pin(facts(tx, *id))).await?;
         let now = clock::now();
         let waiting = facts.pending.as_ref().map(|standing| why_waiting(standing, self.host(), now));
-        let chain = links_of(&facts.events).chain(facts.runs.iter().map(link_of_run)).collect();
+        let chain = links_of(&facts.events).chain(facts.runs.iter().map(link_of_run));
+        let chain = chain.chain(facts.waits.0.iter().chain(&facts.waits.1).cloned()).collect();
         Ok(Explanation {
             summary: say(&facts, waiting.as_ref()),
             next: next(&facts, waiting.as_ref(), now),
@@ -46,6 +47,8 @@ struct Facts {
     events: Vec<Event>,
     /// What is to be told to whoever is assigned next.
     kept: i64,
+    /// What somebody waits for on its lanes, then who waits for something of it.
+    waits: (Vec<Link>, Vec<Link>),
 }
 
 async fn facts(tx: &mut Tx, id: TaskId) -> Result<Facts, Refusal> {
@@ -79,6 +82,7 @@ async fn facts(tx: &mut Tx, id: TaskId) -> Result<Facts, Refusal> {
         runs: runs::list(tx, &of_task, None, RUNS_SHOWN).await?.items,
         events: events::about(tx, &id.to_string()).await?,
         kept: kept_wakes::count(tx, id).await?,
+        waits: (waits::of_lanes(tx, id).await?, waits::for_task(tx, &task).await?),
         blockers: waits_for,
         assignee,
         pending,
@@ -117,6 +121,9 @@ fn next(facts: &Facts, waiting: Option<&Waiting>, now: Timestamp) -> Option<Stri
     }
     if holder.is_some() {
         return Some("It goes on until that run ends.".into());
+    }
+    if let (None, Some(wait)) = (pending, facts.waits.0.first()) {
+        return Some(format!("It goes on when what is waited for happens: {}.", wait.text));
     }
     match (pending, waiting, assignee) {
         (Some(standing), Some(waiting), _) => {

@@ -31,6 +31,11 @@ pub(super) fn requested(wakeup: &Wakeup, asker: &str, agent: &str) -> Link {
     };
     let link =
         |text: String| Link { at: wakeup.requested_at, kind: "requested".into(), id: wakeup.id.to_string(), text };
+    if let (Source::Subscription, Some(asked_at)) = (wakeup.source, wakeup.payload.pointer("/subscription/asked_at")) {
+        let what = wakeup.reason.as_deref().unwrap_or("what was waited for happened");
+        let asked_at = asked_at.as_str().unwrap_or_default();
+        return link(format!("{agent} was woken because {what}, which {asker} asked for at {asked_at}"));
+    }
     if let Some(news) = wakeup.reason.as_deref().filter(|_| is_news(wakeup)) {
         return link(format!("{agent} was woken because {news} ({})", wakeup.source.as_str()));
     }

@@ -176,7 +176,7 @@ impl Ledger {
         let cause = wake.by_run.and_then(|own| self.longest_chain(own.run));
         let cause = match wake.maker {
             Maker::InStead(earlier) => self.rows.wakeups.get(&earlier).map(|earlier| (earlier.root, earlier.depth)),
-            Maker::After(run) => self.longest_chain(run),
+            Maker::After { run, .. } => self.longest_chain(run),
             Maker::Request | Maker::Wakeful => cause,
         };
         let due_at = wake.due_at.map_or(wake.now, |at| at.max(wake.now));

@@ -54,7 +54,7 @@ impl Ledger {
                     }
                 }
                 Kept::Child(run) => Wake {
-                    maker: run.map_or(Maker::Wakeful, Maker::After),
+                    maker: run.map_or(Maker::Wakeful, |run| Maker::After { run, is_asked: false }),
                     ..self.about(&at(now), task, agent, Source::Child)
                 },
             };
@@ -75,7 +75,7 @@ impl Ledger {
             self.kept.push((parent, Kept::Child(after.or(origin.by_run.map(|own| own.run)))));
             return Ok(());
         };
-        let maker = after.map_or(Maker::Wakeful, Maker::After);
+        let maker = after.map_or(Maker::Wakeful, |run| Maker::After { run, is_asked: false });
         self.issue(Wake { maker, ..self.about(origin, parent, agent, Source::Child) }, mirror)
     }
 
@@ -134,7 +134,9 @@ impl Ledger {
         let is_over = self.rows.tasks.get(&task).is_none_or(|row| is_closed(row.status));
         match goes_on || is_over {
             true => Ok(()),
-            false => self.tell_dependents(&at(request.now), task, Maker::After(request.run), mirror),
+            false => {
+                self.tell_dependents(&at(request.now), task, Maker::After { run: request.run, is_asked: false }, mirror)
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use wakeful_domain::session::SessionPolicy;
 use wakeful_domain::time::Timestamp;
 
 use crate::ops::filter::{List, Page};
-use crate::ops::{events, guards, heartbeats, quiet_hours, ready, schedules, stuck, wakeups};
+use crate::ops::{events, guards, heartbeats, quiet_hours, ready, schedules, stuck, subscriptions, wakeups};
 use crate::value::{json, name};
 use crate::{Error, Refusal, Row, Tx};
 
@@ -287,8 +287,9 @@ pub async fn set_state(
     event: AgentEvent,
     reason: Option<&str>,
 ) -> Result<Agent, Refusal> {
-    if event == AgentEvent::Terminate {
-        stuck::lock(tx, id).await?;
+    match event {
+        AgentEvent::Terminate => stuck::lock(tx, id).await?,
+        _ => subscriptions::waiting::lock_agent(tx, id).await?,
     }
     let agent = get_locked(tx, id).await?;
     let Some(state) = agent.state.after(event) else {
@@ -314,7 +315,9 @@ pub async fn set_state(
     ready::refresh_agent(tx, agent.company, id).await?;
     let data = object!({ "state": state, "reason": reason, "name": agent.name });
     events::append(tx, agent.company, now, "agent.status", &id.to_string(), &data).await?;
-    get(tx, id).await
+    let changed = get(tx, id).await?;
+    subscriptions::happening::state_changed(tx, now, &changed, agent.state, reason).await?;
+    Ok(changed)
 }
 
 const HIDE: &str = "
@@ -336,6 +339,7 @@ pub async fn delete(tx: &mut Tx, now: Timestamp, id: AgentId) -> Result<Agent, R
     let agent = set_state(tx, now, id, AgentEvent::Terminate, Some("deleted")).await?;
     tx.execute(HIDE, &[id.into(), now.into()]).await?;
     schedules::disable_of_agent(tx, now, id).await?;
+    subscriptions::remove_of_agent(tx, agent.company, id).await?;
     for mut row in tx.query(UNASSIGN, &[id.into(), now.into()]).await? {
         let (task, status): (TaskId, String) = (row.get()?, row.get()?);
         let data = object!({ "status": status, "assignee": null, "from": { "status": status, "assignee": id } });

@@ -8,6 +8,7 @@ use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::{Source, Wakeup};
 
 use crate::ops::origin::Origin;
+use crate::ops::subscriptions::waiting;
 use crate::ops::wake::{Maker, Wake, accept_held};
 use crate::ops::{blockers, children, kept_wakes, ready, tasks, wakeups};
 use crate::value::task_key;
@@ -31,20 +32,25 @@ const AGENTS_CONCERNED: &str = "
       and parents.assignee_id is not null";
 
 /// Keeps others from a task, from its parent, from those that wait for it or that it is to wait for, and from every
-/// agent that a change of it can wake or call off; `agents` are further ones.
+/// agent that a change of it can wake or call off, those who subscribed to it among them; `agents` are further ones.
 pub(crate) async fn lock(tx: &mut Tx, task: TaskId, others: &[TaskId], agents: &[AgentId]) -> Result<(), Error> {
     let told = told_of(tx, task).await?;
-    let concerned = told.iter().chain(others).copied().chain([task]).collect();
-    ready::lock(tx, concerned, Vec::new()).await?;
+    let waiting = waiting::of_task(tx, task).await?;
+    let concerned = told.iter().chain(others).copied().chain([task]);
+    ready::lock(tx, waiting.tasks_with(concerned), Vec::new()).await?;
     // One that came while we waited is not locked.
     if told_of(tx, task).await?.iter().any(|found| !told.contains(found)) {
         return Err(Error::changed_meanwhile("the parent of a task, or the tasks that wait for it"));
     }
-    let mut agents = agents.to_vec();
+    let mut agents = waiting.agents_with(agents.iter().copied());
     for mut row in tx.query(AGENTS_CONCERNED, &[task.into()]).await? {
         agents.push(row.get()?);
     }
-    ready::lock(tx, Vec::new(), agents).await
+    ready::lock(tx, Vec::new(), agents).await?;
+    match tx.is_alone() {
+        true => Ok(()),
+        false => waiting.require_all(&waiting::of_task(tx, task).await?),
+    }
 }
 
 const PARENT: &str = "select parent_id from tasks where id = $1 and parent_id is not null";

@@ -60,7 +60,7 @@ pub(crate) async fn after_run(
     let mut told = of_run(run);
     told["task_status"] = object!(child.status);
     let origin = Origin { now, actor: Actor::system(), by_run: None, id_seed: 0 };
-    tell(tx, &origin, ids, &child, &parent, reason, told, Maker::After(run.id)).await
+    tell(tx, &origin, ids, &child, &parent, reason, told, Maker::After { run: run.id, is_asked: false }).await
 }
 
 fn of_run(run: &Run) -> Json {

@@ -4,6 +4,7 @@
 //! Of two nodes that claim at once the later passes over what the other has locked; only for a company it waits.
 
 use serde_json::{Value as Json, json as object};
+use wakeful_domain::actor::Actor;
 use wakeful_domain::agent::{Agent, AgentState};
 use wakeful_domain::comment::Comment;
 use wakeful_domain::company::Company;
@@ -13,7 +14,7 @@ use wakeful_domain::lane::{BATCH_BYTES_MAX, BATCH_WAKEUPS_MAX};
 use wakeful_domain::project::Project;
 use wakeful_domain::run::Run;
 use wakeful_domain::session::KnownSession;
-use wakeful_domain::task::Task;
+use wakeful_domain::task::{Task, TaskStatus};
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::{GOAL_KEY, Source, Wakeup};
 use wakeful_domain::worktree::Worktree;
@@ -21,7 +22,7 @@ use wakeful_domain::worktree::Worktree;
 use crate::ops::run_events::NewRunEvent;
 use crate::ops::{
     agents, checkpoints, comments, companies, events, goals, guards, projects, quiet_hours, ready, run_events, runs,
-    sessions, spending, tasks, timers, wakeups, worktrees,
+    sessions, spending, subscriptions, tasks, timers, wakeups, worktrees,
 };
 use crate::value::task_key;
 use crate::{Error, Refusal, Tx};
@@ -81,7 +82,7 @@ pub async fn claim(tx: &mut Tx, request: &ClaimRequest) -> Result<Option<Claimed
         tries += 1;
         let Some((company, agent, task)) = pick(tx).await? else { return Ok(None) };
         if let Some(task) = task
-            && !ready::try_lock_task(tx, task).await?
+            && !(ready::try_lock_task(tx, task).await? && subscriptions::waiting::try_lock_of_task(tx, task).await?)
         {
             return Ok(None);
         }
@@ -267,11 +268,13 @@ async fn start(
         return Err(Refusal::conflict("lane_busy", "the lane has a live run already", Json::Null));
     };
     let fence: i64 = raised.get()?;
+    let mut is_taken_up = false;
     if let Some(task) = task {
         if !tasks::hold(tx, task, run).await? {
             return Err(Refusal::conflict("task_held", "another run holds the task", Json::Null));
         }
-        if tx.execute(TO_IN_PROGRESS, &[task.into(), agent.id.into(), request.now.into()]).await? > 0 {
+        is_taken_up = tx.execute(TO_IN_PROGRESS, &[task.into(), agent.id.into(), request.now.into()]).await? > 0;
+        if is_taken_up {
             let data = object!({ "status": "in_progress", "assignee": agent.id, "run": run });
             events::append(tx, agent.company, request.now, "task.updated", &task.to_string(), &data).await?;
         }
@@ -298,6 +301,10 @@ async fn start(
     }
     tell_starting(tx, request, &agent, wakeups.len()).await?;
     let place = place(tx, run, agent.id, task, &wakeups).await?;
+    if let Some(task) = place.task.as_ref().filter(|_| is_taken_up) {
+        let by = (&Actor::agent(agent.id), Some(run));
+        subscriptions::happening::status_changed(tx, request.now, task, TaskStatus::Todo, by).await?;
+    }
     let run = runs::get(tx, run).await?;
     spending::claimed(tx, request.now, &run).await?;
     Ok(Claimed {

@@ -10,7 +10,7 @@ use wakeful_domain::time::Timestamp;
 use crate::ops::filter::{List, Page};
 use crate::ops::origin::Origin;
 use crate::ops::tasks::{self, TaskChange};
-use crate::ops::{agents, comment_wakes, events};
+use crate::ops::{agents, comment_wakes, events, subscriptions};
 use crate::value::name;
 use crate::{Error, Refusal, Row, Tx};
 
@@ -73,6 +73,7 @@ pub async fn insert(tx: &mut Tx, origin: &Origin, new: &NewComment) -> Result<Co
     let comment = get(tx, new.id).await?;
     let task = tasks::get(tx, new.task).await?;
     comment_wakes::wake(tx, origin, &task, &comment, &mentioned).await?;
+    subscriptions::happening::commented(tx, origin, &task, &comment, &by).await?;
     Ok(comment)
 }
 

@@ -6,6 +6,7 @@ use wakeful_domain::time::Timestamp;
 use crate::ops::claim::{ClaimRequest, Claimed, claim_some};
 use crate::ops::firing::{self, Fired};
 use crate::ops::spending::{self, BudgetsDue};
+use crate::ops::subscriptions::due;
 use crate::ops::timers::{self, TimerReport};
 use crate::{Refusal, Tx};
 
@@ -17,6 +18,8 @@ pub type Dispatch = (Timestamp, Vec<ClaimRequest>);
 pub struct Dispatched {
     pub budgets: BudgetsDue,
     pub fired: Fired,
+    /// Subscriptions whose window has closed, or that have waited long enough.
+    pub woken: usize,
     pub timers: TimerReport,
     pub claimed: Vec<Claimed>,
 }
@@ -25,6 +28,7 @@ pub struct Dispatched {
 pub async fn dispatch(tx: &mut Tx, (now, requests): &Dispatch) -> Result<Dispatched, Refusal> {
     let budgets = spending::due(tx, *now).await?;
     let fired = firing::fire_due(tx, *now).await?;
+    let woken = due::fire_due(tx, *now).await?;
     let timers = timers::tick(tx, *now).await?;
-    Ok(Dispatched { budgets, fired, timers, claimed: claim_some(tx, requests).await? })
+    Ok(Dispatched { budgets, fired, woken, timers, claimed: claim_some(tx, requests).await? })
 }

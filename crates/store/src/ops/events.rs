@@ -70,6 +70,25 @@ pub async fn append(
     Ok(())
 }
 
+const APPEND_KNOWN: &str = "
+    insert into events (company_id, at, type, subject, data)
+    values ($1, $2, $3, $4, $5)
+    returning txid, seq";
+
+/// The same, for one who has to name the event.
+pub(crate) async fn append_known(
+    tx: &mut Tx,
+    company: CompanyId,
+    at: Timestamp,
+    kind: &str,
+    subject: &str,
+    data: &Json,
+) -> Result<EventId, Error> {
+    let parameters = [company.into(), at.into(), kind.into(), subject.into(), json(data)];
+    let mut row = tx.query_one(APPEND_KNOWN, &parameters).await?;
+    Ok(Cursor { txid: row.get()?, seq: row.get()? }.id(at))
+}
+
 const AFTER: &str = "
     select txid, seq, company_id, at, type, subject, data
     from events

@@ -18,7 +18,7 @@ use crate::ops::escalations::Raise;
 use crate::ops::run_events::NewRunEvent;
 use crate::ops::{
     agents, assignments, children, escalations, events, guards, last_words, mail, ready, run_events, runs, sessions,
-    spending, stuck, tasks, wakeups,
+    spending, stuck, subscriptions, tasks, wakeups,
 };
 use crate::value::{json_option, task_key};
 use crate::{Error, Refusal, Tx};
@@ -83,6 +83,7 @@ pub async fn finish(tx: &mut Tx, request: &FinishRequest) -> Result<Run, Refusal
     spending::ended(tx, request.now, &run, &ended).await?;
     last_words::tell(tx, request.now, &mut ids, &ended, &agent.name).await?;
     tell(tx, &ended, request.now).await?;
+    subscriptions::happening::run_ended(tx, request.now, &ended).await?;
     Ok(ended)
 }
 

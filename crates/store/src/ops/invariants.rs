@@ -137,6 +137,29 @@ const DUE_IS_ACTIVE: &str = "
     where (due_at is not null and state <> 'active')
       or (due_at is null) <> (next_slot_at is null)
     limit $1";
+const WAITS_ARE_TIMED: &str = "
+    select id
+    from subscriptions
+    where (ended_at is not null and (due_at is not null or window_at is not null or timeout_at is not null))
+      or coalesce(due_at, -1) <> coalesce(
+        case
+          when window_at is null then timeout_at
+          when timeout_at is null or window_at < timeout_at then window_at
+          else timeout_at
+        end, -1)
+      or (window_at is null) <> not exists (
+        select 1 from subscription_matches where subscription_matches.subscription_id = subscriptions.id)
+    union all
+    select subscription_id
+    from subscription_matches
+    where not exists (select 1 from subscriptions where subscriptions.id = subscription_matches.subscription_id)
+    limit $1";
+const SUBSCRIPTIONS_COUNTED: &str = "
+    select id
+    from companies
+    where open_subscriptions <> (
+      select count(*) from subscriptions where subscriptions.company_id = companies.id and ended_at is null)
+    limit $1";
 
 /// Which query finds the rows that break which invariant.
 const CHECKS: &[(Invariant, &str)] = &[
@@ -150,6 +173,8 @@ const CHECKS: &[(Invariant, &str)] = &[
     (invariant::FIRED_ONCE, FIRED_ONCE),
     (invariant::FIRES_COUNTED, FIRES_COUNTED),
     (invariant::DUE_IS_ACTIVE, DUE_IS_ACTIVE),
+    (invariant::WAITS_ARE_TIMED, WAITS_ARE_TIMED),
+    (invariant::SUBSCRIPTIONS_COUNTED, SUBSCRIPTIONS_COUNTED),
 ];
 
 /// Everything in the store that breaks an invariant; empty when all hold.

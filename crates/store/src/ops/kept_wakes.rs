@@ -44,7 +44,7 @@ async fn insert(tx: &mut Tx, id: WakeupId, task: &Task, kept: &Kept) -> Result<(
 /// Keeps a wake that would have gone to the task's assignee, if it had one.
 pub(crate) async fn keep(tx: &mut Tx, task: &Task, wake: &Wake) -> Result<(), Error> {
     let run = match wake.maker {
-        Maker::After(run) => Some(run),
+        Maker::After { run, .. } => Some(run),
         Maker::Request | Maker::Wakeful | Maker::InStead(_) => wake.by_run.map(|own| own.run),
     };
     let kept = Kept {
@@ -108,7 +108,7 @@ pub(crate) async fn issue(
         let kept: Kept = row.json()?;
         let maker = match (kept.wakeup, kept.run) {
             (Some(earlier), _) => Maker::InStead(earlier),
-            (None, Some(run)) => Maker::After(run),
+            (None, Some(run)) => Maker::After { run, is_asked: false },
             (None, None) => Maker::Wakeful,
         };
         let wake = Wake {

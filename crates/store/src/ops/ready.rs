@@ -13,6 +13,7 @@ use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId};
 use wakeful_domain::run::Run;
 
 use crate::ops::assignments;
+use crate::ops::subscriptions::waiting;
 use crate::value::task_key;
 use crate::{Error, Tx};
 
@@ -105,20 +106,23 @@ pub(crate) async fn lock_lane(tx: &mut Tx, agent: AgentId, task: Option<TaskId>)
 }
 
 /// Keeps others from all that the end of a run touches: its lane, the tasks it holds and their lanes, the assignee of
-/// its own, and those who are told of its end. Returns the tasks it holds.
+/// its own, and those who are told of its end or wait for it. Returns the tasks it holds.
 pub(crate) async fn lock_run(tx: &mut Tx, run: &Run) -> Result<Vec<TaskId>, Error> {
+    let waiting = waiting::of_run(tx, run).await?;
     let mut tasks = held_by(tx, run.id).await?;
     tasks.extend(run.task);
-    let told = told_of(tx, run).await?;
-    tasks.extend(&told);
-    lock(tx, tasks.clone(), Vec::new()).await?;
-    let mut agents = vec![run.agent];
+    tasks.extend(told_of(tx, run).await?);
+    lock(tx, waiting.tasks_with(tasks.iter().copied()), Vec::new()).await?;
+    let mut agents = waiting.agents_with([run.agent]);
     for task in &tasks {
         for mut row in tx.query(AGENTS_OF_TASK, &[(*task).into()]).await? {
             agents.push(row.get()?);
         }
     }
     lock(tx, Vec::new(), agents).await?;
+    if !tx.is_alone() {
+        waiting.require_all(&waiting::of_run(tx, run).await?)?;
+    }
     // What it checked out while we waited is not locked.
     let held = held_by(tx, run.id).await?;
     let now_told = told_of(tx, run).await?;

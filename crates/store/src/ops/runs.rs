@@ -87,11 +87,15 @@ pub(crate) async fn insert(
     Ok(())
 }
 
+/// The run with this id, if there is one.
+pub(crate) async fn find(tx: &mut Tx, id: RunId) -> Result<Option<Run>, Error> {
+    let sql = format!("select {COLUMNS} from runs where id = $1");
+    tx.query_first(&sql, &[id.into()]).await?.map(read).transpose()
+}
+
 /// The run with this id.
 pub async fn get(tx: &mut Tx, id: RunId) -> Result<Run, Refusal> {
-    let sql = format!("select {COLUMNS} from runs where id = $1");
-    let found = tx.query_first(&sql, &[id.into()]).await?.map(read).transpose()?;
-    found.ok_or_else(|| Refusal::not_found(id))
+    find(tx, id).await?.ok_or_else(|| Refusal::not_found(id))
 }
 
 /// The run, if it is live under this fence; its row is locked until the transaction ends.

@@ -10,6 +10,7 @@ use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::Source;
 
 use crate::ops::origin::Origin;
+use crate::ops::subscriptions::waiting;
 use crate::ops::wake::{Maker, Wake, accept_held};
 use crate::ops::{agents, assignments, blockers, children, ready, tasks};
 use crate::{Error, Refusal, Tx};
@@ -38,7 +39,7 @@ pub(crate) async fn after_dead_letter(
     let code = run.error_code.as_deref().unwrap_or("failed");
     let why = format!("is stuck: {} was given up ({code})", run.id);
     let stuck = object!({ "run": run.id, "agent": run.agent, "error_code": run.error_code, "error": run.error });
-    tell(tx, now, ids, &blocker, &why, &stuck, Maker::After(run.id)).await
+    tell(tx, now, ids, &blocker, &why, &stuck, Maker::After { run: run.id, is_asked: false }).await
 }
 
 async fn tell(
@@ -94,17 +95,19 @@ const TASKS_CONCERNED: &str = "
 const ASSIGNEE: &str = "select assignee_id from tasks where id = $1";
 
 /// Keeps others from all that the termination of an agent touches: it, its open tasks, those that wait for them,
-/// their parents, and who has these.
+/// their parents, who has these, and who waits for something of it.
 pub(crate) async fn lock(tx: &mut Tx, agent: AgentId) -> Result<(), Error> {
     let concerned = tasks_of(tx, TASKS_CONCERNED, agent).await?;
-    ready::lock(tx, concerned.clone(), Vec::new()).await?;
-    let mut agents = vec![agent];
+    let waiting = waiting::of_agent(tx, agent).await?;
+    ready::lock(tx, waiting.tasks_with(concerned.iter().copied()), Vec::new()).await?;
+    let mut agents = waiting.agents_with([agent]);
     for task in &concerned {
         let assignee: Option<AgentId> = tx.query_one(ASSIGNEE, &[(*task).into()]).await?.get()?;
         agents.extend(assignee);
     }
     ready::lock(tx, Vec::new(), agents).await?;
-    // What it was given while we waited is not locked.
+    // What it was given while we waited is not locked, nor who has come to wait.
+    waiting.require_all(&waiting::of_agent(tx, agent).await?)?;
     match tasks_of(tx, TASKS_CONCERNED, agent).await?.iter().all(|task| concerned.contains(task)) {
         true => Ok(()),
         false => Err(Error::changed_meanwhile("the tasks of an agent")),

@@ -7,7 +7,7 @@ use wakeful_domain::time::Timestamp;
 
 use crate::ops::filter::{List, Page};
 use crate::ops::origin::Origin;
-use crate::ops::{assignments, blockers, events, ready};
+use crate::ops::{assignments, blockers, events, ready, subscriptions};
 use crate::value::{json, json_option, name};
 use crate::{Error, Refusal, Row, Tx};
 
@@ -248,6 +248,8 @@ pub async fn change(tx: &mut Tx, origin: &Origin, id: TaskId, change: &TaskChang
     let data = object!({ "status": new.status, "assignee": new.assignee, "from": { "status": old.status, "assignee": old.assignee } });
     events::append(tx, new.company, origin.now, "task.updated", &id.to_string(), &data).await?;
     assignments::after_change(tx, origin, &old, before, &new).await?;
+    let by = (&origin.actor, origin.run());
+    subscriptions::happening::status_changed(tx, origin.now, &new, old.status, by).await?;
     get(tx, id).await
 }
 

@@ -5,6 +5,7 @@ use serde_json::json as object;
 use wakeful_domain::id::{AgentId, CompanyId, TaskId, WakeupId};
 use wakeful_domain::time::Timestamp;
 
+use crate::ops::subscriptions::due;
 use crate::ops::{events, firing, ready, spending};
 use crate::value::task_key;
 use crate::{Error, Refusal, Tx, Value};
@@ -186,7 +187,7 @@ const NEXT_UNPARK: &str = "
 
 async fn next_at(tx: &mut Tx) -> Result<Option<Timestamp>, Error> {
     let mut next: Option<Timestamp> = None;
-    for sql in [NEXT_ELIGIBLE, NEXT_EXPIRY, NEXT_UNPARK, firing::NEXT_DUE, spending::NEXT_DUE] {
+    for sql in [NEXT_ELIGIBLE, NEXT_EXPIRY, NEXT_UNPARK, firing::NEXT_DUE, spending::NEXT_DUE, due::NEXT_DUE] {
         if let Some(mut row) = tx.query_first(sql, &[]).await? {
             let at: Timestamp = row.get()?;
             next = Some(next.map_or(at, |soonest| soonest.min(at)));

@@ -51,10 +51,11 @@ pub enum Maker {
     Request,
     /// Wakeful: an assignment, a dependency, …
     Wakeful,
+    /// Wakeful, because of what a run did or how it ended: it goes on in that run's chain, live or not. `is_asked` if
+    /// the run asked for this by name: then it may be for its own lane.
+    After { run: RunId, is_asked: bool },
     /// Wakeful, in the stead of a wakeup that its agent can no longer take: it goes on in that one's chain.
     InStead(WakeupId),
-    /// Wakeful, because this run has ended: it goes on in the run's chain.
-    After(RunId),
 }
 
 /// What became of the request.
@@ -223,25 +224,22 @@ impl Cause {
             let cause_id = Some(earlier.id.to_string());
             return Ok(Cause { cause_id, root_id: earlier.root_id, depth: earlier.depth, by_lane: None });
         }
-        if let Maker::After(run) = wake.maker {
-            let (root_id, depth) = Cause::chain_of(tx, wake, run).await?;
-            return Ok(Cause { cause_id: Some(run.to_string()), root_id, depth, by_lane: None });
-        }
-        let Some(RunFence { run, fence }) = wake.by_run else {
-            return Ok(Cause { cause_id: None, root_id: wake.id, depth: 0, by_lane: None });
+        let alone = Cause { cause_id: None, root_id: wake.id, depth: 0, by_lane: None };
+        let (run, is_asked) = match (wake.maker, wake.by_run) {
+            (Maker::After { run, is_asked }, _) => match runs::find(tx, run).await? {
+                Some(run) => (run, is_asked),
+                None => return Ok(alone),
+            },
+            (_, Some(RunFence { run, fence })) => (runs::get_live(tx, run, fence).await?, false),
+            (_, None) => return Ok(alone),
         };
-        let run = runs::get_live(tx, run, fence).await?;
-        let (root_id, depth) = Cause::chain_of(tx, wake, run.id).await?;
+        let (root_id, depth) = match tx.query_first(LONGEST_CHAIN, &[run.id.into()]).await? {
+            Some(mut row) => (row.get()?, row.get::<i64>()? + 1),
+            None => (wake.id, 0),
+        };
         let cause_id = Some(run.id.to_string());
-        Ok(Cause { cause_id, root_id, depth, by_lane: Some((run.agent, run.task)) })
-    }
-
-    /// The root of a wake that a run causes, and how far it is from there.
-    async fn chain_of(tx: &mut Tx, wake: &Wake, run: RunId) -> Result<(WakeupId, i64), Error> {
-        match tx.query_first(LONGEST_CHAIN, &[run.into()]).await? {
-            Some(mut row) => Ok((row.get()?, row.get::<i64>()? + 1)),
-            None => Ok((wake.id, 0)),
-        }
+        let by_lane = (!is_asked).then_some((run.agent, run.task));
+        Ok(Cause { cause_id, root_id, depth, by_lane })
     }
 }
 

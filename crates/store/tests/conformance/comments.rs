@@ -18,7 +18,7 @@ impl World {
         write.await.unwrap().id
     }
 
-    async fn comment(&self, task: TaskId, body: &str) -> CommentId {
+    pub async fn comment(&self, task: TaskId, body: &str) -> CommentId {
         self.comment_from(self.origin(), task, body, false).await
     }
 

@@ -1,6 +1,7 @@
 //! The checks themselves: on a sound store they find nothing, and each finds the row that someone broke by hand.
 
 use serde_json::json;
+use wakeful_domain::subscription::Source;
 
 use crate::world::{World, on_both, seconds};
 
@@ -17,6 +18,9 @@ async fn busy_store(world: &World) {
     world.wake_with(c, |wake| wake.due_at = Some(world.now() + seconds(60))).await;
     let target = json!({ "wake": { "agent": c } });
     world.insert_schedule(world.draft_schedule("s", json!({ "every": "1m" }), target)).await.unwrap();
+    let topic = Source::Topic("t".into());
+    world.subscribe_with(c, topic, |wanted| wanted.debounce = Some(seconds(60))).await;
+    world.publish("t", serde_json::Map::new()).await;
 }
 
 /// Which invariant a change breaks, and how it is undone.
@@ -134,6 +138,19 @@ const BREAKS: &[(&str, &str, &str)] = &[
     ),
     ("due_is_active", "update schedules set state = 'paused'", "update schedules set state = 'active'"),
     ("due_is_active", "update schedules set next_slot_at = null", "update schedules set next_slot_at = due_at"),
+    ("waits_are_timed", "update subscriptions set due_at = null", "update subscriptions set due_at = window_at"),
+    ("waits_are_timed", "update subscriptions set due_at = due_at + 1", "update subscriptions set due_at = window_at"),
+    ("waits_are_timed", "update subscriptions set ended_at = 1", "update subscriptions set ended_at = null"),
+    (
+        "waits_are_timed",
+        "update subscription_matches set subscription_id = 'gone'",
+        "update subscription_matches set subscription_id = (select id from subscriptions)",
+    ),
+    (
+        "subscriptions_counted",
+        "update companies set open_subscriptions = open_subscriptions + 1",
+        "update companies set open_subscriptions = open_subscriptions - 1",
+    ),
 ];
 
 #[test]
