@@ -7,6 +7,7 @@
 
 mod accepts;
 mod ceilings;
+mod children;
 mod engines;
 mod fleet;
 mod footprint;
@@ -57,6 +58,9 @@ fn main() -> Result<()> {
     }
     if is_wanted("subscriptions") {
         subscriptions::measure(&mut report)?;
+    }
+    if is_wanted("children") {
+        children::measure(&binary, &mut report)?;
     }
     if is_wanted("footprint") {
         footprint::measure(&binary, &mut report)?;

@@ -86,7 +86,8 @@ pub fn throughput(binary: &Path, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn until(between: Duration, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+/// Asks again and again, for two minutes at most.
+pub fn until(between: Duration, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
     let start = Instant::now();
     while !is_so()? {
         ensure!(start.elapsed() < Duration::from_secs(120), "it did not happen within two minutes");
