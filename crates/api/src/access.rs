@@ -97,6 +97,15 @@ impl Principal {
         }
     }
 
+    /// The agent that is calling, by its own key or within a run.
+    pub fn agent(&self) -> Option<AgentId> {
+        match self {
+            Principal::Agent { agent, .. } => Some(*agent),
+            Principal::Run(run) => Some(run.agent),
+            Principal::Admin | Principal::Company { .. } => None,
+        }
+    }
+
     /// Where a change comes from that the caller makes now.
     pub fn origin(&self, api: &Api) -> Origin {
         api.engine.origin(self.actor(), self.own_run())

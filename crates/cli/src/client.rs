@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reqwest::{Method, Response, StatusCode};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::arguments::Global;
@@ -122,7 +123,7 @@ impl Client {
     async fn read(&self, request: reqwest::RequestBuilder) -> Result<Value, Failure> {
         let response = self.send(request).await?;
         let text = response.text().await.map_err(|error| self.unreachable(&error))?;
-        serde_json::from_str(&text).map_err(|error| Failure::failed(format!("the server answered no JSON: {error}")))
+        document(&text).map_err(|error| Failure::failed(format!("the server answered no JSON: {error}")))
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, Failure> {
@@ -157,4 +158,13 @@ fn refusal(status: StatusCode, body: &str) -> Failure {
         _ => FAILED,
     };
     Failure::new(code, detail)
+}
+
+/// An answer of the server: what somebody has sent stands in it, a few levels deeper than it was sent.
+fn document(text: &str) -> Result<Value, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    deserializer.disable_recursion_limit();
+    let document = Value::deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(document)
 }

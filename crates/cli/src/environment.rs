@@ -81,6 +81,16 @@ pub fn home() -> Option<PathBuf> {
     env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
 }
 
+/// Whether systemd has started this process as a unit.
+pub fn is_systemd_unit() -> bool {
+    is_set("INVOCATION_ID") && is_set("NOTIFY_SOCKET")
+}
+
+/// What programs are found by, as it was given.
+pub fn search_path() -> Option<String> {
+    env::var("PATH").ok().filter(|path| !path.is_empty())
+}
+
 /// Where configurations of the user lie.
 pub fn config_home() -> Option<PathBuf> {
     let named = env::var_os("XDG_CONFIG_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);

@@ -1,6 +1,7 @@
 //! `wakeful up`: the store is opened, the API listens, then what was running is found again.
 //! A stop lets live runs go on with their shims.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -49,16 +50,21 @@ pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure>
         // Away from whoever has started it; one that leads its session already is as far away as it can be.
         rustix::process::setsid().ok();
     }
+    // Before anyone can find the server and ask it to stop.
+    let signals = Signals::catch()?;
     let configuration = arguments.config.as_deref().map(configuration_in).transpose()?;
     dir.create()?;
     let lock = dir.lock()?;
-    let birth = lives::begin(&dir, arguments.service.then(|| arguments.to_options()).as_deref())?;
+    let birth = lives::begin(&dir, &arguments.to_options(), environment::is_systemd_unit())?;
     if let Some(crash) = &birth.crash {
         tracing::warn!(at = %crash.at, "the last server did not end by itself: {}; its last lines:\n{}", crash.exit, crash.log);
     }
     let crash_loop = birth.crash_loop.filter(|_| arguments.service);
     let safe_mode = crash_loop.or_else(|| arguments.safe_mode.then(|| "it was started with --safe-mode".to_owned()));
-    let ended = serve(&dir, lock, arguments, configuration, safe_mode).await;
+    let ended = tokio::select! {
+        ended = serve(&dir, lock, signals, arguments, configuration, safe_mode) => ended,
+        never = settle(&dir) => match never {},
+    };
     lives::end(&dir, ended.as_ref().err())?;
     ended
 }
@@ -66,6 +72,7 @@ pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure>
 async fn serve(
     dir: &DataDir,
     mut lock: Lock,
+    signals: Signals,
     arguments: &UpArguments,
     configuration: Option<Configuration>,
     safe_mode: Option<String>,
@@ -73,20 +80,14 @@ async fn serve(
     if let Some(reason) = &safe_mode {
         tracing::warn!("safe mode, nothing is started: {reason}");
     }
-    let location = match &arguments.database {
-        Some(url) => Location::Postgres(url.clone()),
-        None => Location::File(dir.store_file()),
+    let (db, key) = tokio::select! {
+        opened = open(dir, arguments) => opened?,
+        () = signals.stop() => return Ok(()),
     };
-    let db = Db::open(&location).await.map_err(|error| Failure::new(FAILED, error.to_string()))?;
-    let owner = format!("process {} with the data directory {}", std::process::id(), dir.path().display());
-    db.hold_alone(&owner).await.map_err(|error| Failure::new(REFUSED, error.to_string()))?;
     let admin_token = dir.admin_token()?;
-    let key = master_key(&db, dir, arguments).await?;
     let standing = Arc::new(Standing::new(clock::now(), safe_mode));
     let engine = Engine::new(db, config(dir, arguments, key, standing.safe_mode.is_some())?);
     ensure_default_company(&engine).await?;
-    // Before anyone can find the server and ask it to stop.
-    let signals = Signals::catch()?;
     let listener = TcpListener::bind(&arguments.listen).await.map_err(|error| {
         Failure::new(USAGE, format!("cannot listen on {}: {error}", arguments.listen))
             .hint("name a free address with --listen, or port 0 for any")
@@ -113,8 +114,6 @@ async fn serve(
     }
     let (told, around) = (address.clone(), engine.clone());
     engine.spawn(async move { look_after(around, &told).await });
-    let settled = dir.clone();
-    engine.spawn(settle_later(engine.clone(), settled));
     tracing::info!(
         address,
         data_dir = %dir.path().display(),
@@ -164,15 +163,25 @@ async fn look_after(engine: Engine, address: &str) {
 }
 
 /// Notes that this life has gone on for longer than a failed start.
-async fn settle_later(engine: Engine, dir: DataDir) {
-    tokio::select! {
-        () = engine.stopping() => {}
-        () = tokio::time::sleep(lives::SETTLED_AFTER) => {
-            if let Err(failure) = lives::settle(&dir) {
-                tracing::warn!("that the start went well could not be noted: {failure}");
-            }
-        }
+async fn settle(dir: &DataDir) -> Infallible {
+    tokio::time::sleep(lives::SETTLED_AFTER).await;
+    if let Err(failure) = lives::settle(dir) {
+        tracing::warn!("that the start went well could not be noted: {failure}");
     }
+    std::future::pending().await
+}
+
+/// Opens the store, for this server alone, and what its secrets are sealed under.
+async fn open(dir: &DataDir, arguments: &UpArguments) -> Result<(Db, MasterKey), Failure> {
+    let location = match &arguments.database {
+        Some(url) => Location::Postgres(url.clone()),
+        None => Location::File(dir.store_file()),
+    };
+    let db = Db::open(&location).await.map_err(|error| Failure::new(FAILED, error.to_string()))?;
+    let owner = format!("process {} with the data directory {}", std::process::id(), dir.path().display());
+    db.hold_alone(&owner).await.map_err(|error| Failure::new(REFUSED, error.to_string()))?;
+    let key = master_key(&db, dir, arguments).await?;
+    Ok((db, key))
 }
 
 /// Reads the configuration again, if there is one.

@@ -152,10 +152,10 @@ impl Budget {
         Level::of(self.spent, self.limit)
     }
 
-    /// Whether one more run may start beside `live` ones.
+    /// Whether one more run may start beside `live` ones. Alone it may as long as anything is left.
     pub fn has_room(&self, live: i64) -> bool {
-        let set_aside = self.reserve.saturating_mul(live.saturating_add(1));
-        self.window == Window::Run || self.spent.saturating_add(set_aside.max(1)) <= self.limit
+        let set_aside = if live == 0 { 1 } else { self.reserve.saturating_mul(live.saturating_add(1)).max(1) };
+        self.window == Window::Run || self.spent.saturating_add(set_aside) <= self.limit
     }
 
     /// What a run has used of it by what it has reported.

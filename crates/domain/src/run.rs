@@ -117,17 +117,25 @@ pub struct StopRequest {
     /// Whether the run is stopped because it was silent for too long: then it failed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stalled: bool,
+    /// Whether a budget is spent: work that was finished all the same stands.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spent: bool,
 }
 
 impl StopRequest {
     /// A stop that ends the wakeups with the run.
     pub fn cancel(reason: impl Into<String>, at: Timestamp) -> StopRequest {
-        StopRequest { reason: reason.into(), at, puts_back: false, stalled: false }
+        StopRequest { reason: reason.into(), at, puts_back: false, stalled: false, spent: false }
     }
 
     /// A stop after which the wakeups wait again.
     pub fn pause(reason: impl Into<String>, at: Timestamp) -> StopRequest {
         StopRequest { puts_back: true, ..StopRequest::cancel(reason, at) }
+    }
+
+    /// A stop of a run that has nothing left to spend.
+    pub fn spent(reason: impl Into<String>, at: Timestamp) -> StopRequest {
+        StopRequest { spent: true, ..StopRequest::cancel(reason, at) }
     }
 
     /// A stop of a run that was silent for too long.

@@ -82,6 +82,7 @@ async fn look(engine: &Engine) -> Result<Look, Refusal> {
         let claims = prepare(engine, host, wanted, now);
         let (timers, claimed) = dispatched(engine, now, claims).await?;
         started += claimed;
+        engine.inner.meters.beat(clock::now());
         let has_more_timers = timers.next_at.is_some_and(|at| at <= now);
         if claimed < wanted && !has_more_timers {
             // Nobody tells when memory comes free.

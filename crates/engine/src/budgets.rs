@@ -4,9 +4,10 @@
 use wakeful_domain::id::RunId;
 use wakeful_domain::run::Run;
 use wakeful_store::Refusal;
+use wakeful_store::ops::budgets_due::BudgetsDue;
 use wakeful_store::ops::messages::Message;
 use wakeful_store::ops::runs::{self, Progress};
-use wakeful_store::ops::spending::{BudgetsDue, Spent};
+use wakeful_store::ops::spending::Spent;
 
 use crate::engine::Engine;
 use crate::live::Input;

@@ -356,6 +356,7 @@ impl Engine {
             at: clock::now(),
             puts_back: event == AgentEvent::Pause,
             stalled: false,
+            spent: false,
         });
         let arguments = (clock::now(), id, event, reason, stop);
         self.write_and_stop("agent.state", told, arguments, |tx, (now, id, event, reason, stop)| {
@@ -398,6 +399,7 @@ impl Engine {
             at: clock::now(),
             puts_back: state == CompanyState::Paused,
             stalled: false,
+            spent: false,
         });
         let arguments = (clock::now(), id, state, reason, stop);
         self.write_and_stop("company.state", told, arguments, |tx, (now, id, state, reason, stop)| {

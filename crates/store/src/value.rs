@@ -97,6 +97,16 @@ pub fn task_key(task: Option<wakeful_domain::id::TaskId>) -> Value<'static> {
     Value::Text(Cow::Owned(task.map(|id| id.to_string()).unwrap_or_default()))
 }
 
+/// A document that is kept here. Requests are refused if they are nested deeper than 128; what is told of them stands a
+/// few levels deeper in what is kept, and must be read all the same.
+fn document<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    deserializer.disable_recursion_limit();
+    let document = T::deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(document)
+}
+
 /// A row of an answer, read column by column in the order of the statement.
 #[derive(Debug)]
 pub struct Row {
@@ -120,13 +130,13 @@ impl Row {
     /// The next column, a JSON document.
     pub fn json<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
         let text: String = self.get()?;
-        serde_json::from_str(&text).map_err(|error| Error::Column { place: self.place, what: error.to_string() })
+        document(&text).map_err(|error| Error::Column { place: self.place, what: error.to_string() })
     }
 
     /// The next column, a JSON document or null.
     pub fn json_option<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
         let text: Option<String> = self.get()?;
-        text.map(|text| serde_json::from_str(&text))
+        text.map(|text| document(&text))
             .transpose()
             .map_err(|error| Error::Column { place: self.place, what: error.to_string() })
     }

@@ -65,8 +65,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the cap of a company lets one too many in",
         file: READY,
-        old: "      when state = 'active' and live_runs < max_concurrent_runs then (\n        select ready_rank\n        from agents",
-        new: "      when state = 'active' and live_runs <= max_concurrent_runs then (\n        select ready_rank\n        from agents",
+        old: "      when state = 'active' and budget_id is null and live_runs < max_concurrent_runs then (\n        select ready_rank\n        from agents",
+        new: "      when state = 'active' and budget_id is null and live_runs <= max_concurrent_runs then (\n        select ready_rank\n        from agents",
     },
     Mutant {
         name: "the company with the most live runs goes first",

@@ -159,7 +159,7 @@ async fn create(
 ) -> Result<(StatusCode, Json<AgentView>), Problem> {
     principal.require(Permission::Manage)?;
     let agent = drafted(body.value, api.engine.new_id(), company.id, clock::now())?;
-    let key = request_key(key, &format!("POST /companies/{}/agents", company.id), &body.bytes);
+    let key = request_key(key, &principal, &format!("POST /companies/{}/agents", company.id), &body.bytes);
     let made = api
         .engine
         .write("agent.create", (agent, key), |tx, (agent, key)| {

@@ -63,7 +63,7 @@ async fn create(
     body: Body<NewBudget>,
 ) -> Result<(StatusCode, Json<BudgetView>), Problem> {
     principal.require(Permission::Manage)?;
-    let key = request_key(key, &format!("POST /companies/{}/budgets", company.id), &body.bytes);
+    let key = request_key(key, &principal, &format!("POST /companies/{}/budgets", company.id), &body.bytes);
     let new = body.value;
     if let Some((field, told)) = problem(new.window, new.metric, new.limit, new.reserve) {
         return Err(Problem::invalid(field, told));

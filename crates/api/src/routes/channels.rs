@@ -78,7 +78,7 @@ async fn create(
     body: Body<NewChannel>,
 ) -> Result<(StatusCode, Json<ChannelView>), Problem> {
     principal.require(Permission::Manage)?;
-    let key = request_key(key, &format!("POST /companies/{}/channels", company.id), &body.bytes);
+    let key = request_key(key, &principal, &format!("POST /companies/{}/channels", company.id), &body.bytes);
     let channel = drafted(body.value, api.engine.new_id(), company.id, clock::now())?;
     let made = api
         .engine

@@ -77,7 +77,7 @@ async fn create(
 ) -> Result<(StatusCode, Json<CompanyView>), Problem> {
     principal.require(Permission::Instance)?;
     let company = drafted(body.value, api.engine.new_id(), clock::now())?;
-    let key = request_key(key, "POST /companies", &body.bytes);
+    let key = request_key(key, &principal, "POST /companies", &body.bytes);
     let made = api
         .engine
         .write("company.create", (company, key), |tx, (company, key)| {

@@ -37,7 +37,7 @@ async fn raise(
     body: Body<NewEscalation>,
 ) -> Result<(StatusCode, Json<EscalationView>), Problem> {
     principal.require(Permission::Work)?;
-    let request = request_key(key, &format!("POST /companies/{}/escalations", company.id), &body.bytes);
+    let request = request_key(key, &principal, &format!("POST /companies/{}/escalations", company.id), &body.bytes);
     let new = body.value;
     if new.title.trim().is_empty() || new.title.chars().count() > TITLE_CHARS_MAX {
         return Err(Problem::invalid("title", format!("must have 1 to {TITLE_CHARS_MAX} characters")));

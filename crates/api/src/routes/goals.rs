@@ -54,7 +54,7 @@ async fn create(
     body: Body<NewGoal>,
 ) -> Result<(StatusCode, Json<GoalView>), Problem> {
     principal.require(Permission::Work)?;
-    let key = request_key(key, &format!("POST /companies/{}/goals", company.id), &body.bytes);
+    let key = request_key(key, &principal, &format!("POST /companies/{}/goals", company.id), &body.bytes);
     let new = body.value;
     check_title(&new.title)?;
     new.description.as_deref().map(check_description).transpose()?;

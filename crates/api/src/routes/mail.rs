@@ -24,19 +24,10 @@ pub fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(send, list)).routes(routes!(show)).routes(routes!(acknowledge))
 }
 
-/// The agent that is calling, if one is.
-fn own_agent(principal: &Principal) -> Option<AgentId> {
-    match principal {
-        Principal::Agent { agent, .. } => Some(*agent),
-        Principal::Run(run) => Some(run.agent),
-        Principal::Admin | Principal::Company { .. } => None,
-    }
-}
-
 /// The message, if the caller may see it.
 async fn visible(api: &Api, principal: &Principal, id: MessageId) -> Result<Message, Problem> {
     let message = api.engine.db().read("message.get", id, |tx, id| Box::pin(mail::get(tx, *id))).await?;
-    let is_party = own_agent(principal).is_none_or(|agent| mail::is_party(&message, &agent.to_string()));
+    let is_party = principal.agent().is_none_or(|agent| mail::is_party(&message, &agent.to_string()));
     match principal.sees(message.company) && is_party {
         true => Ok(message),
         false => Err(Problem::not_found("message", &id.to_string())),
@@ -75,7 +66,7 @@ async fn send(
     body: Body<NewMessageBody>,
 ) -> Result<(StatusCode, Json<MailView>), Problem> {
     principal.require(Permission::Work)?;
-    let key = request_key(key, &format!("POST /companies/{}/messages", company.id), &body.bytes);
+    let key = request_key(key, &principal, &format!("POST /companies/{}/messages", company.id), &body.bytes);
     let new = body.value;
     let subject = new.subject.unwrap_or_default();
     subject_problem(&subject).map_or(Ok(()), |problem| Err(Problem::invalid("subject", problem)))?;
@@ -145,7 +136,7 @@ async fn list(
     };
     let filter = MailFilter {
         company: company.id,
-        party: own_agent(&principal),
+        party: principal.agent(),
         to,
         from,
         thread: id_in_option("thread", query.thread.as_ref())?,
@@ -185,7 +176,7 @@ async fn acknowledge(
 ) -> Result<Json<MailView>, Problem> {
     principal.require(Permission::Work)?;
     let message = visible(&api, &principal, id).await?;
-    if own_agent(&principal).is_some_and(|agent| message.to != Some(agent)) {
+    if principal.agent().is_some_and(|agent| message.to != Some(agent)) {
         return Err(Problem::forbidden("only the reader of a message can acknowledge it"));
     }
     match principal.live_run() {

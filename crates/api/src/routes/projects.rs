@@ -52,7 +52,7 @@ async fn create(
     body: Body<NewProject>,
 ) -> Result<(StatusCode, Json<ProjectView>), Problem> {
     principal.require(Permission::Manage)?;
-    let key = request_key(key, &format!("POST /companies/{}/projects", company.id), &body.bytes);
+    let key = request_key(key, &principal, &format!("POST /companies/{}/projects", company.id), &body.bytes);
     let new = body.value;
     check_name(&new.name)?;
     check_workspaces(&new.workspaces)?;

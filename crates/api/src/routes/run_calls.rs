@@ -100,7 +100,11 @@ async fn show_inbox(
             Ok((inbox::of_run(tx, *id).await?, messages::unread(tx, *id).await?, mail))
         })
     });
-    let (wakeups, nudges, mail): (Vec<Wakeup>, Vec<Message>, Vec<Mail>) = read.await?;
+    let (wakeups, nudges, mut mail): (Vec<Wakeup>, Vec<Message>, Vec<Mail>) = read.await?;
+    if let Some(own) = principal.agent() {
+        // Letters of others are nobody's to read.
+        mail.retain(|letter| mail::is_party(letter, &own.to_string()));
+    }
     let wakeups = wakeups.into_iter().map(|wakeup| WakeupView::new(wakeup, None)).collect();
     let nudges = nudges.into_iter().map(MessageView::from).map(InboxMessage::Nudge);
     let mail = mail.into_iter().map(|message| InboxMessage::Mail(Box::new(message.into())));

@@ -176,7 +176,7 @@ async fn create(
     body: Body<NewSchedule>,
 ) -> Result<(StatusCode, Json<ScheduleView>), Problem> {
     principal.require(Permission::Manage)?;
-    let key = request_key(key, &format!("POST /companies/{}/schedules", company.id), &body.bytes);
+    let key = request_key(key, &principal, &format!("POST /companies/{}/schedules", company.id), &body.bytes);
     let (now, zone) = (clock::now(), schedules::zone_of(&company));
     let schedule = drafted(body.value, api.engine.new_id(), company.id, &zone, now)?;
     check_agent(&api, company.id, &schedule.target).await?;

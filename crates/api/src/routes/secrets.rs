@@ -59,7 +59,7 @@ async fn create(
     body: Body<NewSecret>,
 ) -> Result<(StatusCode, Json<SecretView>), Problem> {
     principal.require(Permission::Manage)?;
-    let key = request_key(key, &format!("POST /companies/{}/secrets", company.id), &body.bytes);
+    let key = request_key(key, &principal, &format!("POST /companies/{}/secrets", company.id), &body.bytes);
     let new = body.value;
     let sealed = sealed(&api, company.id, &new.name, &new.value)?;
     let made = api

@@ -34,18 +34,9 @@ async fn visible(api: &Api, principal: &Principal, id: SubscriptionId) -> Result
     }
 }
 
-/// The agent that a caller is, if it is one.
-fn own_agent(principal: &Principal) -> Option<AgentId> {
-    match principal {
-        Principal::Agent { agent, .. } => Some(*agent),
-        Principal::Run(run) => Some(run.agent),
-        Principal::Admin | Principal::Company { .. } => None,
-    }
-}
-
 /// Refuses an agent that acts for another.
 fn check_own(principal: &Principal, agent: AgentId) -> Result<(), Problem> {
-    match own_agent(principal) {
+    match principal.agent() {
         Some(own) if own != agent => {
             Err(Problem::forbidden("an agent subscribes itself only: ask the other one, or a person, to subscribe"))
         }
@@ -131,7 +122,7 @@ async fn drafted(
     new: NewSubscription,
 ) -> Result<Subscription, Problem> {
     let now = clock::now();
-    let agent = match (new.agent, own_agent(principal)) {
+    let agent = match (new.agent, principal.agent()) {
         (Some(agent), _) => agent_of(api, company, "agent", agent).await?,
         (None, Some(own)) => own,
         (None, None) => return Err(Problem::invalid("agent", "must be given: who is to be woken")),
@@ -205,7 +196,8 @@ async fn create(
     body: Body<NewSubscription>,
 ) -> Result<(StatusCode, Json<SubscriptionView>), Problem> {
     principal.require(Permission::Work)?;
-    let request_key = request_key(key, &format!("POST /companies/{}/subscriptions", company.id), &body.bytes);
+    let request_key =
+        request_key(key, &principal, &format!("POST /companies/{}/subscriptions", company.id), &body.bytes);
     let subscription = drafted(&api, &principal, company.id, body.value).await?;
     let declaration = Declaration { subscription, by_run: principal.own_run(), request_key };
     let declared = api

@@ -79,7 +79,7 @@ async fn comment(
 ) -> Result<(StatusCode, Json<CommentView>), Problem> {
     principal.require(Permission::Work)?;
     let task = visible(&api, &principal, id).await?;
-    let key = request_key(key, &format!("POST /tasks/{id}/comments"), &body.bytes);
+    let key = request_key(key, &principal, &format!("POST /tasks/{id}/comments"), &body.bytes);
     let CommentBody { body: text, reopen } = body.value;
     if text.trim().is_empty() || text.len() > BODY_BYTES_MAX {
         return Err(Problem::invalid("body", format!("must have 1 to {BODY_BYTES_MAX} bytes")));

@@ -142,7 +142,7 @@ async fn create(
     body: Body<NewTask>,
 ) -> Result<(StatusCode, Json<TaskView>), Problem> {
     principal.require(Permission::Work)?;
-    let key = request_key(key, &format!("POST /companies/{}/tasks", company.id), &body.bytes);
+    let key = request_key(key, &principal, &format!("POST /companies/{}/tasks", company.id), &body.bytes);
     let new = body.value;
     may_override(&principal, new.adapter_overrides.is_some())?;
     let blocked_by = blockers_in(new.blocked_by.as_deref().unwrap_or_default())?;

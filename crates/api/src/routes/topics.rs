@@ -62,7 +62,7 @@ async fn publish(
         return Err(Problem::invalid("body", told));
     }
     let route = format!("POST /companies/{}/topics/{topic}/publish", company.id);
-    let request_key = request_key(key, &route, &body.bytes);
+    let request_key = request_key(key, &principal, &route, &body.bytes);
     let publication = Publication { company: company.id, topic: topic.clone(), data, request_key };
     let arguments = (principal.origin(&api), publication);
     let published = api

@@ -22,8 +22,10 @@ const LINES_KEPT: usize = 20;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Lives {
-    /// The options of the last `daemon start`, for a restart.
+    /// The options of the last start, for a restart.
     pub options: Vec<String>,
+    /// Whether systemd has started it: then it is systemd that starts it again.
+    pub is_unit: bool,
     /// The life that goes on, or that ended without a word.
     current: Option<Life>,
     /// Crashes in a row, each soon after its start.
@@ -70,7 +72,7 @@ pub struct Birth {
 }
 
 /// A life begins; the caller holds the lock of the data directory.
-pub fn begin(dir: &DataDir, options: Option<&[String]>) -> Result<Birth, Failure> {
+pub fn begin(dir: &DataDir, options: &[String], is_unit: bool) -> Result<Birth, Failure> {
     let mut lives = read(dir);
     let crash = lives.current.take().map(|life| {
         lives.quick_crashes = if life.is_settled { 0 } else { lives.quick_crashes + 1 };
@@ -83,9 +85,7 @@ pub fn begin(dir: &DataDir, options: Option<&[String]>) -> Result<Birth, Failure
     if crash.is_some() {
         lives.last_crash.clone_from(&crash);
     }
-    if let Some(options) = options {
-        lives.options = options.to_vec();
-    }
+    (lives.options, lives.is_unit) = (options.to_vec(), is_unit);
     lives.current = Some(Life { pid: std::process::id(), started_at: clock::now(), is_settled: false });
     keep(dir, &lives)?;
     let count = lives.quick_crashes;
@@ -104,15 +104,14 @@ pub fn settle(dir: &DataDir) -> Result<(), Failure> {
     keep(dir, &lives)
 }
 
-/// This life ends: as it was asked to, or with an error.
+/// This life ends as it was asked to, or with an error that it has told: neither is a crash of a loop. A store that is not
+/// there yet is waited for by being started again.
 pub fn end(dir: &DataDir, error: Option<&Failure>) -> Result<(), Failure> {
     let mut lives = read(dir);
-    let life = lives.current.take();
+    lives.current = None;
     match error {
         None => lives.quick_crashes = 0,
         Some(error) => {
-            let is_settled = life.is_some_and(|life| life.is_settled);
-            lives.quick_crashes = if is_settled { 0 } else { lives.quick_crashes + 1 };
             lives.last_crash =
                 Some(Crash { at: clock::now(), exit: error.to_string(), log: logs::last(dir, LINES_KEPT) });
         }
@@ -133,15 +132,15 @@ mod tests {
     #[test]
     fn three_crashes_soon_after_the_start_are_a_loop_and_a_clean_end_breaks_it() {
         let (_temporary, dir) = dir();
-        assert_eq!(begin(&dir, None).unwrap(), Birth { crash: None, crash_loop: None });
+        assert_eq!(begin(&dir, &[], false).unwrap(), Birth { crash: None, crash_loop: None });
         for _ in 0..2 {
-            let birth = begin(&dir, None).unwrap();
+            let birth = begin(&dir, &[], false).unwrap();
             assert!(birth.crash.is_some() && birth.crash_loop.is_none());
         }
-        let birth = begin(&dir, None).unwrap();
+        let birth = begin(&dir, &[], false).unwrap();
         assert!(birth.crash_loop.unwrap().contains("3 times in a row"));
         end(&dir, None).unwrap();
-        assert_eq!(begin(&dir, None).unwrap(), Birth { crash: None, crash_loop: None });
+        assert_eq!(begin(&dir, &[], false).unwrap(), Birth { crash: None, crash_loop: None });
         assert!(read(&dir).last_crash.is_some(), "it stays told");
     }
 
@@ -149,16 +148,26 @@ mod tests {
     fn a_life_that_was_long_enough_was_no_failed_start() {
         let (_temporary, dir) = dir();
         for _ in 0..5 {
-            assert_eq!(begin(&dir, None).unwrap().crash_loop, None);
+            assert_eq!(begin(&dir, &[], false).unwrap().crash_loop, None);
             settle(&dir).unwrap();
         }
-        assert!(begin(&dir, None).unwrap().crash.is_some());
+        assert!(begin(&dir, &[], false).unwrap().crash.is_some());
+    }
+
+    #[test]
+    fn a_start_that_fails_with_an_error_is_told_and_is_no_crash_of_a_loop() {
+        let (_temporary, dir) = dir();
+        for _ in 0..5 {
+            assert_eq!(begin(&dir, &[], false).unwrap().crash_loop, None);
+            end(&dir, Some(&Failure::failed("the store is not there"))).unwrap();
+        }
+        assert_eq!(read(&dir).last_crash.unwrap().exit, "the store is not there");
     }
 
     #[test]
     fn a_file_that_cannot_be_read_is_as_good_as_none() {
         let (_temporary, dir) = dir();
         std::fs::write(dir.lives_file(), "{\"current\": 5").unwrap();
-        assert_eq!(begin(&dir, None).unwrap(), Birth { crash: None, crash_loop: None });
+        assert_eq!(begin(&dir, &[], false).unwrap(), Birth { crash: None, crash_loop: None });
     }
 }

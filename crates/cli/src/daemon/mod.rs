@@ -8,7 +8,6 @@ mod units;
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -27,6 +26,8 @@ use crate::output::{Output, text};
 
 /// A start is given up after this.
 const START_PATIENCE: Duration = Duration::from_secs(30);
+/// A server that takes longer to say how it stands does not answer.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Last lines of the log that are shown when a start fails.
 const LINES_SHOWN: usize = 15;
@@ -46,7 +47,11 @@ pub async fn run(global: &Global, verb: &DaemonVerb) -> Result<(), Failure> {
             Ok(())
         }
         DaemonVerb::Restart { timeout } => {
-            let options = lives::read(&dir).options;
+            let lives::Lives { options, is_unit, .. } = lives::read(&dir);
+            if is_unit && owner(&dir).is_some() {
+                return Err(Failure::new(REFUSED, "it runs as a unit of systemd, which starts it again itself")
+                    .hint("systemctl --user restart wakeful.service (without --user if it is the system's)"));
+            }
             match stop(&dir, patience(timeout)?).await {
                 Ok(_) => {}
                 Err(failure) if failure.code == NOT_FOUND => {}
@@ -115,7 +120,7 @@ async fn start(dir: &DataDir, options: &[String]) -> Result<Value, Failure> {
     let log = open_log(dir)?;
     let mut command = Command::new(program);
     command.arg("--data-dir").arg(dir.path()).arg("up").args(options).arg("--service");
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0).current_dir("/");
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).current_dir("/");
     let mut child = command.spawn().map_err(|error| Failure::failed(format!("it cannot be started: {error}")))?;
     let begun = clock::monotonic();
     loop {
@@ -143,7 +148,8 @@ async fn start(dir: &DataDir, options: &[String]) -> Result<Value, Failure> {
 async fn ready(dir: &DataDir, child: &Child) -> Option<String> {
     let address = dir.address_of(Some(child.id()))?;
     let client = Client::new(&address, &token(dir)?).ok()?;
-    client.get("/readyz").await.ok().map(|_| address)
+    let asked = tokio::time::timeout(ANSWER_PATIENCE, client.get("/readyz")).await;
+    asked.ok()?.ok().map(|_| address)
 }
 
 fn token(dir: &DataDir) -> Option<String> {
@@ -179,7 +185,9 @@ async fn stop(dir: &DataDir, patience: Duration) -> Result<Value, Failure> {
         signal(&owner, Signal::TERM)?;
         if !is_gone(&owner, clock::monotonic(), Duration::from_secs(5)).await {
             signal(&owner, Signal::KILL)?;
-            is_gone(&owner, clock::monotonic(), Duration::from_secs(5)).await;
+            if !is_gone(&owner, clock::monotonic(), Duration::from_secs(5)).await {
+                return Err(Failure::failed(format!("process {} does not end, not even by KILL", owner.process.pid)));
+            }
         }
         return Ok(json!({ "stopped": true, "pid": owner.process.pid, "live_runs": live_runs, "in_time": false }));
     }
@@ -199,7 +207,8 @@ async fn is_gone(owner: &Owner, since: Instant, patience: Duration) -> bool {
 
 /// What the server says of itself.
 async fn of_server(dir: &DataDir) -> Option<Value> {
-    Client::new(&dir.address()?, &token(dir)?).ok()?.get("/api/v1/server").await.ok()
+    let client = Client::new(&dir.address()?, &token(dir)?).ok()?;
+    tokio::time::timeout(ANSWER_PATIENCE, client.get("/api/v1/server")).await.ok()?.ok()
 }
 
 async fn status(dir: &DataDir) -> Value {

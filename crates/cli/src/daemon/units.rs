@@ -31,7 +31,8 @@ pub fn install(dir: &DataDir, arguments: &DaemonInstallArguments, output: Output
     let path = if arguments.launchd { launchd_path()? } else { systemd_path(arguments.system)? };
     let failed = |error: std::io::Error| Failure::failed(format!("cannot write {}: {error}", path.display()));
     std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).map_err(failed)?;
-    std::fs::write(&path, &text).map_err(failed)?;
+    // The options may hold the password of a database.
+    dir.write(&path, text.as_bytes())?;
     let commands = if arguments.launchd { launchctl("load", &path) } else { systemctl(arguments.system, "enable") };
     let left = carry_out(commands);
     let told = json!({ "path": path, "left_to_do": left });
@@ -137,6 +138,15 @@ impl Service<'_> {
     fn systemd(&self) -> String {
         let command = self.words().iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
         let wanted_by = if self.system { "multi-user.target" } else { "default.target" };
+        let variables = [
+            ("PATH", environment::search_path()),
+            ("HOME", environment::home().map(|home| home.display().to_string())),
+        ];
+        let environment: String = variables
+            .into_iter()
+            .filter_map(|(name, value)| Some(format!("Environment={}\n", quoted(&format!("{name}={}", value?)))))
+            .collect();
+        let log = self.dir.join("wakeful.log").display().to_string().replace('%', "%%");
         let hardening = match self.system {
             true => "ProtectKernelModules=yes\nProtectKernelLogs=yes\nProtectClock=yes\nRestrictRealtime=yes\n",
             false => "",
@@ -146,8 +156,9 @@ impl Service<'_> {
 Description=Wakeful: wakes and runs AI agents
 After=network-online.target
 Wants=network-online.target
-StartLimitIntervalSec=300
-StartLimitBurst=10
+# A database that is late is waited for, for five minutes.
+StartLimitIntervalSec=600
+StartLimitBurst=30
 
 [Service]
 Type=notify
@@ -162,10 +173,12 @@ TimeoutStartSec=90
 TimeoutStopSec=75
 # Live runs go on with their shims, and are found again.
 KillMode=process
-SendSIGKILL=no
 Delegate=yes
 UMask=0077
 NoNewPrivileges=no
+# As whoever installed it has them: agents are found and logged in by these.
+{environment}StandardOutput=append:{log}
+StandardError=append:{log}
 {hardening}
 [Install]
 WantedBy={wanted_by}

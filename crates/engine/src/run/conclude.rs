@@ -51,7 +51,8 @@ fn judge(engine: &Engine, run: &Run, record: &ExitRecord, log: &mut LogFollower)
     if let Some(failure) = &record.start_failed {
         return done(Outcome::failed(&failure.code, failure.message.clone()));
     }
-    if record.stop.is_some() {
+    // What was finished before the stop came is judged as what it is; whether it stands is up to who asked for the stop.
+    if record.stop.is_some() && !log.reader.has_ended() {
         // A stop that is durable on the run makes this a cancel; otherwise someone else ended the shim,
         // as a machine does that shuts down, and the wakeups had no fair chance.
         let told = "the run was stopped from outside, not by a request; its wakeups wait for the next run";

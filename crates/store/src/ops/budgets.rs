@@ -7,7 +7,7 @@ use wakeful_domain::time::Timestamp;
 
 use crate::ops::filter::{List, Page};
 use crate::ops::schedules::{self, zone_of};
-use crate::ops::{agents, companies, escalations, ready, spending, tasks};
+use crate::ops::{agents, budget_holds, budgets_due, companies, escalations, ready, tasks};
 use crate::value::name;
 use crate::{Error, Refusal, Row, Tx};
 
@@ -176,9 +176,9 @@ pub async fn change(tx: &mut Tx, now: Timestamp, id: BudgetId, change: BudgetCha
     if let Some((field, problem)) = wakeful_domain::budget::problem(old.window, old.metric, limit, reserve) {
         return Err(Refusal::invalid(field, problem));
     }
-    spending::let_go(tx, id).await?;
+    budget_holds::let_go(tx, id).await?;
     tx.execute(UPDATE, &[id.into(), limit.into(), reserve.into(), now.into()]).await?;
-    spending::look_again(tx, now, id).await?;
+    budgets_due::look_again(tx, now, id).await?;
     get(tx, now, id).await
 }
 
@@ -187,8 +187,8 @@ const REMOVE: &str = "delete from budgets where id = $1";
 /// Removes a budget: what it holds back may start.
 pub async fn remove(tx: &mut Tx, now: Timestamp, id: BudgetId) -> Result<(), Refusal> {
     let budget = get(tx, now, id).await?;
-    spending::let_go(tx, id).await?;
-    escalations::resolve_key(tx, now, budget.company, &spending::key(id), "removed").await?;
+    budget_holds::let_go(tx, id).await?;
+    escalations::resolve_key(tx, now, budget.company, &budgets_due::key(id), "removed").await?;
     tx.execute(REMOVE, &[id.into()]).await?;
     Ok(())
 }

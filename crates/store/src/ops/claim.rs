@@ -21,8 +21,8 @@ use wakeful_domain::worktree::Worktree;
 
 use crate::ops::run_events::NewRunEvent;
 use crate::ops::{
-    agents, checkpoints, comments, companies, events, goals, guards, projects, quiet_hours, ready, run_events, runs,
-    sessions, spending, subscriptions, tasks, timers, wakeups, worktrees,
+    agents, budget_holds, checkpoints, comments, companies, events, goals, guards, projects, quiet_hours, ready,
+    run_events, runs, sessions, spending, subscriptions, tasks, timers, wakeups, worktrees,
 };
 use crate::value::task_key;
 use crate::{Error, Refusal, Tx};
@@ -100,7 +100,7 @@ pub async fn claim(tx: &mut Tx, request: &ClaimRequest) -> Result<Option<Claimed
             tries -= 1;
             continue;
         }
-        if spending::hold_back(tx, request.now, company, agent.id, task).await? {
+        if budget_holds::hold_back(tx, request.now, company, agent.id, task).await? {
             ready::refresh(tx, company, agent.id, task).await?;
             // As above.
             tries -= 1;

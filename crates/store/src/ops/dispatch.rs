@@ -3,9 +3,9 @@
 
 use wakeful_domain::time::Timestamp;
 
+use crate::ops::budgets_due::{self, BudgetsDue};
 use crate::ops::claim::{ClaimRequest, Claimed, claim_some};
 use crate::ops::firing::{self, Fired};
-use crate::ops::spending::{self, BudgetsDue};
 use crate::ops::subscriptions::due;
 use crate::ops::timers::{self, TimerReport};
 use crate::{Refusal, Tx};
@@ -26,9 +26,14 @@ pub struct Dispatched {
 
 /// Does what is due and claims what may start.
 pub async fn dispatch(tx: &mut Tx, (now, requests): &Dispatch) -> Result<Dispatched, Refusal> {
-    let budgets = spending::due(tx, *now).await?;
+    let budgets = budgets_due::due(tx, *now).await?;
+    if budgets.looked > 0 {
+        // It has locked a company; the rest is done at once, in a transaction of its own.
+        let timers = TimerReport { next_at: Some(*now), ..TimerReport::default() };
+        return Ok(Dispatched { budgets, fired: Fired::default(), woken: 0, timers, claimed: Vec::new() });
+    }
     let fired = firing::fire_due(tx, *now).await?;
-    let woken = due::fire_due(tx, *now).await?;
     let timers = timers::tick(tx, *now).await?;
+    let woken = due::fire_due(tx, *now).await?;
     Ok(Dispatched { budgets, fired, woken, timers, claimed: claim_some(tx, requests).await? })
 }

@@ -87,9 +87,11 @@ pub async fn finish(tx: &mut Tx, request: &FinishRequest) -> Result<Run, Refusal
     Ok(ended)
 }
 
-/// A stop request beats whatever the agent said at last; what it used is counted all the same.
+/// A stop request beats whatever the agent said at last, but that it has succeeded although its budget is spent; what it
+/// used is counted all the same.
 fn overruled(run: &Run, outcome: &Outcome) -> Outcome {
     match &run.stop {
+        Some(stop) if stop.spent && outcome.end == End::Succeeded => outcome.clone(),
         Some(stop) if stop.stalled => Outcome {
             end: End::Failed,
             error_code: Some("stalled".into()),
@@ -155,7 +157,7 @@ async fn write_run(tx: &mut Tx, run: &Run, request: &FinishRequest, outcome: &Ou
         usage.output_tokens.into(),
         usage.cache_read_tokens.into(),
         usage.cache_write_tokens.into(),
-        outcome.cost_micros.into(),
+        outcome.cost_micros.or(run.cost_micros).into(),
         (&outcome.model).into(),
         (&outcome.provider).into(),
         (&outcome.billing).into(),
@@ -411,7 +413,7 @@ const RELEASE_COMPANY: &str = "
 async fn release(tx: &mut Tx, run: &Run, held: &[TaskId], ending: &Ending<'_>) -> Result<(), Error> {
     tx.execute(RELEASE_LANE, &[run.agent.into(), task_key(run.task), run.id.into()]).await?;
     let tokens = ending.outcome.usage.unwrap_or(run.usage).total();
-    let totals = [run.agent.into(), tokens.into(), ending.outcome.cost_micros.unwrap_or(0).into()];
+    let totals = [run.agent.into(), tokens.into(), ending.outcome.cost_micros.or(run.cost_micros).unwrap_or(0).into()];
     tx.execute(RELEASE_AGENT, &totals).await?;
     for task in held {
         tasks::release(tx, *task, run.id).await?;

@@ -18,7 +18,7 @@ use crate::ops::firing::Fired;
 use crate::ops::origin::Origin;
 use crate::ops::slots::{self, Earlier, Fate};
 use crate::ops::wake::{self, Maker, Wake};
-use crate::ops::{actions, heartbeats, runs, spending, tasks};
+use crate::ops::{actions, budget_holds, heartbeats, runs, tasks};
 use crate::{Refusal, Tx};
 
 /// A slot at the moment in which it fires.
@@ -59,7 +59,7 @@ pub(crate) fn ids_of(schedule: ScheduleId, slot: Timestamp, what: &str) -> IdSou
 /// What becomes of a slot that need not fire, whatever a gate would say.
 pub(crate) async fn passed_over(tx: &mut Tx, moment: &Moment<'_>) -> Result<Option<Fate>, Refusal> {
     let schedule = moment.schedule;
-    if spending::is_spent(tx, moment.now, schedule.company, schedule.id).await? {
+    if budget_holds::is_spent(tx, moment.now, schedule.company, schedule.id).await? {
         return Ok(Some(Fate::without(SlotStatus::Skipped, SkippedReason::BudgetExhausted.as_str())));
     }
     match heartbeats::is_one(schedule) {

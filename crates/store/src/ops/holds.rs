@@ -2,6 +2,7 @@
 //! queued work, and nothing has to clean it up.
 
 use serde_json::json as object;
+use wakeful_domain::actor::Actor;
 use wakeful_domain::id::{IdSource, RunId, TaskId};
 use wakeful_domain::run::Run;
 use wakeful_domain::task::Task;
@@ -9,6 +10,7 @@ use wakeful_domain::time::Timestamp;
 use wakeful_domain::waiting::TaskHolder;
 
 use crate::ops::run_events::NewRunEvent;
+use crate::ops::subscriptions::{happening, waiting};
 use crate::ops::{events, kept_wakes, ready, run_events, runs, standing, tasks};
 use crate::{Error, Refusal, Tx};
 
@@ -56,6 +58,8 @@ pub async fn check_out(tx: &mut Tx, request: &HoldRequest) -> Result<Task, Refus
     let taken = tasks::get(tx, task.id).await?;
     let data = object!({ "status": taken.status, "assignee": taken.assignee, "held_by": run.id });
     events::append(tx, run.company, request.now, "task.updated", &task.id.to_string(), &data).await?;
+    let by = (&Actor::agent(run.agent), Some(run.id));
+    happening::status_changed(tx, request.now, &taken, task.status, by).await?;
     Ok(taken)
 }
 
@@ -77,7 +81,10 @@ pub async fn release(tx: &mut Tx, request: &HoldRequest) -> Result<Task, Refusal
 
 async fn locked(tx: &mut Tx, request: &HoldRequest) -> Result<Run, Refusal> {
     let agent = runs::get(tx, request.run).await?.agent;
+    let waiting = waiting::of_task(tx, request.task).await?;
+    ready::lock(tx, waiting.tasks_with([request.task]), waiting.agents_with([agent])).await?;
     ready::lock_lane(tx, agent, Some(request.task)).await?;
+    waiting.require_all(&waiting::of_task(tx, request.task).await?)?;
     let run = runs::get_live(tx, request.run, request.fence).await?;
     match tasks::brief(tx, request.task).await? {
         Some(task) if task.company == run.company => Ok(run),

@@ -10,7 +10,7 @@ use wakeful_domain::schedule::{Jitter, Next, Schedule, SkippedReason, Standing, 
 use wakeful_domain::time::Timestamp;
 
 use crate::ops::filter::{List, Page};
-use crate::ops::{companies, deliveries, escalations, questions, slots, spending};
+use crate::ops::{budgets_due, companies, deliveries, escalations, questions, slots};
 use crate::value::{json, json_option, name};
 use crate::{Error, Refusal, Row, Tx, Value};
 
@@ -348,7 +348,7 @@ pub async fn rewind(tx: &mut Tx, now: Timestamp) -> Result<usize, Refusal> {
         fired(tx, &mut schedule, &zone).await?;
     }
     questions::ask_sooner(tx, now).await?;
-    spending::rewind(tx, now).await?;
+    budgets_due::rewind(tx, now).await?;
     Ok(ahead.len())
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json as object};
 use wakeful_domain::actor::Actor;
 use wakeful_domain::id::{AgentId, IdSource, TaskId};
 use wakeful_domain::run::Run;
-use wakeful_domain::task::{Task, TaskStatus};
+use wakeful_domain::task::{Task, TaskStatus, WakeParent};
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::Source;
 
@@ -122,7 +122,8 @@ async fn tasks_of(tx: &mut Tx, sql: &'static str, agent: AgentId) -> Result<Vec<
     Ok(found)
 }
 
-/// An agent was terminated: nobody will finish its open tasks. A live run of it tells its parent at its end.
+/// An agent was terminated: nobody will finish its open tasks. A live run of it tells a parent that is told of
+/// each at its end.
 pub(crate) async fn after_termination(tx: &mut Tx, now: Timestamp, agent: AgentId) -> Result<(), Refusal> {
     // It happens once to an agent, so that ids which follow from its own are nobody else's.
     let mut ids = IdSource::new(agent.uuid().as_u128() as u64);
@@ -132,7 +133,9 @@ pub(crate) async fn after_termination(tx: &mut Tx, now: Timestamp, agent: AgentI
         let why = format!("is stuck: its agent {name} was terminated");
         let stuck = object!({ "run": null, "agent": agent, "error_code": "agent_terminated", "error": null });
         tell(tx, now, &mut ids, &task, &why, &stuck, Maker::Wakeful).await?;
-        if children::live_run_on(tx, agent, Some(id)).await?.is_none() {
+        let is_told_at_its_end =
+            task.wake_parent == WakeParent::Each && children::live_run_on(tx, agent, Some(id)).await?.is_some();
+        if !is_told_at_its_end {
             children::after_termination(tx, now, &mut ids, &task, agent).await?;
         }
     }

@@ -7,7 +7,8 @@ use wakeful_domain::time::Timestamp;
 
 use crate::ops::filter::{List, Page};
 use crate::ops::origin::Origin;
-use crate::ops::{assignments, blockers, events, ready, subscriptions};
+use crate::ops::subscriptions::waiting;
+use crate::ops::{assignments, blockers, budgets_due, events, ready, subscriptions};
 use crate::value::{json, json_option, name};
 use crate::{Error, Refusal, Row, Tx};
 
@@ -211,9 +212,15 @@ const UPDATE: &str = "
 
 /// Changes a task, and wakes or calls off whom the change concerns.
 pub async fn change(tx: &mut Tx, origin: &Origin, id: TaskId, change: &TaskChange) -> Result<Task, Refusal> {
-    let concerned = change.blocked_by.clone().unwrap_or_default();
-    let assignee: Vec<AgentId> = change.assignee.flatten().into_iter().collect();
-    assignments::lock(tx, id, &concerned, &assignee).await?;
+    let mut concerned = change.blocked_by.clone().unwrap_or_default();
+    let mut agents: Vec<AgentId> = change.assignee.flatten().into_iter().collect();
+    // Under another parent, those who wait for something below it are told of what is changed with it.
+    if let Some(parent) = change.parent.flatten() {
+        let waiting = waiting::of_task(tx, parent).await?;
+        concerned.extend(waiting.tasks_with([parent]));
+        agents.extend(waiting.agents_with([]));
+    }
+    assignments::lock(tx, id, &concerned, &agents).await?;
     origin.prove(tx).await?;
     let old = get(tx, id).await?;
     let new = change.applied_to(&old, origin.now);
@@ -248,6 +255,9 @@ pub async fn change(tx: &mut Tx, origin: &Origin, id: TaskId, change: &TaskChang
     let data = object!({ "status": new.status, "assignee": new.assignee, "from": { "status": old.status, "assignee": old.assignee } });
     events::append(tx, new.company, origin.now, "task.updated", &id.to_string(), &data).await?;
     assignments::after_change(tx, origin, &old, before, &new).await?;
+    if new.parent != old.parent {
+        budgets_due::trees_changed(tx, origin.now, new.company).await?;
+    }
     let by = (&origin.actor, origin.run());
     subscriptions::happening::status_changed(tx, origin.now, &new, old.status, by).await?;
     get(tx, id).await

@@ -6,7 +6,7 @@ use wakeful_domain::id::{AgentId, CompanyId, TaskId, WakeupId};
 use wakeful_domain::time::Timestamp;
 
 use crate::ops::subscriptions::due;
-use crate::ops::{events, firing, ready, spending};
+use crate::ops::{budget_holds, budgets_due, events, firing, ready};
 use crate::value::task_key;
 use crate::{Error, Refusal, Tx, Value};
 
@@ -34,6 +34,9 @@ pub async fn tick(tx: &mut Tx, now: Timestamp) -> Result<TimerReport, Refusal> {
     let expired = lanes.len();
     lanes.extend(become_due(tx, now).await?);
     let became_due = lanes.len() - expired;
+    for (_, agent, task) in &lanes[expired..] {
+        budget_holds::decide_again(tx, *agent, *task).await?;
+    }
     lanes.sort_unstable();
     lanes.dedup();
     let parked = parked_until(tx, now).await?;
@@ -187,7 +190,7 @@ const NEXT_UNPARK: &str = "
 
 async fn next_at(tx: &mut Tx) -> Result<Option<Timestamp>, Error> {
     let mut next: Option<Timestamp> = None;
-    for sql in [NEXT_ELIGIBLE, NEXT_EXPIRY, NEXT_UNPARK, firing::NEXT_DUE, spending::NEXT_DUE, due::NEXT_DUE] {
+    for sql in [NEXT_ELIGIBLE, NEXT_EXPIRY, NEXT_UNPARK, firing::NEXT_DUE, budgets_due::NEXT_DUE, due::NEXT_DUE] {
         if let Some(mut row) = tx.query_first(sql, &[]).await? {
             let at: Timestamp = row.get()?;
             next = Some(next.map_or(at, |soonest| soonest.min(at)));

@@ -11,7 +11,7 @@ use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::{Source, Wakeup, WakeupStatus, rank};
 
 use crate::ops::tasks::TaskBrief;
-use crate::ops::{events, guards, quiet_hours, ready, runs, tasks, wake_keys, wakeups};
+use crate::ops::{budget_holds, events, guards, quiet_hours, ready, runs, tasks, wake_keys, wakeups};
 use crate::value::{json, task_key};
 use crate::{Error, Refusal, Tx, Value};
 
@@ -127,6 +127,9 @@ pub(crate) async fn accept_held(tx: &mut Tx, wake: &Wake) -> Result<Accepted, Re
     let data =
         object!({ "agent": agent.id, "source": wakeup.source, "reason": wakeup.reason, "due_at": wakeup.due_at });
     events::append(tx, agent.company, wake.now, "wakeup.accepted", &wakeup.id.to_string(), &data).await?;
+    if lane.as_ref().is_some_and(|lane| lane.budget.is_some()) {
+        budget_holds::decide_again(tx, agent.id, wake.task).await?;
+    }
     let stands_first = lane.is_none_or(|lane| lane.could_lead(rank(wakeup.due_at, wakeup.priority)));
     if stands_first && eligible_at <= wake.now {
         ready::refresh(tx, agent.company, agent.id, wake.task).await?;
@@ -348,7 +351,7 @@ fn fill_comments(context: &mut Map<String, Json>, payload: &Map<String, Json>) {
 }
 
 const LANE: &str = "
-    select live_run_id, ready_rank
+    select live_run_id, ready_rank, budget_id
     from lanes
     where agent_id = $1
       and task_id = $2";
@@ -361,12 +364,14 @@ const MAKE_LANE: &str = "
 struct Lane {
     live_run: Option<RunId>,
     ready_rank: Option<i64>,
+    /// What keeps it back, if a budget does.
+    budget: Option<String>,
 }
 
 impl Lane {
     async fn of(tx: &mut Tx, agent: &Target, task: Option<TaskId>) -> Result<Option<Lane>, Error> {
         match tx.query_first(LANE, &[agent.id.into(), task_key(task)]).await? {
-            Some(mut row) => Ok(Some(Lane { live_run: row.get()?, ready_rank: row.get()? })),
+            Some(mut row) => Ok(Some(Lane { live_run: row.get()?, ready_rank: row.get()?, budget: row.get()? })),
             None => Ok(None),
         }
     }

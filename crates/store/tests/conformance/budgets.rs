@@ -15,8 +15,10 @@ use wakeful_domain::waiting::{Host, WaitingReason, why_waiting};
 use wakeful_domain::wakeup::WakeupStatus;
 use wakeful_store::Refusal;
 use wakeful_store::ops::budgets::{self, BudgetChange};
+use wakeful_store::ops::budgets_due::BudgetsDue;
 use wakeful_store::ops::dispatch::{Dispatched, dispatch};
 use wakeful_store::ops::spending::Spent;
+use wakeful_store::ops::tasks::TaskChange;
 use wakeful_store::ops::{messages, runs, schedules, standing};
 
 use crate::wishes::cancelled;
@@ -63,9 +65,18 @@ impl World {
         self.db.write("b", arguments, |tx, (now, id, change)| Box::pin(budgets::change(tx, *now, *id, *change))).await
     }
 
-    /// The dispatcher's transaction, without a claim.
+    /// The dispatcher's transactions until nothing is due, without a claim.
     async fn look(&self) -> Dispatched {
-        self.db.write("dispatch", (self.now(), Vec::new()), |tx, told| Box::pin(dispatch(tx, told))).await.unwrap()
+        let mut budgets = BudgetsDue::default();
+        loop {
+            let look = self.db.write("dispatch", (self.now(), Vec::new()), |tx, told| Box::pin(dispatch(tx, told)));
+            let looked = look.await.unwrap();
+            budgets.stops.extend(looked.budgets.stops.clone());
+            budgets.told.extend(looked.budgets.told.clone());
+            if looked.budgets.looked == 0 {
+                return Dispatched { budgets, ..looked };
+            }
+        }
     }
 
     async fn uses(&self, run: &Run, tokens: i64) -> Spent {
@@ -233,6 +244,102 @@ fn a_schedule_that_has_spent_its_budget_skips_its_slots_and_says_so() {
 }
 
 #[test]
+fn the_last_run_that_a_budget_of_runs_allows_may_go_on() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        world.budget(Scope::Agent(agent), Window::Day, Metric::Runs, 1).await;
+        let wakeup = world.wake(agent).await;
+        let run = world.claim().await.run;
+        assert!(world.look().await.budgets.stops.is_empty());
+        assert_eq!(world.open_escalations().await, 1, "people know that no other one starts");
+        world.succeed(&run).await;
+        assert_eq!(world.status(wakeup).await, WakeupStatus::Completed);
+        world.wake(agent).await;
+        assert!(world.claim_any().await.is_none());
+        world.assert_sound().await;
+    });
+}
+
+#[test]
+fn what_a_schedule_has_put_back_waits_for_its_budget_and_lets_others_through() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        let draft = world.draft_schedule("s", json!({ "every": "1h" }), json!({ "wake": { "agent": agent } }));
+        let schedule = world.insert_schedule(draft).await.unwrap().id;
+        let budget = world.budget(Scope::Schedule(schedule), Window::Lifetime, Metric::Tokens, 50).await;
+        world.pass(seconds(3_600));
+        world.fire().await;
+        let claimed = world.claim().await;
+        world.uses(&claimed.run, 60).await;
+        world.look().await;
+        world.finish(&claimed.run, cancelled()).await;
+        assert!(world.claim_any().await.is_none(), "it would spend again what there is not");
+        assert_eq!(world.why(claimed.wakeups[0].id).await.0, WaitingReason::BudgetExhausted);
+        world.assert_sound().await;
+        let other = world.wake(agent).await;
+        assert!(world.claim().await.wakeups.iter().any(|wakeup| wakeup.id == other), "somebody else wants it, too");
+        assert!(world.spent(budget).await.0 >= 60);
+        world.assert_sound().await;
+    });
+}
+
+#[test]
+fn work_that_was_finished_when_the_budget_was_spent_stands() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        world.budget(Scope::Company, Window::Day, Metric::Tokens, 100).await;
+        let wakeup = world.wake(agent).await;
+        let run = world.claim().await.run;
+        world.uses(&run, 100).await;
+        assert_eq!(world.look().await.budgets.stops[0].0, run.id);
+        assert_eq!(world.succeed(&run).await.status.as_str(), "succeeded");
+        assert_eq!(world.status(wakeup).await, WakeupStatus::Completed);
+        world.assert_sound().await;
+    });
+}
+
+#[test]
+fn a_correction_downwards_lets_go_of_what_was_kept_back() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        world.budget(Scope::Agent(agent), Window::Lifetime, Metric::Tokens, 1_000).await;
+        let task = world.task("other").await;
+        world.wake(agent).await;
+        let run = world.claim().await.run;
+        world.uses(&run, 1_000).await;
+        world.look().await;
+        world.wake_about(agent, task).await;
+        assert!(world.claim_any().await.is_none());
+        let usage = Some(Usage { output_tokens: 700, ..Usage::default() });
+        world.finish(&run, Outcome { usage, ..cancelled() }).await;
+        world.look().await;
+        assert_eq!(world.open_escalations().await, 0);
+        world.claim().await;
+        world.assert_sound().await;
+    });
+}
+
+#[test]
+fn a_task_that_leaves_a_spent_tree_starts() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        let root = world.task("root").await;
+        let child = world.insert_task(Task { parent: Some(root), ..world.draft_task("child") }).await;
+        world.budget(Scope::Task(root), Window::Lifetime, Metric::Runs, 1).await;
+        world.wake_about(agent, root).await;
+        let run = world.claim().await.run;
+        world.succeed(&run).await;
+        world.wake_about(agent, child).await;
+        assert!(world.claim_any().await.is_none());
+        let change = TaskChange { parent: Some(None), ..TaskChange::default() };
+        world.change_task(child, change).await.unwrap();
+        world.look().await;
+        assert_eq!(world.claim().await.run.task, Some(child));
+        world.assert_sound().await;
+    });
+}
+
+#[test]
 fn what_each_run_may_use_stops_that_run_alone() {
     on_both(async |world| {
         let agent = world.agent_with("a", |agent| agent.max_concurrent_runs = 2).await;
@@ -246,8 +353,8 @@ fn what_each_run_may_use_stops_that_run_alone() {
         assert!(world.uses(&first, 90).await.told.is_none());
         assert!(world.uses(&first, 100).await.stop.is_some());
         assert_eq!(world.get_run(second.id).await.stop, None);
-        let ended = world.finish(&first, Outcome::succeeded()).await;
-        assert_eq!(ended.status.as_str(), "cancelled", "the stop beats what the agent says");
+        let ended = world.finish(&first, Outcome::failed("killed", "by its stop")).await;
+        assert_eq!(ended.status.as_str(), "cancelled");
         assert_eq!(world.status(wakeup).await, WakeupStatus::Cancelled, "it would only use as much again");
         world.succeed(&second).await;
         world.assert_sound().await;

@@ -11,7 +11,7 @@ use wakeful_store::ops::origin::Origin;
 use crate::world::{World, on_both, seconds};
 
 impl World {
-    async fn comment_from(&self, origin: Origin, task: TaskId, body: &str, reopen: bool) -> CommentId {
+    pub async fn comment_from(&self, origin: Origin, task: TaskId, body: &str, reopen: bool) -> CommentId {
         let new = NewComment { id: self.id(), task, body: body.into(), reopen };
         let write =
             self.db.write("comment", (origin, new), |tx, (origin, new)| Box::pin(comments::insert(tx, origin, new)));

@@ -451,9 +451,56 @@ fn what_a_run_does_on_its_own_lane_does_not_wake_that_lane() {
         world.succeed(&run).await;
         let told: BTreeMap<_, _> =
             world.woken(ann).await.into_iter().map(|one| (one.task, (one.status, one.status_reason))).collect();
-        assert_eq!(told[&None], (WakeupStatus::Skipped, Some("self_caused".into())));
+        assert_eq!(told.get(&None), None, "its own doing is no news to a lane");
         assert_eq!(told[&Some(task)].0, WakeupStatus::Pending, "another lane of the same agent");
         assert_eq!(world.woken(bob).await[0].status, WakeupStatus::Pending);
+    });
+}
+
+#[test]
+fn ones_own_comment_is_not_the_answer_that_is_waited_for() {
+    on_both(async |world| {
+        let ann = world.agent("ann").await;
+        let task = world.task("question").await;
+        let waits = world
+            .subscribe_with(ann, Source::Task(task), |wanted| {
+                wanted.on = vec![EventName::TaskCommented];
+                (wanted.once, wanted.debounce) = (true, Some(seconds(5)));
+                wanted.timeout = Some(seconds(3_600));
+            })
+            .await;
+        let run = world.run_of(ann, None).await;
+        world.comment_from(world.as_agent(ann, Some(&run)), task, "may I?", false).await;
+        assert_eq!(world.subscription(waits.id).await.matches, 0);
+        world.comment(task, "you may").await;
+        world.comment_from(world.as_agent(ann, Some(&run)), task, "thanks", false).await;
+        world.pass(seconds(6));
+        assert_eq!(world.fire_subscriptions().await, 1);
+        let told = world.woken(ann).await;
+        assert_eq!((told.len(), told[0].status), (1, WakeupStatus::Pending));
+        assert_eq!(told[0].payload["count"], 1);
+        world.assert_sound().await;
+    });
+}
+
+#[test]
+fn what_is_nested_as_deep_as_can_be_is_told_and_holds_nobody_up() {
+    on_both(async |world| {
+        let (ann, bob) = (world.agent("ann").await, world.agent("bob").await);
+        let task =
+            world.insert_task(Task { parent: Some(world.task("whole").await), ..world.draft_task("part") }).await;
+        world
+            .subscribe_with(ann, Source::Task(task), |wanted| {
+                (wanted.on, wanted.debounce) = (vec![EventName::RunFinished], Some(seconds(1)));
+            })
+            .await;
+        let run = world.run_of(bob, Some(task)).await;
+        let deep = (0..126).fold(json!(1), |inner, _| json!([inner]));
+        world.finish(&run, Outcome { result: Some(deep), ..Outcome::succeeded() }).await;
+        world.pass(seconds(2));
+        world.fire_subscriptions().await;
+        assert_eq!(world.claim().await.wakeups[0].agent, ann);
+        world.assert_sound().await;
     });
 }
 

@@ -35,6 +35,8 @@ pub struct Declared {
 /// Makes a subscription. What it waits for may be over already: then it fires at once.
 pub async fn declare(tx: &mut Tx, declaration: &Declaration) -> Result<Declared, Refusal> {
     let wanted = &declaration.subscription;
+    // Before anything of another company is locked; and once more after it.
+    check(tx, wanted).await?;
     lock(tx, wanted).await?;
     if let Some(RunFence { run, fence }) = declaration.by_run {
         runs::get_live(tx, run, fence).await?;
@@ -128,10 +130,12 @@ const AGENT: &str = "select 1 from agents where id = $1 and company_id = $2 and 
 
 /// Whatever a subscription names must be there, in its own company.
 async fn check(tx: &mut Tx, wanted: &Subscription) -> Result<(), Refusal> {
-    let agent = agents::get(tx, wanted.agent).await?;
-    if agent.company != wanted.company {
-        return Err(Refusal::invalid("agent", format!("there is no agent `{}` in this company", wanted.agent)));
-    }
+    let nobody = || Refusal::invalid("agent", format!("there is no agent `{}` in this company", wanted.agent));
+    let agent = match agents::get(tx, wanted.agent).await {
+        Ok(agent) if agent.company == wanted.company => agent,
+        Ok(_) | Err(Refusal::NotFound { .. }) => return Err(nobody()),
+        Err(refusal) => return Err(refusal),
+    };
     if agent.state == AgentState::Terminated {
         return Err(agents::terminated(&agent));
     }

@@ -12,6 +12,7 @@ use wakeful_domain::time::{Timestamp, say_duration};
 use wakeful_domain::wakeup::Source as WakeSource;
 
 use super::{COLUMNS, end, keep, read, told, waiting};
+use crate::ops::runs;
 use crate::ops::wake::{Maker, Wake, accept_held};
 use crate::value::json;
 use crate::{Error, Refusal, Tx, Value};
@@ -82,6 +83,17 @@ fn asked(subscription: &Subscription, happening: &Happening, seen: &Seen) -> Opt
     name.filter(|_| subscription.filter.lets_through(&happening.data))
 }
 
+/// Whether a run of the very lane that waits has done it: that is no news to it, and what it waits for may still come.
+async fn is_its_own_doing(tx: &mut Tx, subscription: &Subscription, happening: &Happening) -> Result<bool, Error> {
+    match happening.cause {
+        Some(run) => {
+            let run = runs::find(tx, run).await?;
+            Ok(run.is_some_and(|run| (run.agent, run.task) == (subscription.agent, subscription.task)))
+        }
+        None => Ok(false),
+    }
+}
+
 /// Tells one subscription, if it asked for this. `is_asked_now` if it is told while it is made.
 pub(crate) async fn tell_one(
     tx: &mut Tx,
@@ -92,6 +104,9 @@ pub(crate) async fn tell_one(
 ) -> Result<bool, Refusal> {
     let name = asked(subscription, happening, seen);
     if name.is_none() && !seen.is_last {
+        return Ok(false);
+    }
+    if !seen.is_last && !is_asked_now && is_its_own_doing(tx, subscription, happening).await? {
         return Ok(false);
     }
     let event = name.map_or(SOURCE_OVER, EventName::as_str);

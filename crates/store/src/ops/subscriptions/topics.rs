@@ -33,6 +33,9 @@ pub struct Published {
     pub matched: i64,
 }
 
+/// What one publication may come to in all wakeups together.
+const TOLD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Publishes to a topic.
 pub async fn publish(tx: &mut Tx, origin: &Origin, publication: &Publication) -> Result<Published, Refusal> {
     let company = publication.company;
@@ -57,6 +60,13 @@ pub async fn publish(tx: &mut Tx, origin: &Origin, publication: &Publication) ->
             .map_err(|error| Error::Column { place: 2, what: error.to_string() }.into());
     }
     let bytes = object!(publication.data).to_string().len();
+    if bytes.saturating_mul(subscribers.len()) > TOLD_BYTES_MAX {
+        let told = format!(
+            "{bytes} bytes would be told to {} subscriptions: publish where they are, or filter more",
+            subscribers.len()
+        );
+        return Err(Refusal::invalid("data", told));
+    }
     let data = object!({
         "actor": origin.actor,
         "run": origin.run(),
