@@ -4,7 +4,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::{Map, Value as Json, json as object};
-use wakeful_domain::id::{CompanyId, IdSource, RunId, SubscriptionId};
+use wakeful_domain::id::{AgentId, CompanyId, IdSource, RunId, SubscriptionId, TaskId};
 use wakeful_domain::subscription::{
     EndReason, EventName, SOURCE_OVER, Source, Subscription, WINDOW_BYTES_MAX, WINDOW_MATCHES_MAX, Window, hash_of,
 };
@@ -182,20 +182,25 @@ async fn put(
 }
 
 const MATCHES: &str = "
-    select number, run_id, what, match
+    select subscription_matches.number, subscription_matches.run_id, runs.agent_id, coalesce(runs.task_id, ''),
+      subscription_matches.what, subscription_matches.match
     from subscription_matches
-    where subscription_id = $1
-    order by number";
+    left join runs on runs.id = subscription_matches.run_id
+    where subscription_matches.subscription_id = $1
+    order by subscription_matches.number";
 const EMPTY: &str = "delete from subscription_matches where subscription_id = $1";
 
 /// Closes the window of a subscription: all that is in it in one wakeup, in order. The caller keeps it.
 pub(super) async fn close(tx: &mut Tx, subscription: &mut Subscription, now: Timestamp) -> Result<(), Refusal> {
     let mut matches: Vec<Map<String, Json>> = Vec::new();
     let (mut first, mut cause, mut whats) = (None, None, Vec::new());
+    let mut is_all_own = true;
     for mut row in tx.query(MATCHES, &[subscription.id.into()]).await? {
         let number: i64 = row.get()?;
         first.get_or_insert(number);
         cause = row.get::<Option<RunId>>()?.or(cause);
+        let lane: (Option<AgentId>, Option<TaskId>) = (row.get()?, row.task()?);
+        is_all_own &= lane == (Some(subscription.agent), subscription.task);
         whats.push(row.get::<String>()?);
         matches.push(row.json()?);
     }
@@ -215,7 +220,8 @@ pub(super) async fn close(tx: &mut Tx, subscription: &mut Subscription, now: Tim
     payload.insert("matches".into(), object!(matches));
     payload.insert("timeout".into(), false.into());
     let key = format!("window {}", first.unwrap_or_default());
-    let cause = cause.map(|run| (run, false));
+    // What a run did on its own lane does not wake it, but must not keep from it what others did.
+    let cause = cause.map(|run| (run, !is_all_own));
     wake_up(tx, subscription, Waking { key: &key, event: &event, what, payload, cause, now }).await?;
     if subscription.once && subscription.ended_at.is_none() {
         end(tx, subscription, now, EndReason::Fired).await?;
