@@ -2,6 +2,7 @@
 //! queued work, and nothing has to clean it up.
 
 use serde_json::json as object;
+use wakeful_domain::actor::Actor;
 use wakeful_domain::id::{IdSource, RunId, TaskId};
 use wakeful_domain::run::Run;
 use wakeful_domain::task::Task;
@@ -9,7 +10,7 @@ use wakeful_domain::time::Timestamp;
 use wakeful_domain::waiting::TaskHolder;
 
 use crate::ops::run_events::NewRunEvent;
-use crate::ops::{events, kept_wakes, ready, run_events, runs, standing, tasks};
+use crate::ops::{assignments, events, kept_wakes, ready, run_events, runs, standing, subscriptions, tasks};
 use crate::{Error, Refusal, Tx};
 
 /// A run that wants a task, or lets it go.
@@ -30,7 +31,10 @@ const TAKE_UP: &str = "
 
 /// Gives a task to a live run, for as long as it lives. Doing it twice changes nothing.
 pub async fn check_out(tx: &mut Tx, request: &HoldRequest) -> Result<Task, Refusal> {
-    let run = locked(tx, request).await?;
+    let agent = runs::get(tx, request.run).await?.agent;
+    // Its status changes: those who wait for that, too.
+    assignments::lock(tx, request.task, &[], &[agent]).await?;
+    let run = proven(tx, request).await?;
     let task = tasks::get(tx, request.task).await?;
     if task.status.is_closed() {
         return Err(Refusal::conflict(
@@ -56,6 +60,8 @@ pub async fn check_out(tx: &mut Tx, request: &HoldRequest) -> Result<Task, Refus
     let taken = tasks::get(tx, task.id).await?;
     let data = object!({ "status": taken.status, "assignee": taken.assignee, "held_by": run.id });
     events::append(tx, run.company, request.now, "task.updated", &task.id.to_string(), &data).await?;
+    let by = (&Actor::agent(run.agent), Some(run.id));
+    subscriptions::happening::status_changed(tx, request.now, &taken, task.status, by).await?;
     Ok(taken)
 }
 
@@ -78,6 +84,11 @@ pub async fn release(tx: &mut Tx, request: &HoldRequest) -> Result<Task, Refusal
 async fn locked(tx: &mut Tx, request: &HoldRequest) -> Result<Run, Refusal> {
     let agent = runs::get(tx, request.run).await?.agent;
     ready::lock_lane(tx, agent, Some(request.task)).await?;
+    proven(tx, request).await
+}
+
+/// The run, if it is live and the task is its company's. The caller has locked its lane.
+async fn proven(tx: &mut Tx, request: &HoldRequest) -> Result<Run, Refusal> {
     let run = runs::get_live(tx, request.run, request.fence).await?;
     match tasks::brief(tx, request.task).await? {
         Some(task) if task.company == run.company => Ok(run),
