@@ -22,8 +22,9 @@ pub(crate) struct Happening {
     /// When it happened, if that was earlier.
     pub at: Timestamp,
     pub company: CompanyId,
-    /// What tells it from all others.
-    pub key: String,
+    /// What tells it from all others. `None` for what has no name of its own and may come again at the same moment:
+    /// then the number of the match does.
+    pub key: Option<String>,
     /// The run that did it, or whose end it is.
     pub cause: Option<RunId>,
     /// In words.
@@ -101,11 +102,12 @@ pub(crate) async fn tell_one(
         None => format!("{}; nothing more comes of it", happening.what),
     };
     subscription.matches += 1;
+    let key = happening.key.clone().unwrap_or_else(|| format!("match {}", subscription.matches));
     subscription.last_match_at = Some(happening.now);
     subscription.timeout_at = None;
     let waits = subscription.debounce.filter(|_| !seen.is_last);
     if waits.is_some() || subscription.window.is_some() {
-        put(tx, subscription, happening, &what, &matched, waits.unwrap_or_default()).await?;
+        put(tx, subscription, happening, &key, &what, &matched, waits.unwrap_or_default()).await?;
         let is_full = subscription.window.is_some_and(|window| window.bytes >= WINDOW_BYTES_MAX)
             || subscription.matches % WINDOW_MATCHES_MAX == 0;
         if waits.is_none() || is_full {
@@ -115,7 +117,7 @@ pub(crate) async fn tell_one(
         let mut payload = matched;
         payload.insert("timeout".into(), false.into());
         let wake = Waking {
-            key: &happening.key,
+            key: &key,
             event,
             what,
             payload,
@@ -159,6 +161,7 @@ async fn put(
     tx: &mut Tx,
     subscription: &mut Subscription,
     happening: &Happening,
+    key: &str,
     what: &str,
     matched: &Map<String, Json>,
     width: std::time::Duration,
@@ -169,14 +172,8 @@ async fn put(
         Value::Null | Value::Int(_) | Value::Real(_) => 0,
     };
     subscription.window = Some(Window::with(subscription.window, width, bytes, happening.now));
-    let parameters = [
-        subscription.id.into(),
-        subscription.matches.into(),
-        (&happening.key).into(),
-        happening.cause.into(),
-        what.into(),
-        matched,
-    ];
+    let parameters =
+        [subscription.id.into(), subscription.matches.into(), key.into(), happening.cause.into(), what.into(), matched];
     tx.execute(PUT, &parameters).await?;
     Ok(())
 }
