@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json as object;
 use wakeful_domain::actor::Actor;
+use wakeful_domain::agent::AgentEvent;
 use wakeful_domain::id::{AgentId, CompanyId, RunId, SubscriptionId, TaskId};
 use wakeful_domain::run::RunFence;
 use wakeful_domain::subscription::{EventName, Filter, Source, Subscription};
@@ -12,8 +13,8 @@ use wakeful_store::ops::subscriptions::{self, declare, topics};
 
 use crate::deed::Deed;
 use crate::invariants::Broken;
-use crate::town;
 use crate::world::World;
+use crate::{operators, town};
 
 const TOPICS: &[&str] = &["deploy", "ci:main"];
 /// So many are open at most: everyone who waits is woken, and wakes others in turn.
@@ -25,9 +26,20 @@ pub fn act(world: &mut World, node: usize, by_run: Option<RunId>) -> Result<(), 
     match world.chance.u32(0..10) {
         0..3 => publish(world, node, by_run, None),
         3 if world.chance.bool() => unsubscribe(world),
+        4 if world.chance.u32(0..4) == 0 => flip(world, node),
         _ if open >= OPEN_MAX => unsubscribe(world),
         _ => subscribe(world, node, by_run, None),
     }
+}
+
+/// A script changes its mind about an agent, within one tick of the clock.
+fn flip(world: &mut World, node: usize) -> Result<(), Broken> {
+    let agents = world.town.agents.clone();
+    let Some(agent) = world.one_of(&agents) else { return Ok(()) };
+    for event in [AgentEvent::Pause, AgentEvent::Resume, AgentEvent::Pause, AgentEvent::Resume] {
+        operators::agent_state(world, node, agent, event)?;
+    }
+    Ok(())
 }
 
 /// A write of a run that is over, or under a fence that never was.
