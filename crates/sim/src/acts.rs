@@ -3,6 +3,7 @@
 
 use wakeful_domain::id::{RunId, WakeupId};
 use wakeful_domain::outcome::{End, Outcome};
+use wakeful_domain::run::RunFence;
 use wakeful_domain::wakeup::WakeupStatus;
 use wakeful_store::ops::finish::{FinishRequest, finish};
 use wakeful_store::ops::holds::{self, HoldRequest};
@@ -15,7 +16,7 @@ use crate::follow::started;
 use crate::invariants::Broken;
 use crate::shim::State;
 use crate::world::World;
-use crate::{letters, operators, wakes};
+use crate::{letters, operators, subscribers, wakes};
 
 /// An agent that runs does one thing, or ends.
 pub fn act(world: &mut World, run: RunId) -> Result<(), Broken> {
@@ -30,6 +31,9 @@ pub fn act(world: &mut World, run: RunId) -> Result<(), Broken> {
     }
     let is_live = world.mirror.runs.get(&run).is_some_and(|row| row.status.is_live());
     let Some(node) = world.one_of(&world.awake()) else { return Ok(()) };
+    if is_live && world.is_about_subscriptions() {
+        return subscribers::act(world, node, Some(run));
+    }
     match world.chance.u32(0..10) {
         0 => {
             if let Some(shim) = world.shim(run) {
@@ -132,6 +136,9 @@ pub fn late_write(world: &mut World, node: usize) -> Result<(), Broken> {
 fn late(world: &mut World, node: usize, run: RunId, fence: i64) -> Result<(), Broken> {
     let now = world.clock(node);
     let told = format!("late, fence {fence}: {}", world.name(run));
+    if world.is_about_subscriptions() {
+        return subscribers::late(world, node, RunFence { run, fence });
+    }
     match world.chance.u32(0..8) {
         6 => hold(world, node, run, fence, Some(Deed::Late)),
         0 => progress(world, node, run, fence, Deed::Late),

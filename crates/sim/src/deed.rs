@@ -2,7 +2,7 @@
 
 use wakeful_domain::agent::AgentEvent;
 use wakeful_domain::company::CompanyState;
-use wakeful_domain::id::{AgentId, CompanyId, MessageId, RunId, TaskId, WakeupId};
+use wakeful_domain::id::{AgentId, CompanyId, MessageId, RunId, SubscriptionId, TaskId, WakeupId};
 use wakeful_domain::run::StopRequest;
 use wakeful_domain::task::Task;
 use wakeful_domain::time::Timestamp;
@@ -13,6 +13,8 @@ use wakeful_store::ops::holds::HoldRequest;
 use wakeful_store::ops::inbox::AcknowledgeRequest;
 use wakeful_store::ops::mail::NewMessage;
 use wakeful_store::ops::origin::Origin;
+use wakeful_store::ops::subscriptions::declare::Declaration;
+use wakeful_store::ops::subscriptions::topics::Publication;
 use wakeful_store::ops::tasks::TaskChange;
 use wakeful_store::ops::wake::Wake;
 
@@ -88,6 +90,12 @@ pub enum Deed {
     ReadOutside {
         now: Timestamp,
         message: MessageId,
+    },
+    Subscribe(Box<Declaration>),
+    Unsubscribe(SubscriptionId),
+    Publish {
+        origin: Origin,
+        publication: Box<Publication>,
     },
     CheckOut(HoldRequest),
     LetGo(HoldRequest),

@@ -5,7 +5,7 @@ use std::fmt;
 use wakeful_domain::agent::Agent;
 use wakeful_domain::comment::Comment;
 use wakeful_domain::company::Company;
-use wakeful_domain::id::{RunId, WakeupId};
+use wakeful_domain::id::{RunId, SubscriptionId, WakeupId};
 use wakeful_domain::mail::Message;
 use wakeful_domain::run::Run;
 use wakeful_domain::task::Task;
@@ -15,6 +15,8 @@ use wakeful_store::ops::claim::Claimed;
 use wakeful_store::ops::dispatch::Dispatched;
 use wakeful_store::ops::inbox::Acknowledgement;
 use wakeful_store::ops::spending::Spent;
+use wakeful_store::ops::subscriptions::declare::Declared;
+use wakeful_store::ops::subscriptions::topics::Published;
 use wakeful_store::ops::timers::TimerReport;
 use wakeful_store::ops::wake::Accepted;
 
@@ -34,6 +36,10 @@ pub enum Told {
     Acknowledged(Acknowledgement),
     Ended(&'static str),
     Stopped(Vec<RunId>),
+    /// Which, and whether it is new.
+    Subscribed(SubscriptionId, bool),
+    /// How many it matched.
+    Published(i64),
 }
 
 /// An answer that has a gist.
@@ -56,6 +62,18 @@ impl Heard for Spent {
 impl Heard for (Run, Spent) {
     fn told(&self) -> Told {
         self.0.told()
+    }
+}
+
+impl Heard for Declared {
+    fn told(&self) -> Told {
+        Told::Subscribed(self.subscription.id, self.is_new)
+    }
+}
+
+impl Heard for Published {
+    fn told(&self) -> Told {
+        Told::Published(self.matched)
     }
 }
 
@@ -169,6 +187,9 @@ impl fmt::Display for Told {
             }
             Told::Acknowledged(answer) => write!(f, "took {:?}, refused {:?}", answer.acknowledged, answer.refused),
             Told::Ended(status) => write!(f, "{status}"),
+            Told::Subscribed(id, true) => write!(f, "{id}"),
+            Told::Subscribed(id, false) => write!(f, "{id} (again)"),
+            Told::Published(matched) => write!(f, "matched {matched}"),
             Told::Stopped(runs) => write!(f, "stops {runs:?}"),
         }
     }

@@ -55,6 +55,10 @@ pub const READ_WITH_ITS_WAKEUP: Invariant = Invariant {
     name: "read_with_its_wakeup",
     statement: "mail is read when its reader's run has acknowledged it or succeeded with it, and unread again if that run fails",
 };
+pub const SUBSCRIBED_IS_TOLD: Invariant = Invariant {
+    name: "subscribed_is_told",
+    statement: "whoever subscribed is told in the transaction of what happened, once, and each subscription stands as that leaves it",
+};
 pub const FATE_AS_DECIDED: Invariant = Invariant {
     name: "fate_as_decided",
     statement: "each wakeup of an ended run has the fate that the table of failure classes gives it",

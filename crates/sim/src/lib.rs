@@ -20,6 +20,8 @@ mod mirror;
 mod node;
 mod operators;
 mod shim;
+mod subscribed;
+mod subscribers;
 mod temper;
 mod town;
 mod trace;

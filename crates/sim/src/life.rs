@@ -11,11 +11,11 @@ use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::WakeupStatus;
 use wakeful_store::Direct;
 
-use crate::invariants::{Broken, EVERYTHING_ENDS, OPERATION_WORKS, PROCESSES_ARE_RUNS, require};
+use crate::invariants::{Broken, EVERYTHING_ENDS, OPERATION_WORKS, PROCESSES_ARE_RUNS, SUBSCRIBED_IS_TOLD, require};
 use crate::node::is_ending;
 use crate::shim::State;
 use crate::world::World;
-use crate::{acts, operators, town, wakes};
+use crate::{acts, operators, subscribers, town, wakes};
 
 /// Where the store of a life is.
 #[derive(Debug, Clone, Copy)]
@@ -193,6 +193,9 @@ fn step_on(world: &mut World) -> Result<(), Broken> {
 }
 
 fn operate(world: &mut World, node: usize) -> Result<(), Broken> {
+    if world.is_about_subscriptions() {
+        return subscribers::act(world, node, None);
+    }
     if world.happens(world.temper.meddling) {
         return operators::meddle(world, node);
     }
@@ -238,7 +241,9 @@ fn calm(world: &mut World) -> Result<(), Broken> {
     for _ in 0..ROUNDS_MAX {
         world.trace.step += 1;
         settle(world)?;
-        if world.mirror.wakeups.values().all(|row| row.status.is_terminal()) && world.mirror.live().next().is_none() {
+        let is_over = world.mirror.wakeups.values().all(|row| row.status.is_terminal());
+        let is_due = world.mirror.subscriptions.values().any(|row| row.window.is_some() || row.timeout_at.is_some());
+        if is_over && !is_due && world.mirror.live().next().is_none() {
             // Once more, so that what is over lets go of its processes.
             settle(world)?;
             return ended(world);
@@ -312,6 +317,8 @@ fn ended(world: &mut World) -> Result<(), Broken> {
     require(!held, EVERYTHING_ENDS, || told("a task is held by nobody"))?;
     let counted = world.mirror.agents.values().any(|agent| agent.live_runs != 0);
     require(!counted, EVERYTHING_ENDS, || told("an agent has runs that are over"))?;
+    let left = world.ledger.left_untold();
+    require(left.is_none(), SUBSCRIBED_IS_TOLD, || format!("waits for ever: {left:?}"))?;
     let ready = world.ledger.is_anything_ready();
     require(!ready, EVERYTHING_ENDS, || told("something is ready and nobody takes it"))?;
     let completed = world.mirror.wakeups.values().filter(|row| row.status == WakeupStatus::Completed).count();

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wakeful_domain::agent::{AgentState, Heartbeat};
 use wakeful_domain::company::CompanyState;
-use wakeful_domain::id::{AgentId, CompanyId, MessageId, RunId, TaskId, WakeupId};
+use wakeful_domain::id::{AgentId, CompanyId, MessageId, RunId, SubscriptionId, TaskId, WakeupId};
 use wakeful_domain::invariant::Violation;
 use wakeful_domain::retry::RetryPolicy;
 use wakeful_domain::run::{RunStatus, StopRequest};
@@ -15,6 +15,8 @@ use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::{Source, WakeupStatus};
 use wakeful_store::ops::invariants;
 use wakeful_store::{Commit, Direct, Error, Refusal, Row, Tx};
+
+use crate::subscribed::{self, Asked, Matches, Subscribed};
 
 /// An agent and a task, or none.
 pub type Lane = (AgentId, Option<TaskId>);
@@ -98,6 +100,7 @@ pub struct Company {
     pub runs_per_root_hour: i64,
     pub state: CompanyState,
     pub live_runs: i64,
+    pub open_subscriptions: i64,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -135,6 +138,11 @@ pub struct Mirror {
     /// The wakeups that a run has had.
     pub batches: BTreeMap<RunId, BTreeSet<WakeupId>>,
     pub letters: BTreeMap<MessageId, Letter>,
+    pub subscriptions: BTreeMap<SubscriptionId, Subscribed>,
+    /// What their windows hold.
+    pub matches: BTreeMap<SubscriptionId, Matches>,
+    /// What wakeups say of the subscriptions that made them.
+    pub asked: BTreeMap<WakeupId, Asked>,
 }
 
 /// A touched row, as it was and as it is.
@@ -164,6 +172,8 @@ const WATCHED: &[(&str, &str, &str)] = &[
     ("tasks", "id", "''"),
     ("batches", "run_id", "wakeup_id"),
     ("messages", "id", "''"),
+    ("subscriptions", "id", "''"),
+    ("subscription_matches", "subscription_id", "number"),
     ("task_blockers", "task_id", "blocker_id"),
     ("root_runs", "root_id", "run_id"),
     ("escalations", "id", "''"),
@@ -196,7 +206,10 @@ const TOUCHED: &str = "select distinct name, id, other from temp.touched order b
 const FORGET: &str = "delete from temp.touched";
 
 /// The rows of one step, and what the store's own invariants say about all of them.
-type Seen = (Vec<(String, String, String, Option<Row>)>, Vec<Violation>);
+type Seen = (Vec<Touched>, Vec<Violation>);
+
+/// A touched row: its table, its names, itself, and what it says of a subscription if it is a wakeup.
+type Touched = (String, String, String, Option<Row>, Option<Asked>);
 
 async fn see(tx: &mut Tx) -> Result<Seen, Refusal> {
     let mut rows = Vec::new();
@@ -204,12 +217,16 @@ async fn see(tx: &mut Tx) -> Result<Seen, Refusal> {
         let (name, id, other): (String, String, String) = (touched.get()?, touched.get()?, touched.get()?);
         let row = match select_of(&name) {
             None => None,
-            Some(sql) if name == "lanes" || name == "task_blockers" => {
+            Some(sql) if matches!(name.as_str(), "lanes" | "task_blockers" | "subscription_matches") => {
                 tx.query_first(sql, &[(&id).into(), (&other).into()]).await?
             }
             Some(sql) => tx.query_first(sql, &[(&id).into()]).await?,
         };
-        rows.push((name, id, other, row));
+        let asked = match name.as_str() {
+            "wakeups" => subscribed::asked(tx, &id).await?,
+            _ => None,
+        };
+        rows.push((name, id, other, row, asked));
     }
     if rows.is_empty() {
         return Ok((rows, Vec::new()));
@@ -235,13 +252,16 @@ fn select_of(table: &str) -> Option<&'static str> {
         "messages" => {
             "select company_id, to_agent, task_id, wakeup_id, acked_at, acked_by_run from messages where id = $1"
         }
+        "subscriptions" => subscribed::SELECT,
+        "subscription_matches" => subscribed::SELECT_MATCH,
         "task_blockers" => "select 1 from task_blockers where task_id = $1 and blocker_id = $2",
         "agents" => {
             "select company_id, adapter_type || '/' || account, heartbeat, retry, max_concurrent_runs, state, \
              quota_until, live_runs from agents where id = $1"
         }
         "companies" => {
-            "select max_concurrent_runs, max_runs_per_root_hour, state, live_runs from companies where id = $1"
+            "select max_concurrent_runs, max_runs_per_root_hour, state, live_runs, open_subscriptions \
+             from companies where id = $1"
         }
         "tasks" => {
             "select company_id, status, assignee_id, held_by_run, parent_id, wake_parent from tasks where id = $1"
@@ -255,7 +275,10 @@ impl Mirror {
     pub fn look(&mut self, store: &mut Direct) -> Result<(Changes, Vec<Violation>), Refusal> {
         let (rows, violations) = store.write("sim.see", &(), |tx, ()| Box::pin(see(tx)), Commit::Kept)?;
         let mut changes = Changes::default();
-        for (table, id, other, row) in rows {
+        for (table, id, other, row, asked) in rows {
+            if table == "wakeups" {
+                subscribed::keep(&mut self.asked, key(&id).map_err(Refusal::Store)?, asked);
+            }
             self.take(&table, &id, &other, row, &mut changes).map_err(Refusal::Store)?;
             changes.tables.insert(table);
         }
@@ -284,6 +307,21 @@ impl Mirror {
                 Some(row) => drop(self.letters.insert(key(id)?, letter(row)?)),
                 None => drop(self.letters.remove(&key(id)?)),
             },
+            "subscriptions" => match row {
+                Some(row) => drop(self.subscriptions.insert(key(id)?, subscribed::read(row)?)),
+                None => drop(self.subscriptions.remove(&key(id)?)),
+            },
+            "subscription_matches" => {
+                let id = key(id)?;
+                let matches = self.matches.entry(id).or_default();
+                match row {
+                    Some(mut row) => drop(matches.insert(key(other)?, row.get()?)),
+                    None => drop(matches.remove(&key(other)?)),
+                }
+                if matches.is_empty() {
+                    self.matches.remove(&id);
+                }
+            }
             "task_blockers" => {
                 let blockers = self.blockers.entry(key(id)?).or_default();
                 match row {
@@ -390,7 +428,13 @@ fn agent(mut row: Row) -> Result<Agent, Error> {
 }
 
 fn company(mut row: Row) -> Result<Company, Error> {
-    Ok(Company { cap: row.get()?, runs_per_root_hour: row.get()?, state: row.name()?, live_runs: row.get()? })
+    Ok(Company {
+        cap: row.get()?,
+        runs_per_root_hour: row.get()?,
+        state: row.name()?,
+        live_runs: row.get()?,
+        open_subscriptions: row.get()?,
+    })
 }
 
 fn letter(mut row: Row) -> Result<Letter, Error> {

@@ -31,10 +31,13 @@ pub struct Temper {
     /// Share of wakes that fall due later, and that expire.
     pub later: u32,
     pub expiring: u32,
+    /// Share of what people and agents do that is about subscriptions; some lives know none.
+    pub subscribing: u32,
 }
 
 impl Temper {
-    pub fn draw(chance: &mut Rng) -> Temper {
+    /// What is drawn from `more` leaves all else as it is.
+    pub fn draw(chance: &mut Rng, more: &mut Rng) -> Temper {
         let mut maybe = |share: u32, most: u32| if chance.u32(0..100) < share { chance.u32(1..=most) } else { 0 };
         let (commit_faults, crashes, machine_deaths) = (maybe(60, 150), maybe(60, 40), maybe(30, 15));
         let (clock_jumps, skew_s, stalls) = (maybe(40, 30), u64::from(maybe(50, 40)), maybe(40, 30));
@@ -65,6 +68,7 @@ impl Temper {
             long_waits,
             later,
             expiring,
+            subscribing: if more.u32(0..3) == 0 { 0 } else { more.u32(100..800) },
         }
     }
 }

@@ -63,12 +63,13 @@ impl Trace {
 }
 
 fn long(prefix: &str, bits: u128) -> String {
-    use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId, WakeupId};
+    use wakeful_domain::id::{AgentId, CompanyId, RunId, SubscriptionId, TaskId, WakeupId};
     let uuid = uuid_of(bits);
     match prefix {
         "wak" => WakeupId::from_uuid(uuid).to_string(),
         "run" => RunId::from_uuid(uuid).to_string(),
         "agt" => AgentId::from_uuid(uuid).to_string(),
+        "sub" => SubscriptionId::from_uuid(uuid).to_string(),
         "tsk" => TaskId::from_uuid(uuid).to_string(),
         _ => CompanyId::from_uuid(uuid).to_string(),
     }

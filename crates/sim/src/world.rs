@@ -70,7 +70,7 @@ impl World {
     pub fn new(mut store: Direct, seed: u64) -> Result<World, Broken> {
         store.write("sim.watch", &(), |tx, ()| Box::pin(mirror::watch(tx)), Commit::Kept).map_err(unexpected)?;
         let mut chance = Rng::with_seed(seed);
-        let temper = Temper::draw(&mut chance);
+        let temper = Temper::draw(&mut chance, &mut Rng::with_seed(!seed));
         let nodes = (0..temper.nodes).map(|number| Node::new(number, &mut chance, &temper)).collect();
         Ok(World {
             store,
@@ -109,6 +109,11 @@ impl World {
     /// Whether something of `share` in a thousand happens now.
     pub fn happens(&mut self, share: u32) -> bool {
         self.chance.u32(0..1_000) < share
+    }
+
+    /// Whether the next thing is about subscriptions. Lives that know none are as they were before there were any.
+    pub fn is_about_subscriptions(&mut self) -> bool {
+        self.temper.subscribing > 0 && self.happens(self.temper.subscribing)
     }
 
     /// One of these, if there are any.

@@ -211,7 +211,8 @@ impl Ledger {
     /// Of all that a run was started for or has taken over, the longest chain of causes, one link longer.
     fn longest_chain(&self, run: RunId) -> Option<(WakeupId, i64)> {
         let batch = self.rows.batches.get(&run)?.iter().map(|id| (id, &self.rows.wakeups[id]));
-        let (_, longest) = batch.max_by_key(|(id, row)| (row.depth, row.is_lead, Reverse(**id)))?;
+        let (_, longest) =
+            batch.max_by_key(|(id, row)| (row.depth, self.leads.get(&run) == Some(*id), Reverse(**id)))?;
         Some((longest.root, longest.depth + 1))
     }
 
@@ -239,8 +240,12 @@ impl Ledger {
                 Some(_) => {}
             }
         }
-        let by_run = wake.by_run.filter(|_| !matches!(wake.maker, Maker::InStead(_)));
-        let by_lane = by_run.map(|own| self.rows.runs[&own.run].lane());
+        let by_run = match wake.maker {
+            Maker::After { run, is_asked } => (!is_asked).then_some(run),
+            Maker::InStead(_) => None,
+            Maker::Request | Maker::Wakeful => wake.by_run.map(|own| own.run),
+        };
+        let by_lane = by_run.map(|run| self.rows.runs[&run].lane());
         if by_lane == Some((wake.agent, wake.task)) && wake.due_at.is_none_or(|at| at <= wake.now) {
             return Some("self_caused");
         }

@@ -24,7 +24,7 @@ pub(super) enum Kept {
 }
 
 /// Nobody in particular, at this moment.
-fn at(now: Timestamp) -> Origin {
+pub(super) fn at(now: Timestamp) -> Origin {
     Origin { now, actor: Actor::system(), by_run: None, id_seed: 0 }
 }
 

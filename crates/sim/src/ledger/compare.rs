@@ -10,7 +10,7 @@ use wakeful_domain::wakeup::{Source, WakeupStatus};
 use crate::deed::Deed;
 use crate::invariants::{
     ACCEPTED_AS_ASKED, ACCEPTED_IS_KEPT, ATTEMPTS_ARE_EXACT, BATCH_IS_DUE, Broken, FATE_AS_DECIDED, FENCE_RISES,
-    LATE_WAKE_WAITS, NOTHING_ELSE_CHANGES, READ_WITH_ITS_WAKEUP, STOP_IS_OBEYED,
+    LATE_WAKE_WAITS, NOTHING_ELSE_CHANGES, READ_WITH_ITS_WAKEUP, STOP_IS_OBEYED, SUBSCRIBED_IS_TOLD,
 };
 use crate::mirror::{Mirror, Wakeup};
 
@@ -33,6 +33,8 @@ pub fn rows(deed: &Deed, expected: &Mirror, found: &Mirror) -> Result<(), Broken
     same(deed, &expected.tasks, &found.tasks, |_, _| NOTHING_ELSE_CHANGES)?;
     same(deed, &expected.blockers, &found.blockers, |_, _| NOTHING_ELSE_CHANGES)?;
     same(deed, &expected.letters, &found.letters, |_, _| READ_WITH_ITS_WAKEUP)?;
+    same(deed, &expected.subscriptions, &found.subscriptions, |_, _| SUBSCRIBED_IS_TOLD)?;
+    same(deed, &expected.matches, &found.matches, |_, _| SUBSCRIBED_IS_TOLD)?;
     same(deed, &expected.batches, &found.batches, |_, _| BATCH_IS_DUE)
 }
 
@@ -111,6 +113,9 @@ fn name(deed: &Deed, expected: Option<&Wakeup>, found: Option<&Wakeup>) -> Invar
         | Deed::Comment { .. }
         | Deed::Send { .. }
         | Deed::ReadOutside { .. }
+        | Deed::Subscribe(_)
+        | Deed::Unsubscribe(_)
+        | Deed::Publish { .. }
         | Deed::CheckOut(_)
         | Deed::LetGo(_)
         | Deed::Tell

@@ -36,6 +36,7 @@ impl Ledger {
         if !written.is_kept {
             return Ok(());
         }
+        self.subscriptions_due(now, mirror)?;
         self.pass_time(now);
         for request in requests {
             let mut ready = self.ready();
@@ -48,7 +49,11 @@ impl Ledger {
                 break;
             };
             self.check_choice(run.lane(), &ready)?;
+            let before = run.task.and_then(|task| self.rows.tasks.get(&task)).map(|task| task.status);
             self.claim(*request, run, now)?;
+            if let Some((task, before)) = run.task.zip(before) {
+                self.tell_status(now, task, before, Some(*request), mirror)?;
+            }
             let lead = mirror.batches.get(request).into_iter().flatten().find(|id| self.rows.wakeups[id].is_lead);
             require(lead.is_some(), BATCH_IS_DUE, || format!("{request} has a batch without its best wakeup"))?;
         }
@@ -145,6 +150,7 @@ impl Ledger {
         let mut batch: Vec<_> = due.collect();
         batch.sort_by_key(|(id, row)| (row.rank, **id));
         let lead = batch.first().map(|(id, _)| **id);
+        self.leads.extend(lead.map(|lead| (id, lead)));
         require(lead.is_some(), BATCH_IS_DUE, || format!("{id} was started with nothing that is due"))?;
         let taken = self.rows.batches.entry(id).or_default();
         for (wakeup, row) in batch {

@@ -133,10 +133,10 @@ impl Ledger {
         self.rows.runs.insert(request.run, ended);
         self.run_has_read(request, way == Way::Done);
         self.child_run_ended(request, task, goes_on, mirror)?;
-        match task.filter(|_| is_given_up) {
-            Some(task) => self.blocker_is_stuck(request, task, mirror),
-            None => Ok(()),
+        if let Some(task) = task.filter(|_| is_given_up) {
+            self.blocker_is_stuck(request, task, mirror)?;
         }
+        self.tell_end(request.now, request.run, mirror)
     }
 
     /// The wakeup as it must stand after the run. Where jitter falls is taken from what was found, once it is allowed.

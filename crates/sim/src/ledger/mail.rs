@@ -47,7 +47,7 @@ impl Ledger {
         for agent in concerned {
             self.issue(self.about(origin, task, agent, Source::Comment), mirror)?;
         }
-        Ok(())
+        self.tell_comment(origin, task, mirror)
     }
 
     pub(super) fn send(

@@ -97,7 +97,12 @@ impl Ledger {
                 self.agent_is_gone(now, id, mirror)?;
             }
         }
+        if is_new {
+            self.tell_state(now, id, mirror)?;
+        }
         if is_deleted {
+            self.deleted.insert(id);
+            self.unsubscribe_all(id);
             let open = self.rows.tasks.values_mut().filter(|task| task.assignee == Some(id));
             for task in open.filter(|task| !matches!(task.status, TaskStatus::Done | TaskStatus::Cancelled)) {
                 task.assignee = None;

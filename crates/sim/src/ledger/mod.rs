@@ -13,12 +13,13 @@ mod guards;
 mod hours;
 mod mail;
 mod meddle;
+mod subscriptions;
 mod tasks;
 mod why;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use wakeful_domain::id::{CompanyId, RunId, TaskId, WakeupId};
+use wakeful_domain::id::{AgentId, CompanyId, RunId, SubscriptionId, TaskId, WakeupId};
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::WakeupStatus;
 
@@ -45,6 +46,12 @@ pub struct Ledger {
     kept: Vec<(TaskId, children::Kept)>,
     /// The live runs that have closed their own task, and whether all children of its parent were closed then.
     closed_by: BTreeMap<RunId, bool>,
+    /// What each run was started for first of all.
+    leads: BTreeMap<RunId, WakeupId>,
+    /// Agents that are not there any more.
+    deleted: BTreeSet<AgentId>,
+    /// What each subscription was told at last.
+    last_told: BTreeMap<SubscriptionId, String>,
     /// How many wakeups each run has completed, for the figures.
     pub completed: u64,
 }
@@ -124,6 +131,9 @@ impl Ledger {
             }
             Deed::Send { origin, letter } => self.send(written, origin, letter, mirror),
             Deed::ReadOutside { now, message } => self.read_outside(written, *now, *message),
+            Deed::Subscribe(declaration) => self.declare(written, declaration, mirror),
+            Deed::Unsubscribe(id) => self.unsubscribe(written, *id),
+            Deed::Publish { origin, publication } => self.publish(written, origin, publication, mirror),
             Deed::CheckOut(request) => self.check_out(written, request, mirror),
             Deed::LetGo(request) => self.let_go(written, request),
             Deed::Tell | Deed::Late => Ok(()),

@@ -17,8 +17,9 @@ use wakeful_store::ops::wake::{Maker, Wake};
 use super::accept::Verdict;
 use super::children::Kept;
 use super::{Ledger, Written, expect};
-use crate::invariants::{ACCEPTED_AS_ASKED, Broken};
+use crate::invariants::{ACCEPTED_AS_ASKED, Broken, SUBSCRIBED_IS_TOLD};
 use crate::mirror::{Mirror, Task};
+use crate::subscribed;
 
 pub(super) fn is_closed(status: TaskStatus) -> bool {
     matches!(status, TaskStatus::Done | TaskStatus::Cancelled)
@@ -160,10 +161,11 @@ impl Ledger {
         let after = if is_given { self.call_anew(id) } else { self.call(id) };
         match after {
             Some(agent) if is_given || before != Some(agent) => {
-                self.issue(self.about(origin, id, agent, Source::Assignment), mirror)
+                self.issue(self.about(origin, id, agent, Source::Assignment), mirror)?;
             }
-            Some(_) | None => Ok(()),
+            Some(_) | None => {}
         }
+        self.tell_status(origin.now, id, old.status, origin.run(), mirror)
     }
 
     /// Blockers are tasks of the same company, and none of them waits for the task itself.
@@ -280,15 +282,31 @@ impl Ledger {
 
     /// Wakeful wakes somebody itself. The id is whichever the store gave the next wakeup of that kind.
     pub(super) fn issue(&mut self, wake: Wake, mirror: &Mirror) -> Result<(), Broken> {
-        let mut new = mirror.wakeups.iter().filter(|(id, row)| {
+        let asked = match wake.maker {
+            Maker::InStead(earlier) => mirror.asked.get(&earlier).cloned(),
+            Maker::Request | Maker::Wakeful | Maker::After { .. } => subscribed::asked_by(&wake),
+        };
+        let new = mirror.wakeups.iter().filter(|(id, row)| {
             !self.rows.wakeups.contains_key(id) && row.lane() == (wake.agent, wake.task) && row.source == wake.source
         });
-        let found = new.next().map(|(id, _)| *id);
+        let new: Vec<WakeupId> = new.map(|(id, _)| *id).filter(|id| mirror.asked.get(id) == asked.as_ref()).collect();
+        // Of several that say the same, the one that stands in the same chain.
+        let is_alike = |id: &&WakeupId| match self.judge(&Wake { id: **id, ..wake.clone() }) {
+            Verdict::New(row) => {
+                let found = &mirror.wakeups[*id];
+                (row.root, row.depth, row.priority) == (found.root, found.depth, found.priority)
+                    && (row.requested_at, row.due_at) == (found.requested_at, found.due_at)
+            }
+            Verdict::Refused(_) | Verdict::Known(_) | Verdict::Counted(_) => false,
+        };
+        let found = new.iter().find(is_alike).or(new.first()).copied();
         let wake = Wake { id: found.unwrap_or(wake.id), ..wake };
         match (self.judge(&wake), found) {
             (Verdict::New(row), Some(_)) => self.enter(&wake, *row),
             (Verdict::New(_), None) => {
-                return Err(Broken::new(ACCEPTED_AS_ASKED, format!("nobody was woken: expected {wake:?}")));
+                let is_told = wake.source == Source::Subscription;
+                let invariant = if is_told { SUBSCRIBED_IS_TOLD } else { ACCEPTED_AS_ASKED };
+                return Err(Broken::new(invariant, format!("nobody was woken: expected {wake:?}")));
             }
             (Verdict::Counted(id), _) => {
                 self.rows.wakeups.entry(id).and_modify(|row| row.count += 1);
@@ -318,6 +336,7 @@ impl Ledger {
             None
         };
         let mut is_taken_up = false;
+        let before = task.status;
         if written.is_kept && refusal.is_none() && task.held_by.is_none() {
             is_taken_up = task.assignee.is_none();
             task.held_by = Some(request.run);
@@ -327,10 +346,10 @@ impl Ledger {
             }
         }
         expect(written, refusal)?;
-        match is_taken_up {
-            true => self.issue_kept(request.now, request.task, run.agent, mirror),
-            false => Ok(()),
+        if is_taken_up {
+            self.issue_kept(request.now, request.task, run.agent, mirror)?;
         }
+        self.tell_status(request.now, request.task, before, Some(request.run), mirror)
     }
 
     pub(super) fn let_go(&mut self, written: &Written<'_>, request: &HoldRequest) -> Result<(), Broken> {

@@ -10,8 +10,7 @@ use wakeful_domain::time::Timestamp;
 use wakeful_domain::waiting::TaskHolder;
 
 use crate::ops::run_events::NewRunEvent;
-use crate::ops::subscriptions::{happening, waiting};
-use crate::ops::{events, kept_wakes, ready, run_events, runs, standing, tasks};
+use crate::ops::{assignments, events, kept_wakes, ready, run_events, runs, standing, subscriptions, tasks};
 use crate::{Error, Refusal, Tx};
 
 /// A run that wants a task, or lets it go.
@@ -32,7 +31,10 @@ const TAKE_UP: &str = "
 
 /// Gives a task to a live run, for as long as it lives. Doing it twice changes nothing.
 pub async fn check_out(tx: &mut Tx, request: &HoldRequest) -> Result<Task, Refusal> {
-    let run = locked(tx, request).await?;
+    let agent = runs::get(tx, request.run).await?.agent;
+    // Its status changes: those who wait for that, too.
+    assignments::lock(tx, request.task, &[], &[agent]).await?;
+    let run = proven(tx, request).await?;
     let task = tasks::get(tx, request.task).await?;
     if task.status.is_closed() {
         return Err(Refusal::conflict(
@@ -59,7 +61,7 @@ pub async fn check_out(tx: &mut Tx, request: &HoldRequest) -> Result<Task, Refus
     let data = object!({ "status": taken.status, "assignee": taken.assignee, "held_by": run.id });
     events::append(tx, run.company, request.now, "task.updated", &task.id.to_string(), &data).await?;
     let by = (&Actor::agent(run.agent), Some(run.id));
-    happening::status_changed(tx, request.now, &taken, task.status, by).await?;
+    subscriptions::happening::status_changed(tx, request.now, &taken, task.status, by).await?;
     Ok(taken)
 }
 
@@ -81,10 +83,12 @@ pub async fn release(tx: &mut Tx, request: &HoldRequest) -> Result<Task, Refusal
 
 async fn locked(tx: &mut Tx, request: &HoldRequest) -> Result<Run, Refusal> {
     let agent = runs::get(tx, request.run).await?.agent;
-    let waiting = waiting::of_task(tx, request.task).await?;
-    ready::lock(tx, waiting.tasks_with([request.task]), waiting.agents_with([agent])).await?;
     ready::lock_lane(tx, agent, Some(request.task)).await?;
-    waiting.require_all(&waiting::of_task(tx, request.task).await?)?;
+    proven(tx, request).await
+}
+
+/// The run, if it is live and the task is its company's. The caller has locked its lane.
+async fn proven(tx: &mut Tx, request: &HoldRequest) -> Result<Run, Refusal> {
     let run = runs::get_live(tx, request.run, request.fence).await?;
     match tasks::brief(tx, request.task).await? {
         Some(task) if task.company == run.company => Ok(run),

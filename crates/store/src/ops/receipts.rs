@@ -92,7 +92,7 @@ pub async fn receive(tx: &mut Tx, told: &Told) -> Result<Received, Refusal> {
         now: told.now,
         at: told.now,
         company: webhook.company,
-        key: told.id.to_string(),
+        key: Some(told.id.to_string()),
         cause: None,
         what,
         data: told.data.clone(),

@@ -204,7 +204,7 @@ pub async fn remove(tx: &mut Tx, now: Timestamp, id: WebhookId) -> Result<(), Re
         now,
         at: now,
         company: webhook.company,
-        key: format!("removal of {id}"),
+        key: Some(format!("removal of {id}")),
         cause: None,
         what: format!("the webhook `{}` was removed", webhook.name),
         data: Map::new(),

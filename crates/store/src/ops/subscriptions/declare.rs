@@ -35,8 +35,13 @@ pub struct Declared {
 /// Makes a subscription. What it waits for may be over already: then it fires at once.
 pub async fn declare(tx: &mut Tx, declaration: &Declaration) -> Result<Declared, Refusal> {
     let wanted = &declaration.subscription;
-    // Before anything of another company is locked; and once more after it.
-    check(tx, wanted).await?;
+    // Before anything of another company is locked; and once more after it. A run that is over hears that first.
+    if let Err(refusal) = check(tx, wanted).await {
+        if let Some(RunFence { run, fence }) = declaration.by_run {
+            runs::get_live(tx, run, fence).await?;
+        }
+        return Err(refusal);
+    }
     lock(tx, wanted).await?;
     if let Some(RunFence { run, fence }) = declaration.by_run {
         runs::get_live(tx, run, fence).await?;

@@ -4,7 +4,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::{Map, Value as Json, json as object};
-use wakeful_domain::id::{CompanyId, IdSource, RunId, SubscriptionId};
+use wakeful_domain::id::{AgentId, CompanyId, IdSource, RunId, SubscriptionId, TaskId};
 use wakeful_domain::subscription::{
     EndReason, EventName, SOURCE_OVER, Source, Subscription, WINDOW_BYTES_MAX, WINDOW_MATCHES_MAX, Window, hash_of,
 };
@@ -23,8 +23,9 @@ pub(crate) struct Happening {
     /// When it happened, if that was earlier.
     pub at: Timestamp,
     pub company: CompanyId,
-    /// What tells it from all others.
-    pub key: String,
+    /// What tells it from all others. `None` for what has no name of its own and may come again at the same moment:
+    /// then the number of the match does.
+    pub key: Option<String>,
     /// The run that did it, or whose end it is.
     pub cause: Option<RunId>,
     /// In words.
@@ -116,11 +117,12 @@ pub(crate) async fn tell_one(
         None => format!("{}; nothing more comes of it", happening.what),
     };
     subscription.matches += 1;
+    let key = happening.key.clone().unwrap_or_else(|| format!("match {}", subscription.matches));
     subscription.last_match_at = Some(happening.now);
     subscription.timeout_at = None;
     let waits = subscription.debounce.filter(|_| !seen.is_last);
     if waits.is_some() || subscription.window.is_some() {
-        put(tx, subscription, happening, &what, &matched, waits.unwrap_or_default()).await?;
+        put(tx, subscription, happening, &key, &what, &matched, waits.unwrap_or_default()).await?;
         let is_full = subscription.window.is_some_and(|window| window.bytes >= WINDOW_BYTES_MAX)
             || subscription.matches % WINDOW_MATCHES_MAX == 0;
         if waits.is_none() || is_full {
@@ -130,7 +132,7 @@ pub(crate) async fn tell_one(
         let mut payload = matched;
         payload.insert("timeout".into(), false.into());
         let wake = Waking {
-            key: &happening.key,
+            key: &key,
             event,
             what,
             payload,
@@ -174,6 +176,7 @@ async fn put(
     tx: &mut Tx,
     subscription: &mut Subscription,
     happening: &Happening,
+    key: &str,
     what: &str,
     matched: &Map<String, Json>,
     width: std::time::Duration,
@@ -184,33 +187,32 @@ async fn put(
         Value::Null | Value::Int(_) | Value::Real(_) => 0,
     };
     subscription.window = Some(Window::with(subscription.window, width, bytes, happening.now));
-    let parameters = [
-        subscription.id.into(),
-        subscription.matches.into(),
-        (&happening.key).into(),
-        happening.cause.into(),
-        what.into(),
-        matched,
-    ];
+    let parameters =
+        [subscription.id.into(), subscription.matches.into(), key.into(), happening.cause.into(), what.into(), matched];
     tx.execute(PUT, &parameters).await?;
     Ok(())
 }
 
 const MATCHES: &str = "
-    select number, run_id, what, match
+    select subscription_matches.number, subscription_matches.run_id, runs.agent_id, coalesce(runs.task_id, ''),
+      subscription_matches.what, subscription_matches.match
     from subscription_matches
-    where subscription_id = $1
-    order by number";
+    left join runs on runs.id = subscription_matches.run_id
+    where subscription_matches.subscription_id = $1
+    order by subscription_matches.number";
 const EMPTY: &str = "delete from subscription_matches where subscription_id = $1";
 
 /// Closes the window of a subscription: all that is in it in one wakeup, in order. The caller keeps it.
 pub(super) async fn close(tx: &mut Tx, subscription: &mut Subscription, now: Timestamp) -> Result<(), Refusal> {
     let mut matches: Vec<Map<String, Json>> = Vec::new();
     let (mut first, mut cause, mut whats) = (None, None, Vec::new());
+    let mut is_all_own = true;
     for mut row in tx.query(MATCHES, &[subscription.id.into()]).await? {
         let number: i64 = row.get()?;
         first.get_or_insert(number);
         cause = row.get::<Option<RunId>>()?.or(cause);
+        let lane: (Option<AgentId>, Option<TaskId>) = (row.get()?, row.task()?);
+        is_all_own &= lane == (Some(subscription.agent), subscription.task);
         whats.push(row.get::<String>()?);
         matches.push(row.json()?);
     }
@@ -230,7 +232,8 @@ pub(super) async fn close(tx: &mut Tx, subscription: &mut Subscription, now: Tim
     payload.insert("matches".into(), object!(matches));
     payload.insert("timeout".into(), false.into());
     let key = format!("window {}", first.unwrap_or_default());
-    let cause = cause.map(|run| (run, false));
+    // What a run did on its own lane does not wake it, but must not keep from it what others did.
+    let cause = cause.map(|run| (run, !is_all_own));
     wake_up(tx, subscription, Waking { key: &key, event: &event, what, payload, cause, now }).await?;
     if subscription.once && subscription.ended_at.is_none() {
         end(tx, subscription, now, EndReason::Fired).await?;

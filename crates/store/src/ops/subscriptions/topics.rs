@@ -45,7 +45,7 @@ pub async fn publish(tx: &mut Tx, origin: &Origin, publication: &Publication) ->
         now: origin.now,
         at: origin.now,
         company,
-        key: format!("published {} {}", origin.now.as_micros(), origin.id_seed),
+        key: Some(format!("published {} {}", origin.now.as_micros(), origin.id_seed)),
         cause: origin.run(),
         what: format!("something was published to the topic `{}`", publication.topic),
         data: publication.data.clone(),
