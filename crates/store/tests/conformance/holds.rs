@@ -3,6 +3,7 @@
 use wakeful_domain::agent::Limits;
 use wakeful_domain::id::TaskId;
 use wakeful_domain::run::Run;
+use wakeful_domain::subscription::{EventName, Source};
 use wakeful_domain::task::{Task, TaskStatus};
 use wakeful_domain::waiting::WaitingReason;
 use wakeful_store::Refusal;
@@ -44,6 +45,23 @@ fn a_checked_out_task_keeps_other_lanes_from_it_until_the_run_ends() {
         world.fail(&run, "exit_nonzero").await;
         assert_eq!(world.get_task(task).await.held_by, None, "whatever the end of the run");
         assert_eq!(batch(&world.claim().await), [waiting.id]);
+    });
+}
+
+/// Found by the simulator: only a claim and a change of the task were told.
+#[test]
+fn whoever_waits_for_the_status_of_a_task_is_told_that_it_is_checked_out() {
+    on_both(async |world| {
+        let (ann, bob) = (world.agent("ann").await, world.agent("bob").await);
+        let task = world.task("t").await;
+        world.subscribe_with(bob, Source::Task(task), |wanted| wanted.on = vec![EventName::TaskStatusChanged]).await;
+        let run = world.run_of(ann, None).await;
+        for _ in 0..2 {
+            world.check_out(&run, task).await.unwrap();
+        }
+        let told = world.woken(bob).await;
+        assert_eq!(told.len(), 1, "twice is once");
+        assert_eq!(told[0].payload["data"]["status"], "in_progress");
     });
 }
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Map, json};
-use wakeful_domain::subscription::{EndReason, Source, Subscription};
+use wakeful_domain::agent::AgentEvent;
+use wakeful_domain::subscription::{EndReason, EventName, Source, Subscription};
+use wakeful_domain::wakeup::WakeupStatus;
 use wakeful_store::Db;
 use wakeful_store::ops::dispatch::dispatch;
 use wakeful_store::ops::subscriptions;
@@ -180,5 +182,51 @@ fn a_subscription_that_is_removed_takes_its_window_along() {
         world.db.write("rm", waits.id, |tx, id| Box::pin(subscriptions::remove(tx, *id))).await.unwrap();
         world.pass(seconds(60));
         assert_eq!((world.fire_subscriptions().await, world.woken(ann).await.len()), (0, 0));
+    });
+}
+
+/// Found by the simulator: the last match decided for all of them.
+#[test]
+fn what_a_run_does_on_its_own_lane_keeps_nothing_else_in_the_window_from_it() {
+    on_both(async |world| {
+        let ann = world.agent("ann").await;
+        let task = world.task("t").await;
+        world.subscribe_with(ann, Source::Agent(ann), debounced).await;
+        for lane in [Some(task), None] {
+            let run = world.run_of(ann, lane).await;
+            world.succeed(&run).await;
+        }
+        world.pass(seconds(10));
+        assert_eq!(world.fire_subscriptions().await, 1);
+        let told = world.woken(ann).await.pop().unwrap();
+        assert_eq!((told.status, &told.payload["count"]), (WakeupStatus::Pending, &json!(1)));
+        // All of it its own doing is nothing to be woken for.
+        let run = world.run_of(ann, None).await;
+        world.succeed(&run).await;
+        world.pass(seconds(10));
+        assert_eq!(world.fire_subscriptions().await, 0);
+    });
+}
+
+/// Found by the simulator: the time alone does not tell one from the other.
+#[test]
+fn what_happens_twice_at_one_moment_is_told_twice() {
+    on_both(async |world| {
+        let (ann, bob, cid) = (world.agent("ann").await, world.agent("bob").await, world.agent("cid").await);
+        let state = |wanted: &mut Subscription| wanted.on = vec![EventName::AgentStateChanged];
+        world.subscribe_with(ann, Source::Agent(cid), state).await;
+        world
+            .subscribe_with(bob, Source::Agent(cid), |wanted| {
+                state(wanted);
+                debounced(wanted);
+            })
+            .await;
+        for event in [AgentEvent::Pause, AgentEvent::Resume, AgentEvent::Pause] {
+            world.agent_event(cid, event).await.unwrap();
+        }
+        assert_eq!(world.woken(ann).await.len(), 3);
+        world.pass(seconds(10));
+        assert_eq!(world.fire_subscriptions().await, 1);
+        assert_eq!(world.woken(bob).await[0].payload["count"], 3);
     });
 }
