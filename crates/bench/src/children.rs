@@ -101,7 +101,7 @@ fn crowd(binary: &Path, has_parent: bool) -> Result<Crowd> {
     connection.json(
         "PATCH",
         "/api/v1/companies/default",
-        &json!({ "max_concurrent_runs": 1_000, "max_runs_per_root_hour": 1_000_000 }),
+        &json!({ "max_concurrent_runs": 1_000, "max_runs_per_root_hour": 100_000 }),
     )?;
     connection.json("POST", "/api/v1/companies/default/pause", &json!({}))?;
     let parent = task(&mut connection, &json!({ "title": "whole", "assignee": boss }))?;
