@@ -32,6 +32,7 @@ pub mod inbox;
 pub mod invariants;
 pub mod kept_wakes;
 pub(crate) mod last_words;
+mod late_ends;
 pub mod mail;
 pub mod messages;
 pub mod meta;

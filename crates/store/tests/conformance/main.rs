@@ -8,6 +8,7 @@ mod actions;
 mod assignments;
 mod budgets;
 mod children;
+mod children_gone;
 mod claim;
 mod cluster;
 mod comments;
