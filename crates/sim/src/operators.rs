@@ -19,6 +19,10 @@ use crate::world::World;
 
 /// A person does one thing.
 pub fn meddle(world: &mut World, node: usize) -> Result<(), Broken> {
+    let retries = retries_of_children(world);
+    if !retries.is_empty() && world.chance.bool() {
+        return cancel_one_of(world, node, &retries);
+    }
     match world.chance.u32(0..20) {
         0..3 => cancel_wakeup(world, node),
         3..6 => retry_wakeup(world, node),
@@ -59,13 +63,12 @@ pub fn meddle(world: &mut World, node: usize) -> Result<(), Broken> {
 fn cancel_wakeup(world: &mut World, node: usize) -> Result<(), Broken> {
     let all: Vec<_> = world.mirror.wakeups.keys().copied().collect();
     let pending: Vec<_> = world.mirror.pending().map(|(id, _)| *id).collect();
-    let retries = retries_of_children(world);
-    let among = match world.chance.bool() {
-        true if !retries.is_empty() && world.chance.bool() => retries,
-        true if !pending.is_empty() => pending,
-        true | false => all,
-    };
-    let Some(wakeup) = world.one_of(&among) else { return Ok(()) };
+    let among = if world.chance.bool() && !pending.is_empty() { pending } else { all };
+    cancel_one_of(world, node, &among)
+}
+
+fn cancel_one_of(world: &mut World, node: usize, among: &[WakeupId]) -> Result<(), Broken> {
+    let Some(wakeup) = world.one_of(among) else { return Ok(()) };
     let now = world.clock(node);
     let told = format!("somebody cancels {}", world.name(wakeup));
     world.write(&told, Deed::Cancel { now, wakeup }, &(now, wakeup), |tx, (now, wakeup)| {
