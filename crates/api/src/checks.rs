@@ -25,15 +25,19 @@ pub enum Made {
 }
 
 impl Made {
-    /// The fields of the request that makes one.
-    pub fn fields(self) -> Vec<String> {
-        let schema = match self {
+    /// The schema of the request that makes one, as in OpenAPI.
+    pub fn schema(self) -> RefOr<Schema> {
+        match self {
             Made::Company => NewCompany::schema(),
             Made::Agent => NewAgent::schema(),
             Made::Channel => NewChannel::schema(),
             Made::Schedule => NewSchedule::schema(),
-        };
-        match schema {
+        }
+    }
+
+    /// The fields of that request.
+    pub fn fields(self) -> Vec<String> {
+        match self.schema() {
             RefOr::T(Schema::Object(object)) => object.properties.into_keys().collect(),
             // These are structures, all of them.
             RefOr::T(_) | RefOr::Ref(_) => Vec::new(),

@@ -23,6 +23,8 @@ pub struct ConfigurationView {
     pub read_at: String,
     /// Why what was read last was refused, or could not be applied; the one before it stays.
     pub error: Option<String>,
+    /// Settings of the server that it wants otherwise than they are, which takes a restart.
+    pub needs_restart: Vec<String>,
 }
 
 impl Standing {

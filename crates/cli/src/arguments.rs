@@ -6,6 +6,7 @@ mod mail;
 mod places;
 mod schedules;
 mod servers;
+mod settings;
 mod subscriptions;
 
 use std::path::PathBuf;
@@ -17,9 +18,8 @@ pub use channels::{ChannelAddArguments, ChannelVerb, NotificationVerb, Notificat
 pub use mail::{MailSendArguments, MailVerb};
 pub use places::{GoalVerb, ProjectAddArguments, ProjectVerb, WorktreeVerb};
 pub use schedules::{ScheduleAddArguments, ScheduleVerb};
-pub use servers::{
-    ApplyArguments, ConfigArguments, DaemonInstallArguments, DaemonStartArguments, DaemonVerb, UpArguments,
-};
+pub use servers::{ApplyArguments, ConfigArguments, ConfigVerb, DaemonInstallArguments, DaemonVerb, UpArguments};
+pub use settings::SettingOptions;
 pub use subscriptions::{
     PublishArguments, SubscriptionAddArguments, SubscriptionVerb, WaitArguments, WantedArguments, WebhookAddArguments,
     WebhookVerb,
@@ -64,6 +64,11 @@ pub enum Command {
     Up(UpArguments),
     /// See the main job done, crash included, in a temporary directory
     Demo(DemoArguments),
+    /// Write a configuration for this machine to begin with
+    Init(ConfigArguments),
+    /// Show the settings of the server and who says them, or the schema of the file
+    #[command(subcommand)]
+    Config(ConfigVerb),
     /// Say every mistake in a configuration
     Check(ConfigArguments),
     /// Bring the server in line with a configuration: makes, changes, and removes what it made before

@@ -79,6 +79,11 @@ impl DataDir {
         self.path.join("admin.token")
     }
 
+    /// The configuration, if no other is named.
+    pub fn config_file(&self) -> PathBuf {
+        self.path.join("wakeful.toml")
+    }
+
     /// The log of a server in the background.
     pub fn log_file(&self) -> PathBuf {
         self.path.join("wakeful.log")

@@ -66,6 +66,21 @@ pub fn log_filter() -> Option<String> {
     env::var("RUST_LOG").ok()
 }
 
+/// A setting of the server, if it is said and not empty. What is no text is as it can be shown.
+pub fn variable(name: &str) -> Option<String> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// `WAKEFUL_CONFIG`: the configuration.
+pub fn config_file() -> Option<PathBuf> {
+    env::var_os("WAKEFUL_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// The time zone of this machine, if it says which.
+pub fn time_zone() -> Option<String> {
+    jiff::tz::TimeZone::system().iana_name().map(str::to_owned)
+}
+
 /// Whether standard output may be coloured.
 pub fn allows_colour() -> bool {
     env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && std::io::stdout().is_terminal()
@@ -84,11 +99,6 @@ pub fn home() -> Option<PathBuf> {
 /// Whether systemd has started this process as a unit.
 pub fn is_systemd_unit() -> bool {
     is_set("INVOCATION_ID") && is_set("NOTIFY_SOCKET")
-}
-
-/// What programs are found by, as it was given.
-pub fn search_path() -> Option<String> {
-    env::var("PATH").ok().filter(|path| !path.is_empty())
 }
 
 /// Where configurations of the user lie.

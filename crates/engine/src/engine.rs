@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use wakeful_domain::agent::{Agent, AgentEvent};
 use wakeful_domain::company::{Company, CompanyState};
 use wakeful_domain::id::{AgentId, CompanyId, Id, IdSource, Kind, RunId, WakeupId};
 use wakeful_domain::run::{Run, RunFence, StopRequest};
-use wakeful_domain::waiting::{Host, Waiting, why_waiting};
+use wakeful_domain::waiting::{Waiting, why_waiting};
 use wakeful_domain::wakeup::{Wakeup, WakeupStatus};
 use wakeful_runner::adapters::reported;
 use wakeful_runner::http::Guard;
@@ -45,7 +45,7 @@ pub struct EngineConfig {
     pub program: PathBuf,
     /// The environment that runs inherit; `WAKEFUL_*` is taken out of it.
     pub environment: Vec<(String, String)>,
-    /// Live runs on this host.
+    /// Live runs on this host, until [`Engine::set_limits`] says otherwise; so too the reserve.
     pub live_runs_max: usize,
     /// Whether runs are started as root.
     pub is_root: bool,
@@ -82,8 +82,9 @@ pub(crate) struct Inner {
     ids: Mutex<IdSource>,
     live: Mutex<HashMap<RunId, LiveRun>>,
     tasks: TaskTracker,
-    stopping: CancellationToken,
-    is_draining: AtomicBool,
+    pub stopping: CancellationToken,
+    pub live_runs_max: AtomicUsize,
+    pub is_draining: AtomicBool,
     has_recovered: AtomicBool,
 }
 
@@ -96,6 +97,7 @@ impl Engine {
         let shims = Shims::new(&config.program, &["shim"]);
         let pressure = Pressure::new(config.reserve, &config.data_dir.join("runs"));
         let git = Git::new(&config.environment);
+        let live_runs_max = AtomicUsize::new(config.live_runs_max);
         let inner = Inner {
             db,
             config,
@@ -111,6 +113,7 @@ impl Engine {
             live: Mutex::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
+            live_runs_max,
             is_draining: AtomicBool::new(false),
             has_recovered: AtomicBool::new(false),
         };
@@ -149,19 +152,6 @@ impl Engine {
         }
     }
 
-    /// Starts nothing new until [`Engine::undrain`]; live runs go on.
-    pub fn drain(&self) {
-        self.inner.is_draining.store(true, Ordering::Release);
-    }
-
-    /// Ends a drain, unless the server is stopping.
-    pub fn undrain(&self) {
-        if !self.inner.stopping.is_cancelled() {
-            self.inner.is_draining.store(false, Ordering::Release);
-            self.inner.nudge.changed();
-        }
-    }
-
     /// The store.
     pub fn db(&self) -> &Db {
         &self.inner.db
@@ -180,22 +170,6 @@ impl Engine {
     /// Whether everything that was running has been found again.
     pub fn has_recovered(&self) -> bool {
         self.inner.has_recovered.load(Ordering::Acquire)
-    }
-
-    /// How this host stands.
-    pub fn host(&self) -> Host {
-        let (live_runs, has_slow_disk) = {
-            let live = self.live();
-            (live.len(), live.values().any(|live| live.has_slow_disk))
-        };
-        let slow = has_slow_disk.then_some("waiting for a slow disk");
-        Host {
-            live_runs,
-            live_runs_max: self.inner.config.live_runs_max,
-            is_draining: self.inner.is_draining.load(Ordering::Acquire),
-            is_in_safe_mode: self.inner.config.is_in_safe_mode,
-            pressure: self.inner.pressure.felt().or(slow),
-        }
     }
 
     /// A new id, greater than all that this engine has given.

@@ -14,6 +14,7 @@ pub mod context;
 mod delivery;
 mod engine;
 mod explain;
+mod host;
 mod live;
 mod locks;
 mod meters;

@@ -25,7 +25,7 @@ pub struct Reserve {
 /// The pressure on the host, as seen last.
 #[derive(Debug)]
 pub struct Pressure {
-    reserve: Reserve,
+    reserve: Mutex<Reserve>,
     /// On the disk in question.
     dir: PathBuf,
     last: Mutex<Option<(Instant, Option<&'static str>)>>,
@@ -34,7 +34,13 @@ pub struct Pressure {
 impl Pressure {
     /// Pressure is felt while less than the reserve is left; of disk on the one that holds `dir`.
     pub fn new(reserve: Reserve, dir: &Path) -> Self {
-        Self { reserve, dir: dir.to_owned(), last: Mutex::new(None) }
+        Self { reserve: Mutex::new(reserve), dir: dir.to_owned(), last: Mutex::new(None) }
+    }
+
+    /// Pressure is felt by this reserve from the next look on.
+    pub fn set_reserve(&self, reserve: Reserve) {
+        *self.reserve.lock().unwrap_or_else(PoisonError::into_inner) = reserve;
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// What the host is short of, in words.
@@ -50,13 +56,14 @@ impl Pressure {
     }
 
     fn look(&self, before: Option<&'static str>) -> Option<&'static str> {
+        let reserve = *self.reserve.lock().unwrap_or_else(PoisonError::into_inner);
         // A system that does not say is not held back.
-        let lacks = |what: &'static str, reserve: u64, free: &dyn Fn() -> Option<u64>| {
-            let wanted = if before == Some(what) { scaled(reserve) } else { reserve };
-            (reserve > 0 && free().is_some_and(|free| free < wanted)).then_some(what)
+        let lacks = |what: &'static str, kept: u64, free: &dyn Fn() -> Option<u64>| {
+            let wanted = if before == Some(what) { scaled(kept) } else { kept };
+            (kept > 0 && free().is_some_and(|free| free < wanted)).then_some(what)
         };
-        lacks("short of memory", self.reserve.memory_bytes, &|| meminfo("MemAvailable"))
-            .or_else(|| lacks("short of disk space", self.reserve.disk_bytes, &|| disk_free(&self.dir)))
+        lacks("short of memory", reserve.memory_bytes, &|| meminfo("MemAvailable"))
+            .or_else(|| lacks("short of disk space", reserve.disk_bytes, &|| disk_free(&self.dir)))
     }
 }
 

@@ -4,11 +4,27 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::SettingOptions;
+use crate::environment;
+
 #[derive(Debug, Clone, Args)]
 pub struct ConfigArguments {
-    /// TOML, or JSON if its name ends so
-    #[arg(long, default_value = "wakeful.toml", value_name = "FILE")]
-    pub config: PathBuf,
+    /// TOML, or JSON if its name ends so [default: WAKEFUL_CONFIG, or wakeful.toml of the data directory]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum ConfigVerb {
+    /// Show what every setting of the server would be at a start, and who says so
+    Show {
+        #[command(flatten)]
+        file: ConfigArguments,
+        #[command(flatten)]
+        settings: SettingOptions,
+    },
+    /// Print the JSON Schema of the file, for editors
+    Schema,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -25,36 +41,12 @@ pub struct ApplyArguments {
 
 #[derive(Debug, Clone, Args)]
 pub struct UpArguments {
-    /// Apply this configuration once the server is up; one with a mistake is refused before
+    /// Start with the settings of this file, and apply what it declares once the server is up; one with a mistake is
+    /// refused before [default: WAKEFUL_CONFIG, or wakeful.toml of the data directory if it is there]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Address to listen on; port 0 takes a free one
-    #[arg(long, default_value = "127.0.0.1:7777", value_name = "ADDRESS")]
-    pub listen: String,
-    /// postgres://… instead of the embedded SQLite
-    #[arg(long, value_name = "URL")]
-    pub database: Option<String>,
-    /// Live runs on this host [default: one per 512 MiB of memory, 4 to 64]
-    #[arg(long, value_name = "N")]
-    pub max_live_runs: Option<usize>,
-    /// Start nothing while less memory than this is available; 0 for no such limit [default: a twentieth, 512 at most]
-    #[arg(long, value_name = "MIB")]
-    pub min_free_memory_mb: Option<u64>,
-    /// Start nothing while less room than this is left on the disk of the data directory; 0 for no such limit
-    #[arg(long, default_value_t = 64, value_name = "MIB")]
-    pub min_free_disk_mb: u64,
-    /// File with the master key that secrets are sealed under [default: WAKEFUL_MASTER_KEY, or master.key of the data directory]
-    #[arg(long, value_name = "FILE", conflicts_with = "master_key_command")]
-    pub master_key_file: Option<PathBuf>,
-    /// Command that prints the master key, for a shell
-    #[arg(long, value_name = "COMMAND")]
-    pub master_key_command: Option<String>,
-    /// Base URL under which services on other machines reach this server, for callbacks [default: where it listens]
-    #[arg(long, value_name = "URL")]
-    pub public_url: Option<String>,
-    /// Let http agents be at this private address or network, as 10.0.0.0/8; `all` for any; may be repeated
-    #[arg(long, value_name = "NETWORK")]
-    pub http_allow: Vec<String>,
+    #[command(flatten)]
+    pub settings: SettingOptions,
     /// Start nothing, so that you can look first; everything else works
     #[arg(long)]
     pub safe_mode: bool,
@@ -64,27 +56,19 @@ pub struct UpArguments {
 }
 
 impl UpArguments {
-    /// The options that give these again, but for `--service`.
+    /// The same for a process that has another environment.
+    pub fn with_config_of_environment(&self) -> UpArguments {
+        UpArguments { config: self.config.clone().or_else(environment::config_file), ..self.clone() }
+    }
+
+    /// The options that give these again, but for `--service`. Whoever reads them may stand in another directory.
     pub fn to_options(&self) -> Vec<String> {
-        let mut options: Vec<String> = Vec::new();
-        let mut add = |name: &str, value: String| options.push(format!("{name}={value}"));
-        // Whoever reads them again may stand in another directory.
-        let absolute =
-            |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string();
-        self.config.iter().for_each(|path| add("--config", absolute(path)));
-        add("--listen", self.listen.clone());
-        self.database.iter().for_each(|url| add("--database", url.clone()));
-        self.max_live_runs.iter().for_each(|count| add("--max-live-runs", count.to_string()));
-        self.min_free_memory_mb.iter().for_each(|count| add("--min-free-memory-mb", count.to_string()));
-        add("--min-free-disk-mb", self.min_free_disk_mb.to_string());
-        self.master_key_file.iter().for_each(|path| add("--master-key-file", absolute(path)));
-        self.master_key_command.iter().for_each(|command| add("--master-key-command", command.clone()));
-        self.public_url.iter().for_each(|url| add("--public-url", url.clone()));
-        self.http_allow.iter().for_each(|network| add("--http-allow", network.clone()));
-        if self.safe_mode {
-            options.push("--safe-mode".into());
-        }
-        options
+        let config = self.config.as_ref().map(|path| {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            format!("--config={}", path.display())
+        });
+        let safe_mode = self.safe_mode.then(|| "--safe-mode".to_owned());
+        config.into_iter().chain(self.settings.to_options()).chain(safe_mode).collect()
     }
 }
 

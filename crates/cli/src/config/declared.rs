@@ -9,18 +9,15 @@ use wakeful_domain::schedule::Zone;
 use wakeful_domain::time::{Timestamp, parse_duration};
 
 use super::document::{Content, Mistake, Node, Placed};
+use super::settings::{self, Written};
 
-/// What stands at the top.
+/// What stands at the top, beside the settings of the server.
 const SECTIONS: &[&str] = &["configuration", "companies", "agents", "channels", "schedules", "heartbeat"];
 /// What a configuration is called that does not say.
 const NAME_DEFAULT: &str = "wakeful";
 /// Of `[heartbeat]`, and of each of its actions.
-const HEARTBEAT: &[&str] = &["enabled", "company", "actions"];
-const ACTION: &[&str] = &["name", "schedule", "time_zone", "agent", "config", "enabled"];
-/// What a declaration has beside the fields of the request that makes its object.
-const OWN: &[&str] = &["company", "enabled"];
-/// A name that may be meant is at least this like what is written, from 0 to 1.
-const LIKENESS_MIN: f64 = 0.7;
+pub const HEARTBEAT: &[&str] = &["enabled", "company", "actions"];
+pub const ACTION: &[&str] = &["name", "schedule", "time_zone", "agent", "config", "enabled"];
 /// Where what names none belongs.
 const COMPANY_DEFAULT: &str = "default";
 /// Before everything that a configuration may name.
@@ -45,6 +42,8 @@ pub struct Configuration {
     /// Tells what it has made from what other configurations have.
     pub name: String,
     pub declared: Vec<Declared>,
+    /// Of the server itself.
+    pub settings: Vec<Written>,
 }
 
 /// Reads a configuration; or says every mistake in it. What lies in the past is none: it was made when it did not.
@@ -56,12 +55,16 @@ pub fn read(file: &Path, text: &str) -> Result<Configuration, Vec<Placed>> {
     let root = Node::parse(file, text).map_err(placed)?;
     let mut reader = Reader { declared: Vec::new(), mistakes: Vec::new(), seen: BTreeSet::new() };
     reader.root(&root);
+    let settings = reader.settings(&root);
     let name = reader.text(&root, "configuration").unwrap_or_else(|| NAME_DEFAULT.to_owned());
-    if reader.mistakes.is_empty() {
-        Ok(Configuration { name, declared: reader.declared })
-    } else {
-        Err(placed(reader.mistakes))
+    if !reader.mistakes.is_empty() {
+        return Err(placed(reader.mistakes));
     }
+    let written = |(name, value, at): (String, Value, usize)| {
+        let Placed { file, line, .. } = Mistake::new(at, "").placed(file, text);
+        Written { name, value, place: format!("{file}:{line}") }
+    };
+    Ok(Configuration { name, declared: reader.declared, settings: settings.into_iter().map(written).collect() })
 }
 
 struct Reader {
@@ -72,7 +75,8 @@ struct Reader {
 
 impl Reader {
     fn root(&mut self, root: &Node) {
-        self.unknown(root, SECTIONS);
+        let known: Vec<&str> = SECTIONS.iter().copied().chain(settings::sections()).collect();
+        self.unknown(root, &known);
         let sections = [
             ("companies", Made::Company),
             ("agents", Made::Agent),
@@ -102,18 +106,30 @@ impl Reader {
         }
     }
 
-    /// Says every key that is not known, with the one that is probably meant.
     fn unknown(&mut self, node: &Node, known: &[&str]) {
-        for entry in node.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
-            let likeness = |name: &&&str| (strsim::jaro_winkler(&entry.key, name) * 1_000.0) as u32;
-            let meant = known.iter().max_by_key(likeness);
-            let meant = meant.filter(|name| strsim::jaro_winkler(&entry.key, name) >= LIKENESS_MIN);
-            let told = match meant {
-                Some(name) => format!("unknown key `{}`: did you mean `{name}`?", entry.key),
-                None => format!("unknown key `{}`: known are {}", entry.key, known.join(", ")),
-            };
-            self.mistakes.push(Mistake::new(entry.at, told));
+        self.mistakes.extend(node.unknown_keys(known));
+    }
+
+    /// The sections of the server itself.
+    fn settings(&mut self, root: &Node) -> Vec<(String, Value, usize)> {
+        let mut said = Vec::new();
+        for section in settings::sections() {
+            let Some(entry) = root.entry(section) else { continue };
+            if !matches!(entry.value.content, Content::Table(_)) {
+                let told = format!("`{section}` must be a table: write `[{section}]` above its keys");
+                self.mistakes.push(Mistake::new(entry.at, told));
+                continue;
+            }
+            self.unknown(&entry.value, &settings::keys(section));
+            for setting in settings::of_section(section) {
+                let Some(key) = entry.value.entry(setting.key) else { continue };
+                match setting.kind.checked(&key.value.to_json()) {
+                    Ok(value) => said.push((setting.name(), value, key.at)),
+                    Err(told) => self.mistakes.push(Mistake::new(key.at, format!("`{}` {told}", setting.name()))),
+                }
+            }
         }
+        said
     }
 
     fn company_of(&mut self, node: &Node) -> String {
@@ -131,9 +147,8 @@ impl Reader {
     }
 
     fn object(&mut self, made: Made, node: &Node) {
-        let own = OWN.iter().filter(|name| made == Made::Schedule || (made != Made::Company && **name == "company"));
         let fields = made.fields();
-        let known: Vec<&str> = fields.iter().map(String::as_str).chain(own.copied()).collect();
+        let known: Vec<&str> = fields.iter().map(String::as_str).chain(own_keys(made).iter().copied()).collect();
         let count = self.mistakes.len();
         self.unknown(node, &known);
         let Value::Object(mut spec) = node.to_json() else {
@@ -240,6 +255,15 @@ impl Reader {
             node.place_of(if own.starts_with("trigger") { "schedule" } else { own })
         });
         self.take(declared, node.at);
+    }
+}
+
+/// What a declaration has beside the fields of the request that makes its object.
+pub fn own_keys(made: Made) -> &'static [&'static str] {
+    match made {
+        Made::Company => &[],
+        Made::Agent | Made::Channel => &["company"],
+        Made::Schedule => &["company", "enabled"],
     }
 }
 

@@ -11,6 +11,9 @@ use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+/// A name that may be meant is at least this like what is written, from 0 to 1.
+const LIKENESS_MIN: f64 = 0.7;
+
 /// A value and where it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
@@ -122,6 +125,20 @@ impl Node {
             Some(Content::List(items)) => items,
             Some(Content::Table(_) | Content::Scalar(_)) | None => &[],
         }
+    }
+
+    /// Every key that is not known, with the one that is probably meant.
+    pub fn unknown_keys(&self, known: &[&str]) -> Vec<Mistake> {
+        let unknown = self.entries().iter().filter(|entry| !known.contains(&entry.key.as_str()));
+        let told = |entry: &Entry| {
+            let likeness = |name: &&&str| (strsim::jaro_winkler(&entry.key, name) * 1_000.0) as u32;
+            let meant = known.iter().max_by_key(likeness);
+            match meant.filter(|name| strsim::jaro_winkler(&entry.key, name) >= LIKENESS_MIN) {
+                Some(name) => format!("unknown key `{}`: did you mean `{name}`?", entry.key),
+                None => format!("unknown key `{}`: known are {}", entry.key, known.join(", ")),
+            }
+        };
+        unknown.map(|entry| Mistake::new(entry.at, told(entry))).collect()
     }
 
     /// Where the field stands that a path names, as `adapter.env.A` or `heartbeat.actions[0].name`; as far as it goes.

@@ -24,6 +24,8 @@ const LINES_KEPT: usize = 20;
 pub struct Lives {
     /// The options of the last start, for a restart.
     pub options: Vec<String>,
+    /// The variables that said settings then; what they said is not kept.
+    pub variables: Vec<String>,
     /// Whether systemd has started it: then it is systemd that starts it again.
     pub is_unit: bool,
     /// The life that goes on, or that ended without a word.
@@ -72,7 +74,7 @@ pub struct Birth {
 }
 
 /// A life begins; the caller holds the lock of the data directory.
-pub fn begin(dir: &DataDir, options: &[String], is_unit: bool) -> Result<Birth, Failure> {
+pub fn begin(dir: &DataDir, options: Vec<String>, variables: Vec<String>, is_unit: bool) -> Result<Birth, Failure> {
     let mut lives = read(dir);
     let crash = lives.current.take().map(|life| {
         lives.quick_crashes = if life.is_settled { 0 } else { lives.quick_crashes + 1 };
@@ -85,7 +87,7 @@ pub fn begin(dir: &DataDir, options: &[String], is_unit: bool) -> Result<Birth, 
     if crash.is_some() {
         lives.last_crash.clone_from(&crash);
     }
-    (lives.options, lives.is_unit) = (options.to_vec(), is_unit);
+    (lives.options, lives.variables, lives.is_unit) = (options, variables, is_unit);
     lives.current = Some(Life { pid: std::process::id(), started_at: clock::now(), is_settled: false });
     keep(dir, &lives)?;
     let count = lives.quick_crashes;
@@ -132,15 +134,15 @@ mod tests {
     #[test]
     fn three_crashes_soon_after_the_start_are_a_loop_and_a_clean_end_breaks_it() {
         let (_temporary, dir) = dir();
-        assert_eq!(begin(&dir, &[], false).unwrap(), Birth { crash: None, crash_loop: None });
+        assert_eq!(begin(&dir, vec![], vec![], false).unwrap(), Birth { crash: None, crash_loop: None });
         for _ in 0..2 {
-            let birth = begin(&dir, &[], false).unwrap();
+            let birth = begin(&dir, vec![], vec![], false).unwrap();
             assert!(birth.crash.is_some() && birth.crash_loop.is_none());
         }
-        let birth = begin(&dir, &[], false).unwrap();
+        let birth = begin(&dir, vec![], vec![], false).unwrap();
         assert!(birth.crash_loop.unwrap().contains("3 times in a row"));
         end(&dir, None).unwrap();
-        assert_eq!(begin(&dir, &[], false).unwrap(), Birth { crash: None, crash_loop: None });
+        assert_eq!(begin(&dir, vec![], vec![], false).unwrap(), Birth { crash: None, crash_loop: None });
         assert!(read(&dir).last_crash.is_some(), "it stays told");
     }
 
@@ -148,17 +150,17 @@ mod tests {
     fn a_life_that_was_long_enough_was_no_failed_start() {
         let (_temporary, dir) = dir();
         for _ in 0..5 {
-            assert_eq!(begin(&dir, &[], false).unwrap().crash_loop, None);
+            assert_eq!(begin(&dir, vec![], vec![], false).unwrap().crash_loop, None);
             settle(&dir).unwrap();
         }
-        assert!(begin(&dir, &[], false).unwrap().crash.is_some());
+        assert!(begin(&dir, vec![], vec![], false).unwrap().crash.is_some());
     }
 
     #[test]
     fn a_start_that_fails_with_an_error_is_told_and_is_no_crash_of_a_loop() {
         let (_temporary, dir) = dir();
         for _ in 0..5 {
-            assert_eq!(begin(&dir, &[], false).unwrap().crash_loop, None);
+            assert_eq!(begin(&dir, vec![], vec![], false).unwrap().crash_loop, None);
             end(&dir, Some(&Failure::failed("the store is not there"))).unwrap();
         }
         assert_eq!(read(&dir).last_crash.unwrap().exit, "the store is not there");
@@ -168,6 +170,6 @@ mod tests {
     fn a_file_that_cannot_be_read_is_as_good_as_none() {
         let (_temporary, dir) = dir();
         std::fs::write(dir.lives_file(), "{\"current\": 5").unwrap();
-        assert_eq!(begin(&dir, &[], false).unwrap(), Birth { crash: None, crash_loop: None });
+        assert_eq!(begin(&dir, vec![], vec![], false).unwrap(), Birth { crash: None, crash_loop: None });
     }
 }

@@ -17,8 +17,9 @@ use wakeful_domain::time::{parse_duration, say_duration};
 use wakeful_engine::clock;
 use wakeful_runner::process::identity::boot_id;
 
-use crate::arguments::{DaemonStartArguments, DaemonVerb, Global};
+use crate::arguments::{DaemonVerb, Global};
 use crate::client::Client;
+use crate::config::settings;
 use crate::data_dir::{DataDir, Owner};
 use crate::environment;
 use crate::failure::{FAILED, Failure, NOT_FOUND, REFUSED, TEMPORARY};
@@ -37,7 +38,9 @@ pub async fn run(global: &Global, verb: &DaemonVerb) -> Result<(), Failure> {
     let dir = DataDir::of(global.data_dir.as_deref())?;
     match verb {
         DaemonVerb::Start(arguments) => {
-            let started = start(&dir, &options(arguments)).await?;
+            let up = arguments.up.with_config_of_environment();
+            settings::load(settings::found(&dir, up.config.as_deref()), &up.settings)?;
+            let started = start(&dir, &up.to_options()).await?;
             output.show(&started, || told_started(&started));
             Ok(())
         }
@@ -47,10 +50,16 @@ pub async fn run(global: &Global, verb: &DaemonVerb) -> Result<(), Failure> {
             Ok(())
         }
         DaemonVerb::Restart { timeout } => {
-            let lives::Lives { options, is_unit, .. } = lives::read(&dir);
+            let lives::Lives { options, variables, is_unit, .. } = lives::read(&dir);
             if is_unit && owner(&dir).is_some() {
                 return Err(Failure::new(REFUSED, "it runs as a unit of systemd, which starts it again itself")
                     .hint("systemctl --user restart wakeful.service (without --user if it is the system's)"));
+            }
+            // Without them it would be another server, on another store maybe.
+            let missing: Vec<String> = variables.into_iter().filter(|name| !environment::is_set(name)).collect();
+            if !missing.is_empty() {
+                let told = format!("it was started with {}, which is not set here", missing.join(", "));
+                return Err(Failure::new(REFUSED, told).hint("set it, or `wakeful daemon stop` and `start` without it"));
             }
             match stop(&dir, patience(timeout)?).await {
                 Ok(_) => {}
@@ -87,11 +96,6 @@ pub async fn run(global: &Global, verb: &DaemonVerb) -> Result<(), Failure> {
 
 fn patience(text: &str) -> Result<Duration, Failure> {
     parse_duration(text).map_err(|error| Failure::usage(format!("--timeout: {error}")))
-}
-
-/// The options of `up` as they were given, for the process that is started and for the next restart.
-pub(super) fn options(arguments: &DaemonStartArguments) -> Vec<String> {
-    arguments.up.to_options()
 }
 
 /// Who holds the data directory, if somebody does.
@@ -267,6 +271,11 @@ fn told_status(status: &Value) -> String {
     }
     if let Some(error) = status.pointer("/configuration/error").and_then(Value::as_str) {
         lines.push(format!("  configuration refused: {error}"));
+    }
+    let needs_restart = status.pointer("/configuration/needs_restart").and_then(Value::as_array);
+    if let Some(names) = needs_restart.filter(|names| !names.is_empty()) {
+        let names = names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
+        lines.push(format!("  changed    {names}: `wakeful daemon restart` makes it so"));
     }
     if let Some(crash) = status.get("last_crash") {
         lines.push(format!("  last crash {}: {}", text(crash, "/at"), text(crash, "/exit")));

@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::arguments::DaemonInstallArguments;
+use crate::config::settings;
 use crate::data_dir::DataDir;
 use crate::environment;
 use crate::failure::{Failure, NOT_FOUND};
@@ -21,8 +23,16 @@ const SYSTEM_UNITS: &str = "/etc/systemd/system";
 pub fn install(dir: &DataDir, arguments: &DaemonInstallArguments, output: Output) -> Result<(), Failure> {
     let program = environment::program()
         .map_err(|error| Failure::failed(format!("the path of this program is not known: {error}")))?;
-    let options = arguments.up.to_options();
-    let service = Service { program: &program, dir: dir.path(), options: &options, system: arguments.system };
+    let up = arguments.up.with_config_of_environment();
+    let effective = settings::load(settings::found(dir, up.config.as_deref()), &up.settings)?.effective;
+    let service = Service {
+        program: &program,
+        dir: dir.path(),
+        options: &up.to_options(),
+        variables: effective.variables(),
+        drain: effective.settings.daemon.drain,
+        system: arguments.system,
+    };
     let text = if arguments.launchd { service.launchd() } else { service.systemd() };
     if arguments.print {
         output.show(&json!({ "unit": text }), || text.trim_end().to_owned());
@@ -112,6 +122,9 @@ struct Service<'a> {
     program: &'a Path,
     dir: &'a Path,
     options: &'a [String],
+    /// Of the environment, that say settings.
+    variables: Vec<String>,
+    drain: Duration,
     system: bool,
 }
 
@@ -138,14 +151,13 @@ impl Service<'_> {
     fn systemd(&self) -> String {
         let command = self.words().iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
         let wanted_by = if self.system { "multi-user.target" } else { "default.target" };
-        let variables = [
-            ("PATH", environment::search_path()),
-            ("HOME", environment::home().map(|home| home.display().to_string())),
-        ];
-        let environment: String = variables
-            .into_iter()
-            .filter_map(|(name, value)| Some(format!("Environment={}\n", quoted(&format!("{name}={}", value?)))))
+        let names = ["PATH", "HOME"].into_iter().chain(self.variables.iter().map(String::as_str));
+        let environment: String = names
+            .filter_map(|name| Some(format!("{name}={}", environment::variable(name)?)))
+            .map(|variable| format!("Environment={}\n", quoted(&variable).replace("$$", "$")))
             .collect();
+        // A stop waits twice, for calls and for requests.
+        let stop_s = self.drain.as_secs() * 2 + 15;
         let log = self.dir.join("wakeful.log").display().to_string().replace('%', "%%");
         let hardening = match self.system {
             true => "ProtectKernelModules=yes\nProtectKernelLogs=yes\nProtectClock=yes\nRestrictRealtime=yes\n",
@@ -170,7 +182,7 @@ RestartSec=10
 # Fed by completed beats of the dispatcher.
 WatchdogSec=60
 TimeoutStartSec=90
-TimeoutStopSec=75
+TimeoutStopSec={stop_s}
 # Live runs go on with their shims, and are found again.
 KillMode=process
 Delegate=yes

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::process::{Child, Command};
 
+use crate::config::settings::settings;
 use crate::data_dir::DataDir;
 use crate::environment;
 use crate::failure::Failure;
@@ -29,7 +30,13 @@ impl DemoServer {
 
     async fn start_on(dir: &DataDir, listen: &str) -> Result<DemoServer, Failure> {
         let log = File::options().create(true).append(true).open(dir.path().join("server.log"))?;
-        let mut child = Command::new(environment::program()?)
+        let mut command = Command::new(environment::program()?);
+        // It is a server of its own, whatever the settings of the real one are.
+        for setting in settings() {
+            command.env_remove(setting.variable());
+        }
+        let mut child = command
+            .env_remove("WAKEFUL_CONFIG")
             .args(["up", "--listen", listen, "--data-dir"])
             .arg(dir.path())
             .stdin(Stdio::null())

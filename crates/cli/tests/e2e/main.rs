@@ -39,6 +39,7 @@ mod schedules;
 mod secrets;
 mod services;
 mod sessions;
+mod settings;
 mod shape;
 mod silence;
 mod stops;

@@ -1,7 +1,7 @@
 //! `wakeful doctor`: the machine, the data directory, the server and the invariants of its store.
 //! Each finding has a remedy. Exit code 1 if something is wrong.
 
-mod programs;
+pub mod programs;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

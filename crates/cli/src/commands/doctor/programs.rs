@@ -106,6 +106,13 @@ async fn git() -> Finding {
     }
 }
 
+/// The agent CLIs of this machine by the names of their adapters, with where they are; those that are logged in first.
+pub fn found() -> Vec<(&'static str, PathBuf)> {
+    let mut found: Vec<(&Cli, PathBuf)> = CLIS.iter().filter_map(|cli| Some((cli, on_path(cli.name)?))).collect();
+    found.sort_by_key(|(cli, _)| login(cli).is_none());
+    found.into_iter().map(|(cli, path)| (cli.name.trim_end_matches("-agent"), path)).collect()
+}
+
 fn on_path(name: &str) -> Option<PathBuf> {
     environment::path().into_iter().map(|dir| dir.join(name)).find(|path| path.is_file())
 }

@@ -1,0 +1,240 @@
+//! The table of settings.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+use wakeful_engine::pressure::meminfo;
+
+use super::kind::Kind;
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// Of the file: `[server]`.
+    pub section: &'static str,
+    pub key: &'static str,
+    /// On the command line; in capitals behind `WAKEFUL_` it is the variable.
+    pub option: &'static str,
+    pub kind: Kind,
+    pub unset: Unset,
+    /// One line, without a stop.
+    pub says: &'static str,
+    /// Whether reading the file again changes it; anything else takes a restart.
+    pub changes_while_running: bool,
+}
+
+/// What a setting is when nobody says.
+#[derive(Debug)]
+pub enum Unset {
+    Text(&'static str),
+    Number(u64),
+    /// Reckoned from this machine, and how.
+    Reckoned(fn() -> u64, &'static str),
+    /// Nothing, and what that means.
+    Nothing(&'static str),
+    Empty,
+}
+
+impl Unset {
+    pub fn value(&self) -> Value {
+        match self {
+            Unset::Text(text) => json!(text),
+            Unset::Number(number) => json!(number),
+            Unset::Reckoned(reckon, _) => json!(reckon()),
+            Unset::Nothing(_) => Value::Null,
+            Unset::Empty => json!([]),
+        }
+    }
+}
+
+/// As the help says it: the same on every machine.
+impl fmt::Display for Unset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unset::Text(text) => f.write_str(text),
+            Unset::Number(number) => write!(f, "{number}"),
+            Unset::Reckoned(_, words) | Unset::Nothing(words) => f.write_str(words),
+            Unset::Empty => f.write_str("none"),
+        }
+    }
+}
+
+impl Setting {
+    /// As `config show` and `status` name it: `server.listen`.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.section, self.key)
+    }
+
+    /// The variable of the environment.
+    pub fn variable(&self) -> String {
+        format!("WAKEFUL_{}", self.option.to_uppercase().replace('-', "_"))
+    }
+}
+
+const MIB: u64 = 1024 * 1024;
+/// Memory that the default takes for one live run.
+const MIB_PER_RUN: u64 = 512;
+/// More live runs than any machine has.
+const LIVE_RUNS_MAX: u64 = 10_000;
+/// 1 TiB: more is a mistake of the unit.
+const FREE_MB_MAX: u64 = 1_048_576;
+
+fn memory_mib() -> u64 {
+    meminfo("MemTotal").unwrap_or(0) / MIB
+}
+
+/// Agents mostly wait for the network.
+fn live_runs() -> u64 {
+    (memory_mib() / MIB_PER_RUN).clamp(4, 64)
+}
+
+fn free_memory() -> u64 {
+    (memory_mib() / 20).min(MIB_PER_RUN)
+}
+
+const SETTINGS: &[Setting] = &[
+    Setting {
+        section: "server",
+        key: "listen",
+        option: "listen",
+        kind: Kind::Address,
+        unset: Unset::Text("127.0.0.1:7777"),
+        says: "Address to listen on; port 0 takes a free one",
+        changes_while_running: false,
+    },
+    Setting {
+        section: "server",
+        key: "public_url",
+        option: "public-url",
+        kind: Kind::Url,
+        unset: Unset::Nothing("where it listens"),
+        says: "Base URL under which services on other machines reach this server, for callbacks",
+        changes_while_running: false,
+    },
+    Setting {
+        section: "server",
+        key: "max_live_runs",
+        option: "max-live-runs",
+        kind: Kind::Count { min: 0, max: LIVE_RUNS_MAX },
+        unset: Unset::Reckoned(live_runs, "one per 512 MiB of memory, 4 to 64"),
+        says: "Live runs on this host",
+        changes_while_running: true,
+    },
+    Setting {
+        section: "server",
+        key: "http_allow",
+        option: "http-allow",
+        kind: Kind::Networks,
+        unset: Unset::Empty,
+        says: "Let http agents be at these private addresses or networks, as 10.0.0.0/8; `all` for any",
+        changes_while_running: false,
+    },
+    Setting {
+        section: "server",
+        key: "master_key_file",
+        option: "master-key-file",
+        kind: Kind::File,
+        unset: Unset::Nothing("WAKEFUL_MASTER_KEY, or master.key of the data directory"),
+        says: "File with the master key that secrets are sealed under",
+        changes_while_running: false,
+    },
+    Setting {
+        section: "server",
+        key: "master_key_command",
+        option: "master-key-command",
+        kind: Kind::Command,
+        unset: Unset::Nothing("none"),
+        says: "Command that prints the master key, for a shell",
+        changes_while_running: false,
+    },
+    Setting {
+        section: "store",
+        key: "database",
+        option: "database",
+        kind: Kind::Database,
+        unset: Unset::Nothing("the embedded SQLite"),
+        says: "postgres://… instead of the embedded SQLite",
+        changes_while_running: false,
+    },
+    Setting {
+        section: "limits",
+        key: "min_free_memory_mb",
+        option: "min-free-memory-mb",
+        kind: Kind::Count { min: 0, max: FREE_MB_MAX },
+        unset: Unset::Reckoned(free_memory, "a twentieth of the memory, 512 at most"),
+        says: "Start nothing while less memory than this, in MiB, is available; 0 for no such limit",
+        changes_while_running: true,
+    },
+    Setting {
+        section: "limits",
+        key: "min_free_disk_mb",
+        option: "min-free-disk-mb",
+        kind: Kind::Count { min: 0, max: FREE_MB_MAX },
+        unset: Unset::Number(64),
+        says: "Start nothing while less room than this, in MiB, is left on the disk of the data directory; 0 for no such limit",
+        changes_while_running: true,
+    },
+    Setting {
+        section: "daemon",
+        key: "drain",
+        option: "drain",
+        kind: Kind::Duration,
+        unset: Unset::Text("30s"),
+        says: "How long a stop waits for calls to services, and then for requests, that are in flight",
+        changes_while_running: true,
+    },
+];
+
+/// Every setting, in the order of the file.
+pub fn settings() -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter()
+}
+
+/// The sections of the file, each once.
+pub fn sections() -> Vec<&'static str> {
+    let mut sections: Vec<&str> = settings().map(|setting| setting.section).collect();
+    sections.dedup();
+    sections
+}
+
+/// The settings of a section.
+pub fn of_section(section: &str) -> impl Iterator<Item = &'static Setting> {
+    settings().filter(move |setting| setting.section == section)
+}
+
+/// The keys of a section.
+pub fn keys(section: &str) -> Vec<&'static str> {
+    of_section(section).map(|setting| setting.key).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_setting_has_names_of_its_own_and_a_default_that_it_would_take() {
+        let count = settings().count();
+        assert_eq!(settings().map(Setting::name).collect::<BTreeSet<_>>().len(), count);
+        assert_eq!(settings().map(Setting::variable).collect::<BTreeSet<_>>().len(), count);
+        assert_eq!(sections().len(), sections().into_iter().collect::<BTreeSet<_>>().len(), "sections are not torn");
+        for setting in settings().filter(|setting| !setting.unset.value().is_null()) {
+            setting.kind.checked(&setting.unset.value()).unwrap_or_else(|told| panic!("{}: {told}", setting.name()));
+        }
+    }
+
+    #[test]
+    fn the_documents_list_every_setting_as_it_is() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/concepts/configuration.md");
+        let row = |setting: &Setting| {
+            let Setting { option, unset, says, .. } = setting;
+            let reload = if setting.changes_while_running { " ↻" } else { "" };
+            format!("| `{}` | `--{option}` | `{}` | {unset} | {says}{reload} |", setting.name(), setting.variable())
+        };
+        let rows: Vec<String> = settings().map(row).collect();
+        let listed = std::fs::read_to_string(path).unwrap();
+        let listed: Vec<&str> = listed.lines().filter(|line| line.contains("` | `--")).collect();
+        assert_eq!(listed, rows, "write it:\n{}\n", rows.join("\n"));
+    }
+}
