@@ -10,6 +10,7 @@ pub mod agent;
 mod case;
 pub mod cases;
 mod fakes;
+mod load;
 mod logs;
 mod machine;
 pub mod table;

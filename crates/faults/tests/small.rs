@@ -117,3 +117,13 @@ async fn shim_storm() {
 async fn idle() {
     held("idle").await;
 }
+
+#[tokio::test]
+async fn database_away() {
+    held("database_away").await;
+}
+
+#[tokio::test]
+async fn restarts() {
+    held("restarts").await;
+}

@@ -12,7 +12,7 @@ use crate::support::{Server, id};
 #[tokio::test]
 async fn on_postgresql_a_run_outlives_a_crash_of_the_server_too() {
     let cluster = Cluster::start(&["fsync=off", "max_connections=100"]).unwrap();
-    let mut server = Server::start_with(&["--database", &cluster.address()], &[]).await;
+    let mut server = Server::start_with(&["--database", &cluster.url()], &[]).await;
     assert!(!Path::exists(&server.path().join("wakeful.db")));
     let agent = server.process_agent("ann", "echo one; until test -e go; do sleep 0.02; done; echo two; rm go").await;
     let wakeup = server.wake(&agent, json!({ "reason": "begin" })).await;

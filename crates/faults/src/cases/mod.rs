@@ -1,12 +1,14 @@
 //! The cases, in the order of the table, and the servers that they start.
 
 mod canary;
+mod database;
 mod fakes;
 mod idle;
 mod kills;
 mod limits;
 mod output;
 mod quota;
+mod restarts;
 mod slow_disk;
 mod storms;
 mod strangers;
@@ -37,7 +39,9 @@ pub const ALL: &[Case] = &[
     streams::STRANGE_BYTES,
     streams::BROKEN_STREAMS,
     streams::POISON,
+    database::DATABASE_AWAY,
     upgrade::STOP_AND_UPGRADE,
+    restarts::RESTARTS,
     canary::CANARY,
     quota::USAGE_LIMIT,
     storms::STORM,
