@@ -18,11 +18,12 @@ use wakeful_engine::pressure::{Reserve, meminfo};
 use wakeful_engine::secrets::{MasterKey, Vault};
 use wakeful_engine::{Engine, EngineConfig, clock, hash_of};
 use wakeful_runner::http::Guard;
-use wakeful_store::ops::{companies, secrets};
+use wakeful_store::ops::{companies, restore, secrets};
 use wakeful_store::{Db, Location};
 use zeroize::Zeroizing;
 
 use crate::arguments::{Global, UpArguments};
+use crate::backup;
 use crate::client::Client;
 use crate::commands::config::configuration_in;
 use crate::config::apply::{Act, Manner, apply};
@@ -55,6 +56,7 @@ pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure>
     let configuration = arguments.config.as_deref().map(configuration_in).transpose()?;
     dir.create()?;
     let lock = dir.lock()?;
+    backup::restore::refuse_unfinished(&dir)?;
     let birth = lives::begin(&dir, &arguments.to_options(), environment::is_systemd_unit())?;
     if let Some(crash) = &birth.crash {
         tracing::warn!(at = %crash.at, "the last server did not end by itself: {}; its last lines:\n{}", crash.exit, crash.log);
@@ -85,8 +87,17 @@ async fn serve(
         () = signals.stop() => return Ok(()),
     };
     let admin_token = dir.admin_token()?;
+    let held = db.read("restore.held", (), |tx, ()| Box::pin(restore::held(tx))).await;
+    let held = held.map_err(|refusal| Failure::failed(refusal.to_string()))?;
+    if let Some(restored) = &held {
+        tracing::warn!(
+            "restored from the backup of {}: nothing starts before `wakeful restore --go-on`",
+            restored.taken_at
+        );
+    }
     let standing = Arc::new(Standing::new(clock::now(), safe_mode));
-    let engine = Engine::new(db, config(dir, arguments, key, standing.safe_mode.is_some())?);
+    let config = config(dir, arguments, key, standing.safe_mode.is_some())?;
+    let engine = Engine::new(db, EngineConfig { held, ..config });
     ensure_default_company(&engine).await?;
     let listener = TcpListener::bind(&arguments.listen).await.map_err(|error| {
         Failure::new(USAGE, format!("cannot listen on {}: {error}", arguments.listen))
@@ -289,6 +300,7 @@ fn config(
         guard: Guard::new(&arguments.http_allow).map_err(|error| Failure::usage(format!("--http-allow: {error}")))?,
         vault: Vault::new(key),
         is_in_safe_mode,
+        held: None,
     })
 }
 

@@ -10,6 +10,7 @@
 
 pub mod dialect;
 mod direct;
+pub mod file;
 mod migrate;
 pub mod ops;
 mod postgres;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 pub use direct::{Commit, Direct};
+pub use migrate::KNOWN as SCHEMA;
 pub use refusal::Refusal;
 pub use tx::Tx;
 pub use value::{Row, Value};
@@ -57,6 +59,8 @@ pub enum Error {
     Panicked { name: &'static str },
     #[error("the database is in use by another server ({owner}): stop that one first")]
     Owned { owner: String },
+    #[error("the store in {} is damaged: {what}", path.display())]
+    Damaged { path: PathBuf, what: String },
     #[error("the store has been closed")]
     Closed,
 }

@@ -35,6 +35,7 @@ mod projects;
 mod property;
 mod races;
 mod records;
+mod restore;
 mod schedules;
 mod secrets;
 mod sessions;
