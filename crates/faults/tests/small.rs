@@ -117,3 +117,18 @@ async fn shim_storm() {
 async fn idle() {
     held("idle").await;
 }
+
+#[tokio::test]
+async fn power_loss() {
+    held("power_loss").await;
+}
+
+#[tokio::test]
+async fn store_file() {
+    held("store_file").await;
+}
+
+#[tokio::test]
+async fn restored() {
+    held("restored").await;
+}

@@ -2,7 +2,7 @@
 //! What a backup is made of and how it is kept is not in here.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
@@ -30,7 +30,7 @@ pub struct Contents {
 pub fn copy(source: &Path, target: &Path) -> Result<(), Error> {
     let what = "copy its file";
     let failed = |error: rusqlite::Error| failed(what, &error);
-    let from = open(source, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let from = open_source(source)?;
     let mut to = open(target, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
     let backup = Backup::new(&from, &mut to).map_err(failed)?;
     let step = backup.step(ALL_PAGES).map_err(failed)?;
@@ -78,6 +78,43 @@ pub fn contents(path: &Path) -> Result<Contents, Error> {
         Ok(Contents { schema, epoch: epoch.unwrap_or(0), rows })
     };
     counted().map_err(|error| failed("count what it holds", &error))
+}
+
+/// How much of the store in `path` stands in its log and not in the file yet.
+pub fn log_bytes(path: &Path) -> u64 {
+    std::fs::metadata(beside(path, "-wal")).map_or(0, |metadata| metadata.len())
+}
+
+/// What stands beside the file under the same name with this ending.
+pub fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// Opens a store to be copied. On a disk that cannot be written no place in memory can be shared, and nobody can change
+/// the file either: then it is read as it stands, if all of it stands there.
+fn open_source(path: &Path) -> Result<Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let usable = |connection: Connection| -> Result<Connection, Error> {
+        let read = connection.query_row("select count(*) from sqlite_master", [], |_| Ok(()));
+        read.map(|()| connection).map_err(|error| failed("read its file", &error))
+    };
+    match open(path, flags).and_then(usable) {
+        Err(_) if log_bytes(path) == 0 && is_on_read_only_disk(path) => {
+            let text = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+            let address = PathBuf::from(format!("file:{text}?immutable=1"));
+            open(&address, flags | OpenFlags::SQLITE_OPEN_URI).and_then(usable)
+        }
+        opened => opened,
+    }
+}
+
+fn is_on_read_only_disk(path: &Path) -> bool {
+    std::fs::OpenOptions::new()
+        .append(true)
+        .open(path)
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
 }
 
 fn open(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {

@@ -143,6 +143,15 @@ impl Db {
         }
     }
 
+    /// How much of an SQLite store stands in its log and not in the file yet. It grows while somebody reads an old
+    /// snapshot, as a shell or a backup may.
+    pub fn log_bytes(&self) -> u64 {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.log_bytes(),
+            Engine::Postgres(_) => 0,
+        }
+    }
+
     /// `sqlite` or `postgres`.
     pub fn engine_name(&self) -> &'static str {
         match self.engine {

@@ -121,10 +121,9 @@ async fn fence_database(dir: &DataDir, url: String) -> Result<Done, Failure> {
 /// taken for its own, so a server must not start in between.
 fn put_in_place(dir: &DataDir, store: &Path) -> io::Result<Option<PathBuf>> {
     let (place, marker) = (dir.store_file(), dir.restoring_file());
-    let beside = |place: &Path, ending: &str| PathBuf::from(format!("{}{ending}", place.display()));
     let parts: Vec<&str> = [""].iter().chain(file::COMPANIONS).copied().collect();
     let begun: Option<OnItsWay> = fs::read(&marker).ok().and_then(|text| serde_json::from_slice(&text).ok());
-    let is_there = begun.is_some() || parts.iter().any(|ending| beside(&place, ending).exists());
+    let is_there = begun.is_some() || parts.iter().any(|ending| file::beside(&place, ending).exists());
     let aside = begun
         .map_or_else(|| dir.path().join(format!("before-restore-{}", clock::now().as_millis())), |begun| begun.aside);
     if is_there {
@@ -132,7 +131,7 @@ fn put_in_place(dir: &DataDir, store: &Path) -> io::Result<Option<PathBuf>> {
         let text = serde_json::to_vec(&OnItsWay { aside: aside.clone() })?;
         dir.write(&marker, &text).map_err(|failure| io::Error::other(failure.message))?;
         for ending in &parts {
-            let (from, to) = (beside(&place, ending), beside(&aside.join(super::STORE), ending));
+            let (from, to) = (file::beside(&place, ending), file::beside(&aside.join(super::STORE), ending));
             // What an interrupted restore has put there already is what was there before.
             if from.exists() && !to.exists() {
                 fs::rename(&from, &to)?;
@@ -141,7 +140,7 @@ fn put_in_place(dir: &DataDir, store: &Path) -> io::Result<Option<PathBuf>> {
         File::open(&aside)?.sync_all()?;
     }
     for ending in &parts[1..] {
-        remove_if_there(&beside(&place, ending))?;
+        remove_if_there(&file::beside(&place, ending))?;
     }
     fs::rename(store, &place)?;
     File::open(dir.path())?.sync_all()?;

@@ -6,8 +6,11 @@ mod idle;
 mod kills;
 mod limits;
 mod output;
+mod power;
 mod quota;
+mod restores;
 mod slow_disk;
+mod store_file;
 mod storms;
 mod strangers;
 mod streams;
@@ -23,6 +26,7 @@ pub use upgrade::OTHER_BUILD;
 /// All cases.
 pub const ALL: &[Case] = &[
     kills::SERVER_KILLED,
+    power::POWER_LOSS,
     kills::AGENT_KILLED,
     fakes::FAKE_AGENTS,
     fakes::STOPPED_AGENT,
@@ -37,11 +41,13 @@ pub const ALL: &[Case] = &[
     streams::STRANGE_BYTES,
     streams::BROKEN_STREAMS,
     streams::POISON,
+    store_file::STORE_FILE,
     upgrade::STOP_AND_UPGRADE,
     canary::CANARY,
     quota::USAGE_LIMIT,
     storms::STORM,
     storms::SHIM_STORM,
+    restores::RESTORED,
     idle::IDLE,
 ];
 
