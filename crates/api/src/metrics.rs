@@ -42,6 +42,14 @@ pub async fn text(api: &Api) -> Result<String, Problem> {
     );
     let avoided = "Wakes of schedules that were not made because there was nothing to do";
     gauge(&mut registry, "wakeful_wakes_avoided", avoided, None, counted.wakes_avoided);
+    let log = i64::try_from(api.engine.db().log_bytes()).unwrap_or(i64::MAX);
+    gauge(
+        &mut registry,
+        "wakeful_store_log",
+        "Of the embedded store: what is not in its file yet",
+        Some(Unit::Bytes),
+        log,
+    );
     gauge(&mut registry, "wakeful_live_runs", "Runs live on this host", None, host.live_runs as i64);
     gauge(&mut registry, "wakeful_live_runs_max", "Runs this host takes at once", None, host.live_runs_max as i64);
     let mut text = String::new();

@@ -1,5 +1,6 @@
 //! The command line, described once: parsing, help and completions come from here.
 
+mod backups;
 mod budgets;
 mod channels;
 mod mail;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use backups::{BackupArguments, RestoreArguments};
 pub use budgets::{BudgetAddArguments, BudgetVerb, WindowArgument};
 pub use channels::{ChannelAddArguments, ChannelVerb, NotificationVerb, NotificationsArguments};
 pub use mail::{MailSendArguments, MailVerb};
@@ -159,6 +161,10 @@ pub enum Command {
     Skill,
     /// Inside a run: report the outcome; the run ends when the process does
     Done(DoneArguments),
+    /// Write the store to one file, whether or not the server runs, and check it
+    Backup(BackupArguments),
+    /// Put a backup in the place of the store; say what would run then, and let it
+    Restore(RestoreArguments),
     /// Check the machine, the data directory and the store
     Doctor,
     /// Print a completion script

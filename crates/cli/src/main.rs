@@ -4,6 +4,7 @@
 //! quick, and never sees the argument parser or an async runtime.
 
 mod arguments;
+mod backup;
 mod client;
 mod commands;
 mod config;
@@ -53,6 +54,8 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Up(up) => server::up(&global, &up).await,
         Command::Demo(demo) => demo::run(&demo).await,
         Command::Completions { shell } => commands::completions(shell),
+        Command::Backup(arguments) => backup::run(&global, &arguments),
+        Command::Restore(arguments) => backup::restore::run(&global, &arguments).await,
         Command::Doctor => commands::doctor::run(&global).await,
         Command::Check(file) => commands::config::check(&global, &file),
         Command::Init(file) => commands::config::init(&global, &file),

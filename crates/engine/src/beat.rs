@@ -73,6 +73,10 @@ struct Look {
 
 /// Does all that is due, then starts all that may start.
 async fn look(engine: &Engine) -> Result<Look, Refusal> {
+    if engine.held().is_some() {
+        // Somebody who lets it go on nudges.
+        return Ok(Look { started: 0, next_at: None });
+    }
     let mut started = 0;
     // One at first: most nudges are about a single wake, and preparing claims has a cost.
     let mut wanted = 1;

@@ -18,11 +18,11 @@ use wakeful_domain::id::{AgentId, CompanyId, Id, IdSource, Kind, RunId, WakeupId
 use wakeful_domain::run::{Run, RunFence, StopRequest};
 use wakeful_domain::waiting::{Waiting, why_waiting};
 use wakeful_domain::wakeup::{Wakeup, WakeupStatus};
-use wakeful_runner::adapters::reported;
 use wakeful_runner::http::Guard;
 use wakeful_runner::process::Shims;
 use wakeful_runner::workspace::Git;
 use wakeful_store::ops::origin::Origin;
+use wakeful_store::ops::restore::Restored;
 use wakeful_store::ops::wake::{Accepted, Wake};
 use wakeful_store::ops::{agents, companies, finish, inbox, runs, standing, wake, wakeups};
 use wakeful_store::{Db, Operation, Refusal};
@@ -33,6 +33,7 @@ use crate::locks::DirectoryLocks;
 use crate::meters::{Meter, Meters};
 use crate::nudge::Nudge;
 use crate::pressure::{Pressure, Reserve};
+use crate::restored::Hold;
 use crate::secrets::{Vault, scrub_outcome};
 use crate::{archive, beat, clock, clock_watch, delivery, questions, run, worktrees};
 
@@ -59,6 +60,8 @@ pub struct EngineConfig {
     pub vault: Vault,
     /// Whether nothing is started, so that a person can look first.
     pub is_in_safe_mode: bool,
+    /// The restore of the store that nobody has said yes to so far.
+    pub held: Option<Restored>,
 }
 
 /// The engine. Cheap to clone; all clones are the same engine.
@@ -78,6 +81,7 @@ pub(crate) struct Inner {
     pub git: Git,
     pub directories: DirectoryLocks,
     pub archive: Archive,
+    pub hold: Hold,
     address: OnceLock<String>,
     ids: Mutex<IdSource>,
     live: Mutex<HashMap<RunId, LiveRun>>,
@@ -98,6 +102,7 @@ impl Engine {
         let pressure = Pressure::new(config.reserve, &config.data_dir.join("runs"));
         let git = Git::new(&config.environment);
         let live_runs_max = AtomicUsize::new(config.live_runs_max);
+        let hold = Hold::new(config.held.clone());
         let inner = Inner {
             db,
             config,
@@ -108,6 +113,7 @@ impl Engine {
             git,
             directories: DirectoryLocks::default(),
             archive: Archive::default(),
+            hold,
             address: OnceLock::new(),
             ids: Mutex::new(IdSource::new(clock::seed())),
             live: Mutex::default(),
@@ -128,16 +134,23 @@ impl Engine {
         self.spawn(async move {
             engine.inner.shims.prepare();
             run::recover(&engine).await;
+            if engine.held().is_some() {
+                run::end_strays(&engine).await;
+            }
             engine.inner.has_recovered.store(true, Ordering::Release);
             engine.inner.nudge.changed();
             let asks = async {
                 questions::sweep(&engine).await;
+                engine.released().await;
                 tokio::join!(questions::run(&engine), delivery::run(&engine));
             };
             tokio::join!(beat::run(&engine), archive::run(&engine), asks);
         });
         let engine = self.clone();
-        self.spawn(async move { worktrees::run(&engine).await });
+        self.spawn(async move {
+            engine.released().await;
+            worktrees::run(&engine).await;
+        });
         let engine = self.clone();
         self.spawn(async move { clock_watch::run(&engine).await });
     }
@@ -407,19 +420,6 @@ impl Engine {
             Ok(run)
         })
         .await
-    }
-
-    /// Keeps what a run reports about its own end until its process is gone, as if it had written it to its
-    /// result file.
-    pub async fn keep_report(&self, run: &Run, report: &serde_json::Value) -> std::io::Result<()> {
-        run::keep_report(&self.run_dir(run.id), report)
-    }
-
-    /// Ends the run of a service with what it reports. It is over when this returns.
-    pub async fn finish_service(&self, run: &Run, report: &serde_json::Value) -> Result<Run, Refusal> {
-        let outcome = reported(&report.to_string()).map_err(|problem| Refusal::invalid("body", problem))?;
-        let log = run::log_of(self, run.id).await;
-        self.finish(finish::FinishRequest { log, ..run::finish_request(self, run, outcome) }).await
     }
 
     /// Where a change comes from that is made now.

@@ -20,6 +20,7 @@ impl Engine {
             live_runs_max: self.inner.live_runs_max.load(Ordering::Acquire),
             is_draining: self.inner.is_draining.load(Ordering::Acquire),
             is_in_safe_mode: self.inner.config.is_in_safe_mode,
+            restored_from: self.inner.hold.taken_at(),
             pressure: self.inner.pressure.felt().or(slow),
         }
     }

@@ -22,6 +22,7 @@ mod nudge;
 mod patrol;
 pub mod pressure;
 mod questions;
+mod restored;
 mod run;
 mod scheduling;
 pub mod secrets;

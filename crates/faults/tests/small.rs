@@ -127,3 +127,18 @@ async fn database_away() {
 async fn restarts() {
     held("restarts").await;
 }
+
+#[tokio::test]
+async fn power_loss() {
+    held("power_loss").await;
+}
+
+#[tokio::test]
+async fn store_file() {
+    held("store_file").await;
+}
+
+#[tokio::test]
+async fn restored() {
+    held("restored").await;
+}

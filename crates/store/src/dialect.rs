@@ -4,7 +4,9 @@
 //! - `{for_update}`: at the end of a query whose row is about to be changed;
 //! - `{committed}`: a condition on `events` that hides rows a cursor could overtake;
 //! - `{behind_cursor}`: a condition on `events`: behind the place that $2 (transaction) and $3 (row) name;
-//! - `{event_order}`: the order of that place. SQLite has one writer, so the row alone gives it.
+//! - `{event_order}`: the order of that place. SQLite has one writer, so the row alone gives it;
+//! - `{leave_room_for_events}`: a statement after which events get numbers that no store gave before. A cursor of
+//!   PostgreSQL begins with the transaction, so its numbers may stay.
 
 use std::collections::HashMap;
 
@@ -22,6 +24,10 @@ pub fn sqlite(sql: &str) -> String {
         .replace("{committed}", "1 = 1")
         .replace("{behind_cursor}", "seq > ?3 and ?2 >= 0")
         .replace("{event_order}", "seq")
+        .replace(
+            "{leave_room_for_events}",
+            "update sqlite_sequence set seq = ((seq >> 32) + 1) << 32 where name = 'events'",
+        )
 }
 
 /// The statement as PostgreSQL takes it.
@@ -30,6 +36,7 @@ pub fn postgres(sql: &str) -> String {
         .replace("{for_update}", "for update")
         .replace("{behind_cursor}", "(txid > $2 or (txid = $2 and seq > $3))")
         .replace("{event_order}", "txid, seq")
+        .replace("{leave_room_for_events}", "select 1")
         .replace("{committed}", "events.txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
 }
 

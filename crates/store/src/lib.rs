@@ -10,6 +10,7 @@
 
 pub mod dialect;
 mod direct;
+pub mod file;
 mod migrate;
 pub mod ops;
 mod postgres;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 pub use direct::{Commit, Direct};
+pub use migrate::KNOWN as SCHEMA;
 pub use refusal::Refusal;
 pub use tx::Tx;
 pub use value::{Row, Value};
@@ -57,6 +59,8 @@ pub enum Error {
     Panicked { name: &'static str },
     #[error("the database is in use by another server ({owner}): stop that one first")]
     Owned { owner: String },
+    #[error("the store in {} is damaged: {what}", path.display())]
+    Damaged { path: PathBuf, what: String },
     #[error("the store has been closed")]
     Closed,
 }
@@ -136,6 +140,15 @@ impl Db {
         match &self.engine {
             Engine::Sqlite(_) => Ok(()),
             Engine::Postgres(postgres) => postgres.hold_alone(owner).await,
+        }
+    }
+
+    /// How much of an SQLite store stands in its log and not in the file yet. It grows while somebody reads an old
+    /// snapshot, as a shell or a backup may.
+    pub fn log_bytes(&self) -> u64 {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.log_bytes(),
+            Engine::Postgres(_) => 0,
         }
     }
 

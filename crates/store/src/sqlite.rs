@@ -16,7 +16,7 @@ use rusqlite::{Connection, OpenFlags, ToSql};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::dialect::{self, Translations};
-use crate::{Error, Operation, Refusal, Row, Running, Tx, Value, migrate};
+use crate::{Error, Operation, Refusal, Row, Running, Tx, Value, file, migrate};
 
 /// Operations that may wait for the writer; beyond it callers wait to hand theirs over.
 const WAITING_WRITES_MAX: usize = 4_096;
@@ -62,6 +62,11 @@ impl Sqlite {
         let readers =
             Readers { idle: Mutex::new(Vec::new()), permits: Semaphore::new(READERS_MAX), path: path.to_owned() };
         Ok(Sqlite { writes, readers: Arc::new(readers) })
+    }
+
+    /// See [`crate::Db::log_bytes`].
+    pub fn log_bytes(&self) -> u64 {
+        file::log_bytes(&self.readers.path)
     }
 
     pub async fn write<A, T>(&self, name: &'static str, arguments: A, operation: Operation<A, T>) -> Result<T, Refusal>

@@ -95,6 +95,8 @@ struct ServerView {
     is_draining: bool,
     /// Why nothing is started, if it is in safe mode.
     safe_mode: Option<String>,
+    /// When the backup was taken that the store was restored from, while it waits to be told to go on.
+    restored_from: Option<String>,
     /// Milliseconds since the dispatcher last completed a beat; it sleeps for minutes while nothing is due.
     tick_age_ms: u64,
     configuration: Option<ConfigurationView>,
@@ -114,6 +116,7 @@ async fn server(State(api): State<Api>, principal: Principal) -> Result<Json<Ser
         live_runs_max: host.live_runs_max,
         is_draining: host.is_draining,
         safe_mode: standing.safe_mode.clone(),
+        restored_from: host.restored_from.map(|at| at.to_string()),
         tick_age_ms: u64::try_from(now.since(api.engine.meters().last_beat()).as_millis()).unwrap_or(u64::MAX),
         configuration: standing.configuration(),
     }))

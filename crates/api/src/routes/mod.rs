@@ -16,6 +16,7 @@ mod mail;
 mod me;
 mod notifications;
 mod projects;
+mod restore;
 mod run_calls;
 mod runs;
 pub(crate) mod schedules;
@@ -68,6 +69,7 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(events::routes())
         .merge(why::routes())
         .merge(me::routes())
+        .merge(restore::routes())
         .merge(instance::documented())
 }
 

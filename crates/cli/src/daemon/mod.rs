@@ -269,6 +269,11 @@ fn told_status(status: &Value) -> String {
     if let Some(reason) = status["safe_mode"].as_str() {
         lines.push(format!("  safe mode  {reason}; `wakeful daemon restart` goes on"));
     }
+    if let Some(taken_at) = status["restored_from"].as_str() {
+        lines.push(format!(
+            "  restored   from the backup of {taken_at}, and held; `wakeful restore --plan` lists what would run"
+        ));
+    }
     if let Some(error) = status.pointer("/configuration/error").and_then(Value::as_str) {
         lines.push(format!("  configuration refused: {error}"));
     }

@@ -19,10 +19,11 @@ use wakeful_domain::company::{Company, CompanyState, MAX_CONCURRENT_RUNS_DEFAULT
 use wakeful_engine::secrets::{MasterKey, Vault};
 use wakeful_engine::{Engine, EngineConfig, clock, hash_of};
 use wakeful_runner::http::Guard;
-use wakeful_store::ops::companies;
+use wakeful_store::ops::{companies, restore};
 use wakeful_store::{Db, Location};
 
 use crate::arguments::{Global, UpArguments};
+use crate::backup;
 use crate::client::Client;
 use crate::config::settings::{self, Loaded, Settings};
 use crate::daemon::{lives, notify};
@@ -48,6 +49,7 @@ pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure>
     let loaded = settings::load(settings::found(&dir, arguments.config.as_deref()), &arguments.settings)?;
     dir.create()?;
     let lock = dir.lock()?;
+    backup::restore::refuse_unfinished(&dir)?;
     let options = arguments.with_config_of_environment().to_options();
     let birth = lives::begin(&dir, options, loaded.effective.variables(), environment::is_systemd_unit())?;
     if let Some(crash) = &birth.crash {
@@ -79,9 +81,18 @@ async fn serve(
         () = signals.stop() => return Ok(()),
     };
     let admin_token = dir.admin_token()?;
+    let held = db.read("restore.held", (), |tx, ()| Box::pin(restore::held(tx))).await;
+    let held = held.map_err(|refusal| Failure::failed(refusal.to_string()))?;
+    if let Some(restored) = &held {
+        tracing::warn!(
+            "restored from the backup of {}: nothing starts before `wakeful restore --go-on`",
+            restored.taken_at
+        );
+    }
     let standing = Arc::new(Standing::new(clock::now(), safe_mode));
     let settings = &loaded.effective.settings;
-    let engine = Engine::new(db, config(dir, settings, key, standing.safe_mode.is_some())?);
+    let config = config(dir, settings, key, standing.safe_mode.is_some())?;
+    let engine = Engine::new(db, EngineConfig { held, ..config });
     ensure_default_company(&engine).await?;
     let listen = &settings.server.listen;
     let listener = TcpListener::bind(listen).await.map_err(|error| {
@@ -203,6 +214,7 @@ fn config(dir: &DataDir, settings: &Settings, key: MasterKey, is_in_safe_mode: b
             .map_err(|error| Failure::usage(format!("server.http_allow: {error}")))?,
         vault: Vault::new(key),
         is_in_safe_mode,
+        held: None,
     })
 }
 

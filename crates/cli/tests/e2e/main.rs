@@ -11,6 +11,7 @@ mod agents_codex;
 mod agents_described;
 mod agents_gemini;
 mod agents_opencode;
+mod backups;
 mod budgets;
 mod cli;
 mod colours;

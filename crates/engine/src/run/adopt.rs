@@ -9,7 +9,7 @@ use wakeful_domain::outcome::{End, Outcome};
 use wakeful_domain::run::Run;
 use wakeful_runner::adapters::Adapter;
 use wakeful_runner::process::record::shim_file;
-use wakeful_runner::process::{Found, Update};
+use wakeful_runner::process::{Attached, Found, Update};
 use wakeful_store::Refusal;
 use wakeful_store::ops::claim::{Claimed, place};
 use wakeful_store::ops::{agents, companies, runs, wakeups};
@@ -115,21 +115,28 @@ async fn end_tree(engine: &Engine, run: &Run, mut found: Found, number: u32) {
         if let Err(error) = attached.stop("what it was started with cannot be read any more", None) {
             tracing::warn!(run.id = %run.id, "run {} could not be told to stop: {error}", run.id);
         }
-        loop {
-            match attached.next().await {
-                Update::Exited(_) => return,
-                Update::Gone => break,
-                Update::Started(_)
-                | Update::Output { .. }
-                | Update::StartFailed(_)
-                | Update::InputTaken { .. }
-                | Update::InputRefused { .. }
-                | Update::LogSlow { .. }
-                | Update::LogCaughtUp { .. }
-                | Update::Stuck { .. } => {}
-            }
+        if has_exited(&mut attached).await {
+            return;
         }
         found = found_again(engine, run, number).await;
+    }
+}
+
+/// Waits for the end; false if the shim went away instead of telling it.
+pub(super) async fn has_exited(attached: &mut Attached) -> bool {
+    loop {
+        match attached.next().await {
+            Update::Exited(_) => return true,
+            Update::Gone => return false,
+            Update::Started(_)
+            | Update::Output { .. }
+            | Update::StartFailed(_)
+            | Update::InputTaken { .. }
+            | Update::InputRefused { .. }
+            | Update::LogSlow { .. }
+            | Update::LogCaughtUp { .. }
+            | Update::Stuck { .. } => {}
+        }
     }
 }
 

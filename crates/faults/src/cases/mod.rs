@@ -7,9 +7,12 @@ mod idle;
 mod kills;
 mod limits;
 mod output;
+mod power;
 mod quota;
 mod restarts;
+mod restores;
 mod slow_disk;
+mod store_file;
 mod storms;
 mod strangers;
 mod streams;
@@ -25,6 +28,7 @@ pub use upgrade::OTHER_BUILD;
 /// All cases.
 pub const ALL: &[Case] = &[
     kills::SERVER_KILLED,
+    power::POWER_LOSS,
     kills::AGENT_KILLED,
     fakes::FAKE_AGENTS,
     fakes::STOPPED_AGENT,
@@ -40,12 +44,14 @@ pub const ALL: &[Case] = &[
     streams::BROKEN_STREAMS,
     streams::POISON,
     database::DATABASE_AWAY,
+    store_file::STORE_FILE,
     upgrade::STOP_AND_UPGRADE,
     restarts::RESTARTS,
     canary::CANARY,
     quota::USAGE_LIMIT,
     storms::STORM,
     storms::SHIM_STORM,
+    restores::RESTORED,
     idle::IDLE,
 ];
 

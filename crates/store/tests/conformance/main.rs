@@ -36,6 +36,7 @@ mod projects;
 mod property;
 mod races;
 mod records;
+mod restore;
 mod schedules;
 mod secrets;
 mod sessions;

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use wakeful_store::{Error, file};
 
 use crate::arguments::Global;
 use crate::client::Client;
@@ -14,6 +15,8 @@ use crate::data_dir::DataDir;
 use crate::failure::Failure;
 use crate::output::{Output, text};
 
+/// A log of the store that is longer than this is held open by a reader: it is cut at half of that otherwise.
+const LOG_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// Less free space than this is worth a warning.
 const FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
 
@@ -47,6 +50,7 @@ pub async fn run(global: &Global) -> Result<(), Failure> {
     let dir = DataDir::of(global.data_dir.as_deref())?;
     let mut findings =
         vec![data_directory(dir.path()), disk(dir.path()), processes(), control_groups(), master_key(&dir)];
+    findings.extend(store(&dir));
     findings.extend(programs::findings().await);
     findings.extend(server(global).await);
     let document: Vec<Value> = findings
@@ -111,6 +115,30 @@ fn disk(path: &Path) -> Finding {
         }
         Err(error) => finding(subject, Verdict::Warning, format!("free space is not known: {error}")),
     }
+}
+
+/// The file of the embedded store, every page of it, and the log beside it.
+fn store(dir: &DataDir) -> Vec<Finding> {
+    let subject = "store";
+    let path = dir.store_file();
+    if !path.exists() {
+        return Vec::new();
+    }
+    let mut findings = vec![match file::check(&path) {
+        Ok(()) => finding(subject, Verdict::Ok, format!("every page of {} is in order", path.display())),
+        Err(error @ Error::Damaged { .. }) => finding(subject, Verdict::Failed, error.to_string())
+            .remedy("stop the server and put a backup in its place: wakeful restore FILE"),
+        Err(error) => finding(subject, Verdict::Warning, error.to_string()),
+    }];
+    let log = file::log_bytes(&path);
+    if log > LOG_BYTES_MAX {
+        let detail = format!("{} MiB wait in the log beside it: somebody reads an old snapshot", log / (1024 * 1024));
+        findings.push(
+            finding(subject, Verdict::Warning, detail)
+                .remedy("end the program that has the file open (a shell, a copy): it is cut once nobody reads it"),
+        );
+    }
+    findings
 }
 
 fn processes() -> Finding {
