@@ -20,7 +20,9 @@ pub use channels::{ChannelAddArguments, ChannelVerb, NotificationVerb, Notificat
 pub use mail::{MailSendArguments, MailVerb};
 pub use places::{GoalVerb, ProjectAddArguments, ProjectVerb, WorktreeVerb};
 pub use schedules::{ScheduleAddArguments, ScheduleVerb};
-pub use servers::{ApplyArguments, ConfigArguments, ConfigVerb, DaemonInstallArguments, DaemonVerb, UpArguments};
+pub use servers::{
+    ApplyArguments, ConfigArguments, ConfigVerb, DaemonInstallArguments, DaemonVerb, DoctorArguments, UpArguments,
+};
 pub use settings::SettingOptions;
 pub use subscriptions::{
     PublishArguments, SubscriptionAddArguments, SubscriptionVerb, WaitArguments, WantedArguments, WebhookAddArguments,
@@ -166,7 +168,7 @@ pub enum Command {
     /// Put a backup in the place of the store; say what would run then, and let it
     Restore(RestoreArguments),
     /// Check the machine, the data directory and the store
-    Doctor,
+    Doctor(DoctorArguments),
     /// Print a completion script
     Completions { shell: clap_complete::Shell },
 }

@@ -56,7 +56,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Completions { shell } => commands::completions(shell),
         Command::Backup(arguments) => backup::run(&global, &arguments),
         Command::Restore(arguments) => backup::restore::run(&global, &arguments).await,
-        Command::Doctor => commands::doctor::run(&global).await,
+        Command::Doctor(doctor) => commands::doctor::run(&global, &doctor).await,
         Command::Check(file) => commands::config::check(&global, &file),
         Command::Init(file) => commands::config::init(&global, &file),
         Command::Config(verb) => commands::config::show(&global, &verb),

@@ -40,7 +40,10 @@ pub async fn run(engine: &Engine) {
     let mut is_sweep = false;
     loop {
         let looked = match look(engine).await {
-            Ok(look) => look,
+            Ok(look) => {
+                engine.inner.recovering.looked();
+                look
+            }
             Err(refusal) => {
                 tracing::error!("the dispatcher could not read the store and tries again: {refusal}");
                 Look { started: 0, next_at: Some(clock::now() + PAUSE_AFTER_ERROR) }
@@ -108,6 +111,7 @@ async fn dispatched(
         engine.db().write("dispatch", (now, requests), |tx, told| Box::pin(dispatch(tx, told))).await?;
     engine.after_budgets(&budgets);
     engine.after_firing(&fired);
+    engine.inner.recovering.fired(&fired);
     let count = claimed.len();
     for (claimed, token) in claimed.into_iter().zip(tokens) {
         run::spawn_claimed(engine, claimed, token);

@@ -33,9 +33,10 @@ use crate::locks::DirectoryLocks;
 use crate::meters::{Meter, Meters};
 use crate::nudge::Nudge;
 use crate::pressure::{Pressure, Reserve};
+use crate::recovery::Recovering;
 use crate::restored::Hold;
 use crate::secrets::{Vault, scrub_outcome};
-use crate::{archive, beat, clock, clock_watch, delivery, questions, run, worktrees};
+use crate::{archive, beat, clock, clock_watch, delivery, questions, recovery, run, worktrees};
 
 /// What an engine needs to know of its surroundings.
 #[derive(Debug, Clone)]
@@ -82,6 +83,7 @@ pub(crate) struct Inner {
     pub directories: DirectoryLocks,
     pub archive: Archive,
     pub hold: Hold,
+    pub recovering: Recovering,
     address: OnceLock<String>,
     ids: Mutex<IdSource>,
     live: Mutex<HashMap<RunId, LiveRun>>,
@@ -114,6 +116,7 @@ impl Engine {
             directories: DirectoryLocks::default(),
             archive: Archive::default(),
             hold,
+            recovering: Recovering::default(),
             address: OnceLock::new(),
             ids: Mutex::new(IdSource::new(clock::seed())),
             live: Mutex::default(),
@@ -144,7 +147,7 @@ impl Engine {
                 engine.released().await;
                 tokio::join!(questions::run(&engine), delivery::run(&engine));
             };
-            tokio::join!(beat::run(&engine), archive::run(&engine), asks);
+            tokio::join!(beat::run(&engine), archive::run(&engine), asks, recovery::report(&engine));
         });
         let engine = self.clone();
         self.spawn(async move {

@@ -142,3 +142,8 @@ async fn store_file() {
 async fn restored() {
     held("restored").await;
 }
+
+#[tokio::test]
+async fn store_disk() {
+    held("store_disk").await;
+}

@@ -61,6 +61,8 @@ pub enum Error {
     Owned { owner: String },
     #[error("the store in {} is damaged: {what}", path.display())]
     Damaged { path: PathBuf, what: String },
+    #[error("the disk did not keep what was written to the store: {source_text}")]
+    Unsynced { source_text: String },
     #[error("the store has been closed")]
     Closed,
 }
@@ -140,6 +142,16 @@ impl Db {
         match &self.engine {
             Engine::Sqlite(_) => Ok(()),
             Engine::Postgres(postgres) => postgres.hold_alone(owner).await,
+        }
+    }
+
+    /// Returns once the store takes no more writes, since the disk did not keep what was written ([`Error::Unsynced`]):
+    /// what the system believes to be on the disk may not be. Only opening it anew shows what is there.
+    pub async fn given_up(&self) {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.given_up().await,
+            // PostgreSQL looks after its own disk.
+            Engine::Postgres(_) => std::future::pending().await,
         }
     }
 

@@ -11,8 +11,10 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
+use rusqlite::hooks::Wal;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OpenFlags, ToSql};
+use rusqlite::wal::CheckpointMode;
+use rusqlite::{Connection, OpenFlags, ToSql, ffi};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::dialect::{self, Translations};
@@ -26,6 +28,8 @@ const BATCH_MAX: usize = 512;
 const READERS_MAX: usize = 4;
 /// Statements kept prepared per connection: more than there are.
 const STATEMENTS_KEPT: usize = 256;
+/// Pages in the log after which they are carried into the file; the number that SQLite takes by itself.
+const LOG_PAGES: std::ffi::c_int = 1_000;
 /// Another process (a backup, a shell) may hold the file this long before we give up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -92,6 +96,13 @@ impl Sqlite {
     }
 }
 
+impl Sqlite {
+    /// Returns once the writer takes nothing more.
+    pub async fn given_up(&self) {
+        self.writes.closed().await;
+    }
+}
+
 impl Readers {
     fn run<A, T>(&self, name: &'static str, arguments: &A, operation: Operation<A, T>) -> Result<T, Refusal> {
         let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -147,7 +158,7 @@ impl<A: Send + Sync, T: Send> Job for Write<A, T> {
     }
 }
 
-/// Takes what waits, applies it, commits once, answers; until all senders are gone.
+/// Takes what waits, applies it, commits once, answers; until all senders are gone, or the disk cannot be trusted.
 fn serve(mut tx: Tx, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
     while let Some(first) = jobs.blocking_recv() {
         let mut batch = vec![first];
@@ -159,6 +170,11 @@ fn serve(mut tx: Tx, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
         let committed = committed.map(|_| ());
         for job in batch {
             job.settle(committed.clone());
+        }
+        if let Err(Error::Unsynced { source_text }) = committed {
+            // Tried again it would seem to succeed: the system has forgotten what it could not write.
+            tracing::error!("the disk did not keep what was written to the store; it takes no more: {source_text}");
+            return;
         }
     }
 }
@@ -226,7 +242,11 @@ fn still_open(tx: &Tx) -> Result<(), Error> {
 }
 
 fn commit(tx: &mut Tx) -> Result<Batch, Error> {
-    if let Err(error) = control(tx, "commit") {
+    let committed = match tx {
+        Tx::Sqlite(tx) => tx.commit(),
+        Tx::Postgres(_) => Err(Error::Closed),
+    };
+    if let Err(error) = committed {
         // After a failed commit (disk full) the transaction may still be open.
         control(tx, "rollback").ok();
         return Err(error);
@@ -273,8 +293,17 @@ impl SqliteTx {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut tx = SqliteTx::connect(path, flags)?;
         tx.batch("pragma journal_mode = wal; pragma synchronous = full; pragma journal_size_limit = 67108864;")?;
+        tx.connection.wal_hook(Some(carry_over)).map_err(|error| failed("look after its log", error))?;
         migrate::sqlite(&mut tx)?;
         Ok(tx)
+    }
+
+    fn commit(&mut self) -> Result<(), Error> {
+        let mut statement = self.connection.prepare_cached("commit").map_err(|error| failed("commit", error))?;
+        statement.execute([]).map(|_| ()).map_err(|error| match is_unsynced(&error) {
+            true => Error::Unsynced { source_text: error.to_string() },
+            false => failed("commit", error),
+        })
     }
 
     fn connect(path: &Path, flags: OpenFlags) -> Result<SqliteTx, Error> {
@@ -319,6 +348,25 @@ impl SqliteTx {
             statement.execute(rusqlite::params_from_iter(parameters)).map_err(|error| failed("write", error))?;
         Ok(changed as u64)
     }
+}
+
+/// Carries a long log into the file. SQLite's own way of doing it keeps silent when the disk did not keep what was
+/// carried over, and would then begin the log anew.
+fn carry_over(log: &mut Wal, pages: std::ffi::c_int) -> rusqlite::Result<()> {
+    if pages < LOG_PAGES {
+        return Ok(());
+    }
+    match log.checkpoint_v2(CheckpointMode::PASSIVE) {
+        Err(error) if is_unsynced(&error) => Err(error),
+        // Somebody reads, or the disk is full: the log grows on, and the next commit tries again.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Whether the disk may have lost something that it was told to keep.
+fn is_unsynced(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_DIR_FSYNC].map(Some).contains(&code)
 }
 
 impl ToSql for Value<'_> {

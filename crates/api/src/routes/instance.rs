@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use wakeful_domain::waiting::Host;
 
-use wakeful_engine::clock;
+use wakeful_engine::{Recovery, clock};
 use wakeful_store::ops::invariants;
 
 use crate::access::{Permission, Principal};
@@ -99,6 +99,9 @@ struct ServerView {
     restored_from: Option<String>,
     /// Milliseconds since the dispatcher last completed a beat; it sleeps for minutes while nothing is due.
     tick_age_ms: u64,
+    /// What this start has found and made good.
+    #[schema(value_type = Object)]
+    recovery: Recovery,
     configuration: Option<ConfigurationView>,
 }
 
@@ -118,6 +121,7 @@ async fn server(State(api): State<Api>, principal: Principal) -> Result<Json<Ser
         safe_mode: standing.safe_mode.clone(),
         restored_from: host.restored_from.map(|at| at.to_string()),
         tick_age_ms: u64::try_from(now.since(api.engine.meters().last_beat()).as_millis()).unwrap_or(u64::MAX),
+        recovery: api.engine.recovery(),
         configuration: standing.configuration(),
     }))
 }

@@ -99,7 +99,7 @@ fn patience(text: &str) -> Result<Duration, Failure> {
 }
 
 /// Who holds the data directory, if somebody does.
-fn owner(dir: &DataDir) -> Option<Owner> {
+pub(crate) fn owner(dir: &DataDir) -> Option<Owner> {
     let boot = boot_id().ok()?;
     dir.owner().filter(|owner| owner.process.is_alive(&boot))
 }

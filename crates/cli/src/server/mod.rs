@@ -131,6 +131,11 @@ async fn serve(
             ended = &mut serving => return Ok(ended?),
             () = signals.stop() => break,
             () = signals.reload() => settled.reload(),
+            () = engine.db().given_up() => {
+                let told = "the disk did not keep what was written to the store, so nothing that is in memory can be trusted";
+                return Err(Failure::new(FAILED, told)
+                    .hint("start it again: the store is read anew, and live runs have gone on; look after the disk (`dmesg`)"));
+            }
         }
     }
     let live_runs = engine.host().live_runs;

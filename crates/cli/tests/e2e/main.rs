@@ -20,6 +20,7 @@ mod contract;
 mod crash;
 mod daemon;
 mod deliveries;
+mod doctor;
 mod environment;
 mod explanations;
 mod fixture;

@@ -23,6 +23,7 @@ use crate::context::RunContext;
 use crate::engine::Engine;
 use crate::live::Lines;
 use crate::meters::Meter;
+use crate::recovery::FoundAgain;
 use crate::token::{TokenKind, hash_of, mint};
 
 /// Gives every live run of the store a task that follows it.
@@ -37,6 +38,7 @@ pub(crate) async fn recover(engine: &Engine) {
             () = tokio::time::sleep(PAUSE) => {}
         }
     };
+    engine.inner.recovering.begin(live.len());
     if !live.is_empty() {
         tracing::info!(runs = live.len(), "finding {} live runs again", live.len());
     }
@@ -55,11 +57,19 @@ pub(crate) fn last_launch(dir: &Path) -> u32 {
 pub(super) async fn adopt(engine: &Engine, run: Run, mut lines: Lines) {
     let dir = engine.run_dir(run.id);
     engine.set_scrubber(run.id, engine.scrubber(run.id));
+    let recovering = &engine.inner.recovering;
     if run.adapter == "http" {
+        recovering.found(FoundAgain::Service);
         return http::adopt(engine, run, lines).await;
     }
     let number = last_launch(&dir);
     let found = found_again(engine, &run, number).await;
+    recovering.found(match &found {
+        Found::Running(_) => FoundAgain::Attached,
+        Found::Ended(_) => FoundAgain::EndedMeanwhile,
+        Found::Died(_) => FoundAgain::Died,
+        Found::NeverStarted => FoundAgain::NeverStarted,
+    });
     let never_started = "the server stopped before the agent was started; it starts in the next run";
     if let Found::NeverStarted = found {
         let outcome = Outcome::ended(End::Lost, "launch_interrupted", never_started);

@@ -12,6 +12,7 @@ mod quota;
 mod restarts;
 mod restores;
 mod slow_disk;
+mod store_disk;
 mod store_file;
 mod storms;
 mod strangers;
@@ -39,6 +40,7 @@ pub const ALL: &[Case] = &[
     limits::DISK_FULL,
     limits::END_ON_FULL_DISK,
     slow_disk::SLOW_DISK,
+    store_disk::STORE_DISK,
     output::FLOOD,
     streams::STRANGE_BYTES,
     streams::BROKEN_STREAMS,

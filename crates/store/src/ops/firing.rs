@@ -29,6 +29,8 @@ pub struct Fired {
     pub schedules: usize,
     /// Slots that fired.
     pub fires: usize,
+    /// Slots that came while nobody was there, and are not caught up with.
+    pub missed: u64,
     /// Slots whose gate or action is to be asked now.
     pub asked: usize,
     /// Runs that are to stop for a new fire.
@@ -166,7 +168,10 @@ pub(crate) async fn account(
             fired.asked += 1;
             return Ok(());
         }
-        SlotStatus::Missed => "schedule.missed",
+        SlotStatus::Missed => {
+            fired.missed += count;
+            "schedule.missed"
+        }
         SlotStatus::Fired | SlotStatus::Coalesced | SlotStatus::Skipped | SlotStatus::Failed => "schedule.fired",
     };
     if fate.status == SlotStatus::Fired {
