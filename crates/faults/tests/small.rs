@@ -147,3 +147,8 @@ async fn restored() {
 async fn store_disk() {
     held("store_disk").await;
 }
+
+#[tokio::test]
+async fn soak() {
+    held("soak").await;
+}

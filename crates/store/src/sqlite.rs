@@ -3,6 +3,8 @@
 //!
 //! Invariant: an answer to a write leaves only after its commit has been synced.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::pin::pin;
@@ -290,7 +292,15 @@ fn changes(tx: &Tx) -> u64 {
 impl SqliteTx {
     /// Opens the file for writing, makes it if need be, and brings the schema up to date.
     pub fn open(path: &Path) -> Result<SqliteTx, Error> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        // For us alone; what stands beside it gets the same mode.
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(|error| failed("open its file", error))?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut tx = SqliteTx::connect(path, flags)?;
         tx.batch("pragma journal_mode = wal; pragma synchronous = full; pragma journal_size_limit = 67108864;")?;
         tx.connection.wal_hook(Some(carry_over)).map_err(|error| failed("look after its log", error))?;

@@ -22,7 +22,7 @@ use crate::client::Client;
 use crate::config::settings;
 use crate::data_dir::{DataDir, Owner};
 use crate::environment;
-use crate::failure::{FAILED, Failure, NOT_FOUND, REFUSED, TEMPORARY};
+use crate::failure::{FAILED, Failure, NOT_FOUND, REFUSED, TEMPORARY, UNREACHABLE};
 use crate::output::{Output, text};
 
 /// A start is given up after this.
@@ -74,6 +74,10 @@ pub async fn run(global: &Global, verb: &DaemonVerb) -> Result<(), Failure> {
             let status = status(&dir).await;
             output.show(&status, || told_status(&status));
             match status["running"].as_bool() {
+                Some(true) if status["answers"] == false => {
+                    Err(Failure::new(UNREACHABLE, "the server lives and does not answer")
+                        .hint("`wakeful daemon logs` shows what it does; `wakeful daemon restart` starts it anew"))
+                }
                 Some(true) => Ok(()),
                 Some(false) | None => Err(Failure::new(NOT_FOUND, "no server runs on this data directory")
                     .hint("`wakeful daemon start` starts one")),

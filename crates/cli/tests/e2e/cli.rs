@@ -96,7 +96,7 @@ async fn a_mistake_in_the_command_line_exits_2() {
         server.cli(arguments).await.assert_failed(2, words);
     }
     let elsewhere = server.outside().join("elsewhere");
-    let listen = ["up", "--listen", "nowhere", "--data-dir", elsewhere.to_str().unwrap()];
+    let listen = ["up", "--listen", "203.0.113.1:1", "--data-dir", elsewhere.to_str().unwrap()];
     assert!(server.cli(&listen).await.stderr.contains("hint: name a free address with --listen"));
     assert_eq!(server.cli(&listen).await.code, 2);
     assert_eq!(server.all("/companies/default/agents").await.len(), 1);

@@ -219,13 +219,13 @@ async fn a_service_manager_is_told_and_its_watchdog_is_fed_by_beats() {
 }
 
 /// Enforces the watchdog of a service as systemd does: whoever says nothing for so long is ended and started anew.
-struct ServiceManager<'a> {
+struct FakeSystemd<'a> {
     daemon: &'a Daemon,
     socket: UnixDatagram,
     watchdog: Duration,
 }
 
-impl ServiceManager<'_> {
+impl FakeSystemd<'_> {
     fn start(&self) -> tokio::process::Child {
         let mut command = self.daemon.command(&["up", "--listen", "127.0.0.1:0", "--service"]);
         command.env("NOTIFY_SOCKET", self.daemon.dir.path().join("notify"));
@@ -256,7 +256,7 @@ async fn a_scheduler_that_hangs_while_the_process_lives_is_started_anew_and_lose
     let daemon = Daemon::new();
     let socket = UnixDatagram::bind(daemon.dir.path().join("notify")).unwrap();
     socket.set_nonblocking(true).unwrap();
-    let manager = ServiceManager { daemon: &daemon, socket, watchdog: Duration::from_secs(3) };
+    let manager = FakeSystemd { daemon: &daemon, socket, watchdog: Duration::from_secs(3) };
     let mut server = manager.start();
     manager.ready().await;
     let client = daemon.client(&daemon.status().await);

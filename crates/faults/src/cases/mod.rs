@@ -12,6 +12,7 @@ mod quota;
 mod restarts;
 mod restores;
 mod slow_disk;
+mod soak;
 mod store_disk;
 mod store_file;
 mod storms;
@@ -55,6 +56,7 @@ pub const ALL: &[Case] = &[
     storms::SHIM_STORM,
     restores::RESTORED,
     idle::IDLE,
+    soak::SOAK,
 ];
 
 /// A server on which so many runs may be live.
