@@ -11,6 +11,7 @@ mod slow_disk;
 mod storms;
 mod strangers;
 mod streams;
+mod surroundings;
 mod upgrade;
 
 use serde_json::json;
@@ -42,6 +43,7 @@ pub const ALL: &[Case] = &[
     quota::USAGE_LIMIT,
     storms::STORM,
     storms::SHIM_STORM,
+    surroundings::SURROUNDINGS,
     idle::IDLE,
 ];
 
