@@ -9,6 +9,7 @@ pub mod checks;
 mod errors;
 mod idempotency;
 mod metrics;
+mod observe;
 mod openapi;
 mod parameters;
 mod routes;
@@ -33,12 +34,13 @@ pub struct Api {
     /// SHA-256 of the instance's admin token: checked without asking the store.
     admin_hash: Arc<str>,
     standing: Arc<Standing>,
+    http: observe::HttpMeters,
 }
 
 impl Api {
     /// An API over an engine. `admin_hash` is the hash of the instance's admin token.
     pub fn new(engine: Engine, admin_hash: &str, standing: Arc<Standing>) -> Api {
-        Api { engine, admin_hash: admin_hash.into(), standing }
+        Api { engine, admin_hash: admin_hash.into(), standing, http: observe::HttpMeters::default() }
     }
 }
 

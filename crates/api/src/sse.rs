@@ -39,10 +39,15 @@ pub fn last_event_id<T: FromStr>(headers: &HeaderMap) -> Result<Option<T>, Probl
     parsed.map(Some).ok_or_else(|| Problem::invalid("Last-Event-ID", "is not an id that this stream gave"))
 }
 
-fn respond<S>(stream: S) -> Response
+fn respond<S>(api: &Api, stream: S) -> Response
 where
     S: Stream<Item = Result<Event, Infallible>> + Send + 'static,
 {
+    let open = api.http.stream();
+    let stream = stream.inspect(move |_| {
+        // It lives as long as the stream.
+        let _ = &open;
+    });
     Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 
@@ -76,7 +81,7 @@ pub fn company(api: &Api, company: CompanyId, cursor: Cursor) -> Response {
             }
         }
     });
-    respond(pages.flatten())
+    respond(api, pages.flatten())
 }
 
 fn show(event: events::Event) -> Event {
@@ -115,7 +120,7 @@ pub fn log(api: &Api, run: RunId, offset: u64) -> Response {
             wait(&api, watch.as_mut()).await?;
         }
     });
-    respond(chunks.flatten())
+    respond(api, chunks.flatten())
 }
 
 /// Waits for more; `None` when the server stops.

@@ -28,7 +28,7 @@ impl Server {
         let child = Command::new(binary)
             .args(["up", "--listen", "127.0.0.1:0", "--max-live-runs", &live_runs_max.to_string(), "--data-dir"])
             .arg(dir.path())
-            .env("RUST_LOG", "warn")
+            .env("WAKEFUL_LOG_LEVEL", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())

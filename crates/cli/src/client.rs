@@ -24,25 +24,29 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 impl Client {
     /// The server and token that the options, the environment or the data directory name.
     pub fn find(global: &Global) -> Result<Client, Failure> {
-        let dir = DataDir::of(global.data_dir.as_deref())?;
+        // Asked for only if nothing else speaks: a run may have no home, and needs none.
+        let dir = || DataDir::of(global.data_dir.as_deref());
         // Within a run the environment speaks, unless a directory is named on the command line.
         let is_named = global.data_dir.is_some();
         let from_environment = || (!is_named).then(environment::url).flatten();
-        let base = global.server.clone().or_else(from_environment).or_else(|| dir.address()).ok_or_else(|| {
-            Failure::new(UNREACHABLE, format!("no server is known for {}", dir.path().display()))
-                .hint("start one with `wakeful up`, or name it with --server")
-        })?;
-        let token = match &global.token_file {
-            Some(path) => std::fs::read_to_string(path)
+        let base = match global.server.clone().or_else(from_environment) {
+            Some(base) => base,
+            None => {
+                let dir = dir()?;
+                dir.address().ok_or_else(|| {
+                    Failure::new(UNREACHABLE, format!("no server is known for {}", dir.path().display()))
+                        .hint("start one with `wakeful up`, or name it with --server")
+                })?
+            }
+        };
+        let token = match (&global.token_file, (!is_named).then(environment::token).flatten()) {
+            (Some(path), _) => std::fs::read_to_string(path)
                 .map_err(|error| Failure::usage(format!("cannot read the token file {}: {error}", path.display())))?,
-            None => (!is_named)
-                .then(environment::token)
-                .flatten()
-                .or_else(|| std::fs::read_to_string(dir.token_file()).ok())
-                .ok_or_else(|| {
-                    Failure::new(REFUSED, "no token is known for the server")
-                        .hint("name one with --token-file, or set WAKEFUL_TOKEN")
-                })?,
+            (None, Some(token)) => token,
+            (None, None) => std::fs::read_to_string(dir()?.token_file()).map_err(|_| {
+                Failure::new(REFUSED, "no token is known for the server")
+                    .hint("name one with --token-file, or set WAKEFUL_TOKEN")
+            })?,
         };
         Client::new(&base, token.trim())
     }

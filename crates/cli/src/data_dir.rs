@@ -60,6 +60,7 @@ impl DataDir {
     pub fn of(named: Option<&Path>) -> Result<DataDir, Failure> {
         let path = named.map(Path::to_owned).or_else(environment::default_data_dir).ok_or_else(|| {
             Failure::usage("no data directory is known: neither --data-dir, WAKEFUL_DATA_DIR nor HOME is set")
+                .hint("name one with --data-dir")
         })?;
         let path = std::path::absolute(&path).unwrap_or(path);
         Ok(DataDir { path })
@@ -125,6 +126,7 @@ impl DataDir {
     pub fn create(&self) -> Result<(), Failure> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path).map_err(|error| {
             Failure::failed(format!("cannot create the data directory {}: {error}", self.path.display()))
+                .hint("name one that can be written with --data-dir or WAKEFUL_DATA_DIR")
         })
     }
 

@@ -61,11 +61,6 @@ pub fn default_data_dir() -> Option<PathBuf> {
         .or_else(|| named("HOME").map(|home| home.join(".local/state/wakeful")))
 }
 
-/// What `RUST_LOG` asks for.
-pub fn log_filter() -> Option<String> {
-    env::var("RUST_LOG").ok()
-}
-
 /// A setting of the server, if it is said and not empty. What is no text is as it can be shown.
 pub fn variable(name: &str) -> Option<String> {
     env::var_os(name).filter(|value| !value.is_empty()).map(|value| value.to_string_lossy().into_owned())

@@ -14,6 +14,7 @@ mod demo;
 mod environment;
 mod event_stream;
 mod failure;
+mod logging;
 mod output;
 mod server;
 

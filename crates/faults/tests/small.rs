@@ -114,6 +114,11 @@ async fn shim_storm() {
 }
 
 #[tokio::test]
+async fn surroundings() {
+    held("surroundings").await;
+}
+
+#[tokio::test]
 async fn idle() {
     held("idle").await;
 }

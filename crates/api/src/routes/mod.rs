@@ -37,6 +37,7 @@ use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::observe::observe;
 use crate::{Api, Problem, openapi};
 
 /// The documented routes below `/api/v1`.
@@ -82,6 +83,7 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/openapi.json", axum::routing::get(openapi::serve))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
+        .layer(axum::middleware::from_fn_with_state(api.clone(), observe))
         .with_state(api)
 }
 

@@ -15,6 +15,8 @@ use crate::failure::Failure;
 pub const SETTLED_AFTER: Duration = Duration::from_secs(10);
 /// So many crashes in a row, each before that, are a loop.
 const LOOP: u32 = 3;
+/// How the log of a unit is read.
+pub const JOURNAL: &str = "journalctl --user -u wakeful.service (without --user if it is the system's)";
 /// Last lines of the log that are kept of a crash.
 const LINES_KEPT: usize = 20;
 
@@ -53,6 +55,10 @@ pub struct Crash {
     pub log: String,
 }
 
+fn last_words(dir: &DataDir, is_unit: bool) -> String {
+    if is_unit { format!("in the journal: {JOURNAL}") } else { logs::last(dir, LINES_KEPT) }
+}
+
 /// What the file says; nothing if it cannot be read.
 pub fn read(dir: &DataDir) -> Lives {
     let text = std::fs::read_to_string(dir.lives_file()).unwrap_or_default();
@@ -81,7 +87,7 @@ pub fn begin(dir: &DataDir, options: Vec<String>, variables: Vec<String>, is_uni
         Crash {
             at: dir.last_written().unwrap_or(life.started_at).max(life.started_at),
             exit: format!("process {} ended without a word: killed, or the machine stopped", life.pid),
-            log: logs::last(dir, LINES_KEPT),
+            log: last_words(dir, lives.is_unit),
         }
     });
     if crash.is_some() {
@@ -115,7 +121,7 @@ pub fn end(dir: &DataDir, error: Option<&Failure>) -> Result<(), Failure> {
         None => lives.quick_crashes = 0,
         Some(error) => {
             lives.last_crash =
-                Some(Crash { at: clock::now(), exit: error.to_string(), log: logs::last(dir, LINES_KEPT) });
+                Some(Crash { at: clock::now(), exit: error.to_string(), log: last_words(dir, lives.is_unit) });
         }
     }
     keep(dir, &lives)

@@ -6,8 +6,6 @@ mod logs;
 pub mod notify;
 mod units;
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -23,6 +21,7 @@ use crate::config::settings;
 use crate::data_dir::{DataDir, Owner};
 use crate::environment;
 use crate::failure::{FAILED, Failure, NOT_FOUND, REFUSED, TEMPORARY, UNREACHABLE};
+use crate::logging;
 use crate::output::{Output, text};
 
 /// A start is given up after this.
@@ -92,6 +91,10 @@ pub async fn run(global: &Global, verb: &DaemonVerb) -> Result<(), Failure> {
             });
             Ok(())
         }
+        DaemonVerb::Logs { .. } if lives::read(&dir).is_unit => {
+            Err(Failure::new(NOT_FOUND, "it runs as a unit of systemd, and its log is in the journal")
+                .hint(lives::JOURNAL))
+        }
         DaemonVerb::Logs { follow, lines } => logs::show(&dir, *lines, *follow).await,
         DaemonVerb::Install(arguments) => units::install(&dir, arguments, output),
         DaemonVerb::Uninstall { system } => units::uninstall(*system, output),
@@ -125,10 +128,11 @@ async fn start(dir: &DataDir, options: &[String]) -> Result<Value, Failure> {
     dir.create()?;
     let program = environment::program()
         .map_err(|error| Failure::failed(format!("the path of this program is not known: {error}")))?;
-    let log = open_log(dir)?;
+    let log = logging::open(&dir.log_file())
+        .map_err(|error| Failure::failed(format!("cannot write {}: {error}", dir.log_file().display())))?;
     let mut command = Command::new(program);
     command.arg("--data-dir").arg(dir.path()).arg("up").args(options).arg("--service");
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).current_dir("/");
     let mut child = command.spawn().map_err(|error| Failure::failed(format!("it cannot be started: {error}")))?;
     let begun = clock::monotonic();
     loop {
@@ -165,16 +169,6 @@ fn token(dir: &DataDir) -> Option<String> {
 }
 
 /// What is printed outside of the log's own lines goes there too.
-fn open_log(dir: &DataDir) -> Result<File, Failure> {
-    let path = dir.log_file();
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))
-}
-
 fn signal(owner: &Owner, signal: Signal) -> Result<(), Failure> {
     owner.process.signal(signal).map_err(|error| {
         Failure::new(REFUSED, format!("process {} cannot be signalled: {error}", owner.process.pid))

@@ -158,7 +158,6 @@ impl Service<'_> {
             .collect();
         // A stop waits twice, for calls and for requests.
         let stop_s = self.drain.as_secs() * 2 + 15;
-        let log = self.dir.join("wakeful.log").display().to_string().replace('%', "%%");
         let hardening = match self.system {
             true => "ProtectKernelModules=yes\nProtectKernelLogs=yes\nProtectClock=yes\nRestrictRealtime=yes\n",
             false => "",
@@ -189,9 +188,7 @@ Delegate=yes
 UMask=0077
 NoNewPrivileges=no
 # As whoever installed it has them: agents are found and logged in by these.
-{environment}StandardOutput=append:{log}
-StandardError=append:{log}
-{hardening}
+{environment}{hardening}
 [Install]
 WantedBy={wanted_by}
 "

@@ -13,7 +13,6 @@ use std::time::Duration;
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tracing_subscriber::EnvFilter;
 use wakeful_api::{Api, Standing};
 use wakeful_domain::company::{Company, CompanyState, MAX_CONCURRENT_RUNS_DEFAULT, MAX_RUNS_PER_ROOT_HOUR_DEFAULT};
 use wakeful_engine::secrets::{MasterKey, Vault};
@@ -30,6 +29,7 @@ use crate::daemon::{lives, notify};
 use crate::data_dir::{DataDir, Lock};
 use crate::environment;
 use crate::failure::{FAILED, Failure, REFUSED, USAGE};
+use crate::logging::{self, Logging};
 use crate::server::settled::Settled;
 use crate::server::signals::Signals;
 
@@ -39,7 +39,6 @@ const READY_LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Runs the server until it is asked to stop.
 pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure> {
     let dir = DataDir::of(global.data_dir.as_deref())?;
-    start_logging();
     if arguments.service {
         // Away from whoever has started it; one that leads its session already is as far away as it can be.
         rustix::process::setsid().ok();
@@ -47,6 +46,7 @@ pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure>
     // Before anyone can find the server and ask it to stop.
     let signals = Signals::catch()?;
     let loaded = settings::load(settings::found(&dir, arguments.config.as_deref()), &arguments.settings)?;
+    let logging = logging::start(&loaded.effective.settings.log, &dir)?;
     dir.create()?;
     let lock = dir.lock()?;
     backup::restore::refuse_unfinished(&dir)?;
@@ -58,7 +58,7 @@ pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure>
     let crash_loop = birth.crash_loop.filter(|_| arguments.service);
     let safe_mode = crash_loop.or_else(|| arguments.safe_mode.then(|| "it was started with --safe-mode".to_owned()));
     let ended = tokio::select! {
-        ended = serve(&dir, lock, signals, arguments, loaded, safe_mode) => ended,
+        ended = serve(&dir, lock, signals, arguments, loaded, logging, safe_mode) => ended,
         never = settle(&dir) => match never {},
     };
     lives::end(&dir, ended.as_ref().err())?;
@@ -71,6 +71,7 @@ async fn serve(
     signals: Signals,
     arguments: &UpArguments,
     loaded: Loaded,
+    logging: Logging,
     safe_mode: Option<String>,
 ) -> Result<(), Failure> {
     if let Some(reason) = &safe_mode {
@@ -114,7 +115,7 @@ async fn serve(
     };
     let mut serving = std::pin::pin!(serving);
     engine.start(&address);
-    let settled = Arc::new(Settled::new(dir, arguments, loaded.effective, engine.clone(), client, standing));
+    let settled = Arc::new(Settled::new(dir, arguments, loaded.effective, logging, engine.clone(), client, standing));
     settled.apply_at_start(loaded.path, loaded.configuration);
     let (told, around) = (address.clone(), engine.clone());
     engine.spawn(async move { look_after(around, &told).await });
@@ -192,16 +193,6 @@ async fn open(dir: &DataDir, settings: &Settings) -> Result<(Db, MasterKey), Fai
     db.hold_alone(&owner).await.map_err(|error| Failure::new(REFUSED, error.to_string()))?;
     let key = keys::master_key(&db, dir, &settings.server).await?;
     Ok((db, key))
-}
-
-fn start_logging() {
-    let filter = environment::log_filter().unwrap_or_else(|| "info".into());
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_target(false);
-    subscriber.init();
 }
 
 fn config(dir: &DataDir, settings: &Settings, key: MasterKey, is_in_safe_mode: bool) -> Result<EngineConfig, Failure> {

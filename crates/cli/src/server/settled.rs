@@ -15,6 +15,7 @@ use crate::config::settings::{self, Effective, Settings};
 use crate::daemon::notify;
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
+use crate::logging::Logging;
 
 /// The settings of a running server.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub struct Settled {
     /// As it was named at the start.
     named: Option<PathBuf>,
     effective: Mutex<Effective>,
+    logging: Logging,
     engine: Engine,
     client: Client,
     standing: Arc<Standing>,
@@ -34,12 +36,22 @@ impl Settled {
         dir: &DataDir,
         arguments: &UpArguments,
         effective: Effective,
+        logging: Logging,
         engine: Engine,
         client: Client,
         standing: Arc<Standing>,
     ) -> Settled {
         let (options, named) = (arguments.settings.clone(), arguments.config.clone());
-        Settled { dir: dir.clone(), options, named, effective: Mutex::new(effective), engine, client, standing }
+        Settled {
+            dir: dir.clone(),
+            options,
+            named,
+            effective: Mutex::new(effective),
+            logging,
+            engine,
+            client,
+            standing,
+        }
     }
 
     /// The settings as they are by now.
@@ -114,7 +126,8 @@ impl Settled {
             tracing::warn!("a restart is needed for what has changed of {}", needs_restart.join(", "));
         }
         running.take_changeable(wanted)?;
-        let Settings { server, limits, .. } = &running.settings;
+        let Settings { server, limits, log, .. } = &running.settings;
+        self.logging.set_levels(&log.level).map_err(|error| Failure::failed(format!("the log: {error}")))?;
         self.engine.set_limits(server.max_live_runs, limits.reserve());
         Ok(needs_restart)
     }

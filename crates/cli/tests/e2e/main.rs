@@ -32,6 +32,8 @@ mod hooks;
 mod hostile;
 mod inside;
 mod lessons;
+mod logging;
+mod machine;
 mod mail;
 mod outcomes;
 mod postgres;

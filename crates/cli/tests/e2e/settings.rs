@@ -2,84 +2,10 @@
 //! read again while it runs.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use wakeful_test_server::{Client, Printed, clean, printed, program};
 
-/// A machine with nothing of Wakeful's on it.
-struct Machine {
-    dir: TempDir,
-    variables: Vec<(String, String)>,
-}
-
-impl Machine {
-    fn new() -> Machine {
-        Machine { dir: tempfile::tempdir().unwrap(), variables: Vec::new() }
-    }
-
-    fn data_dir(&self) -> PathBuf {
-        self.dir.path().join("data")
-    }
-
-    fn set(&mut self, name: &str, value: &str) {
-        self.variables.retain(|(known, _)| known != name);
-        self.variables.push((name.to_owned(), value.to_owned()));
-    }
-
-    async fn cli(&self, arguments: &[&str]) -> Printed {
-        let mut command = Command::new(program());
-        clean(&mut command, self.dir.path()).env("WAKEFUL_DATA_DIR", self.data_dir());
-        command.envs(self.variables.iter().map(|(name, value)| (name, value))).args(arguments);
-        printed(command).await
-    }
-
-    /// The configuration of the data directory.
-    fn write(&self, text: &str) -> PathBuf {
-        fs::create_dir_all(self.data_dir()).unwrap();
-        let path = self.data_dir().join("wakeful.toml");
-        fs::write(&path, text).unwrap();
-        path
-    }
-
-    /// What a setting would be, who says so, and where.
-    async fn setting(&self, name: &str, options: &[&str]) -> (Value, String, String) {
-        let shown = self.cli(&[&["config", "show", "--json"], options].concat()).await.json();
-        let one = shown["settings"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap().clone();
-        let text = |field: &str| one[field].as_str().unwrap().to_owned();
-        (one["value"].clone(), text("layer"), text("from"))
-    }
-
-    async fn status(&self) -> Value {
-        serde_json::from_str(&self.cli(&["daemon", "status", "--json"]).await.stdout).unwrap()
-    }
-
-    async fn until(&self, is_so: impl Fn(&Value) -> bool) -> Value {
-        let looking = async {
-            loop {
-                let status = self.status().await;
-                if is_so(&status) {
-                    return status;
-                }
-                tokio::time::sleep(wakeful_test_server::LOOK_EVERY).await;
-            }
-        };
-        tokio::time::timeout(wakeful_test_server::PATIENCE, looking).await.expect("it comes in time")
-    }
-
-    fn client(&self, status: &Value) -> Client {
-        let token = fs::read_to_string(self.data_dir().join("admin.token")).unwrap();
-        Client::new(status["address"].as_str().unwrap(), token.trim())
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        wakeful_test_server::end_all_of(self.dir.path());
-    }
-}
+use crate::machine::Machine;
 
 #[tokio::test]
 async fn an_option_goes_before_a_variable_that_before_the_file_and_that_before_the_default() {

@@ -98,7 +98,8 @@ async fn canary(scale: Scale, seed: u64) -> Measured {
     let (agents, period) = scale.of((2, Duration::from_secs(4)), (8, Duration::from_secs(20)));
     let mut rng = fastrand::Rng::with_seed(seed);
     let secret: String = std::iter::repeat_with(|| rng.alphanumeric()).take(32).collect();
-    let server = server(agents + 1, &[]).await;
+    // What is logged at the finest level, of the libraries too, is in a file like any other.
+    let server = server(agents + 1, &["--log-level", "trace"]).await;
     let (status, _) = server.put("/companies/default/secrets/canary", &json!({ "value": secret })).await;
     assert_eq!(status, 200);
     let watch = Arc::new(Watch { values: Mutex::new(vec![secret.clone()]), ..Watch::default() });
@@ -150,6 +151,7 @@ async fn canary(scale: Scale, seed: u64) -> Measured {
     assert!(own > 0, "it was not even seen where it is: the watch is blind");
     let tokens = watch.values.lock().unwrap().len() - 1;
     assert!(tokens > 0, "no token was caught to look for");
+    assert!(server.log().contains(" DEBUG "), "nothing was logged at a finer level");
     server.assert_sound().await;
     Ok(format!(
         "{runs} runs, a secret and {tokens} tokens looked for {} times in command lines, files and logs: 0 finds; \

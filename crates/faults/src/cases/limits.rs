@@ -106,12 +106,13 @@ async fn fork_bomb(scale: Scale, _seed: u64) -> Measured {
 }
 
 /// A small file system in memory; what still writes to it is killed with it.
-struct Tmpfs(PathBuf);
+pub(super) struct Tmpfs(PathBuf);
 
 impl Tmpfs {
-    fn mount(target: &Path, mib: u64) -> Option<Tmpfs> {
+    /// Mounted with these options more, each behind a comma; nothing where that is not possible.
+    pub(super) fn mount(target: &Path, mib: u64, more: &str) -> Option<Tmpfs> {
         fs::create_dir_all(target).unwrap();
-        let options = format!("size={mib}m,mode=700");
+        let options = format!("size={mib}m,mode=700{more}");
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &options, "wakeful-faults"]).arg(target);
         let is_mounted = mount.output().is_ok_and(|output| output.status.success());
@@ -138,7 +139,7 @@ impl Drop for Tmpfs {
     }
 }
 
-const NO_MOUNT: &str = "no file system can be mounted here: run it as root or in `unshare -rm`";
+pub(super) const NO_MOUNT: &str = "no file system can be mounted here: run it as root or in `unshare -rm`";
 const DISK_MIB: u64 = 64;
 /// More than what has to be free again before anything starts.
 const BALLAST_MIB: usize = 28;
@@ -147,7 +148,7 @@ const FREE_MIN_MIB: &str = "16";
 async fn disk_full(scale: Scale, _seed: u64) -> Measured {
     let writers = scale.of(3, 10);
     let server = server(30, &["--min-free-disk-mb", FREE_MIN_MIB]).await;
-    let Some(disk) = Tmpfs::mount(&server.path().join("runs"), DISK_MIB) else {
+    let Some(disk) = Tmpfs::mount(&server.path().join("runs"), DISK_MIB, "") else {
         return Err(Skipped(NO_MOUNT));
     };
     let ballast = server.path().join("runs").join("ballast");
@@ -199,7 +200,7 @@ async fn disk_full(scale: Scale, _seed: u64) -> Measured {
 async fn end_on_full_disk(scale: Scale, _seed: u64) -> Measured {
     let writers = scale.of(2, 10);
     let server = server(30, &["--min-free-disk-mb", FREE_MIN_MIB]).await;
-    let Some(disk) = Tmpfs::mount(&server.path().join("runs"), DISK_MIB) else {
+    let Some(disk) = Tmpfs::mount(&server.path().join("runs"), DISK_MIB, "") else {
         return Err(Skipped(NO_MOUNT));
     };
     let go = server.outside().join("go");

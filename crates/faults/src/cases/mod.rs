@@ -18,6 +18,7 @@ mod store_file;
 mod storms;
 mod strangers;
 mod streams;
+mod surroundings;
 mod upgrade;
 
 use serde_json::json;
@@ -55,6 +56,7 @@ pub const ALL: &[Case] = &[
     storms::STORM,
     storms::SHIM_STORM,
     restores::RESTORED,
+    surroundings::SURROUNDINGS,
     idle::IDLE,
     soak::SOAK,
 ];

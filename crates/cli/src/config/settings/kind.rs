@@ -5,6 +5,8 @@ use url::Url;
 use wakeful_domain::time::parse_duration;
 use wakeful_runner::http::Guard;
 
+use crate::logging::Levels;
+
 /// What a setting may be.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
@@ -24,6 +26,9 @@ pub enum Kind {
         max: u64,
     },
     Duration,
+    OneOf(&'static [&'static str]),
+    /// Of the log.
+    Levels,
 }
 
 /// What cannot be said in words that hold no secret.
@@ -40,6 +45,8 @@ impl Kind {
             Kind::Command => "COMMAND",
             Kind::Count { .. } => "N",
             Kind::Duration => "DURATION",
+            Kind::OneOf(_) => "WORD",
+            Kind::Levels => "LEVELS",
         }
     }
 
@@ -54,6 +61,8 @@ impl Kind {
             Kind::Command => "pass show wakeful/master-key",
             Kind::Count { .. } => "1",
             Kind::Duration => "30s",
+            Kind::OneOf(words) => words.first().copied().unwrap_or_default(),
+            Kind::Levels => "info,wakeful_engine=debug",
         }
     }
 
@@ -90,6 +99,13 @@ impl Kind {
             (Kind::Count { min, max }, Value::Number(number)) => {
                 number.as_u64().is_some_and(|number| (min..=max).contains(&number))
             }
+            (Kind::OneOf(words), Value::String(text)) => words.contains(&text.as_str()),
+            (Kind::Levels, Value::String(text)) => {
+                return text
+                    .parse::<Levels>()
+                    .map(|_| value.clone())
+                    .map_err(|error| format!("must be levels: {error}"));
+            }
             (Kind::Networks, Value::Array(items)) => return networks(items).map(|()| value.clone()),
             _ => false,
         };
@@ -106,6 +122,8 @@ impl Kind {
             Kind::Command => "a command for a shell".into(),
             Kind::Count { min, max } => format!("a whole number from {min} to {max}"),
             Kind::Duration => "a duration, as 90s, 5m or 2h30m".into(),
+            Kind::OneOf(words) => words.join(" or "),
+            Kind::Levels => "levels, as info,wakeful_engine=debug".into(),
         }
     }
 
@@ -122,6 +140,8 @@ impl Kind {
             Kind::Networks => json!({ "type": "array", "items": { "type": "string" } }),
             Kind::File | Kind::Command => json!({ "type": "string", "minLength": 1 }),
             Kind::Count { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
+            Kind::OneOf(words) => json!({ "enum": words }),
+            Kind::Levels => json!({ "type": "string", "examples": ["info,wakeful_engine=debug"] }),
             Kind::Duration => json!({ "type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$" }),
         }
     }
@@ -189,6 +209,8 @@ mod tests {
         check(Kind::Networks, &["10.0.0.0/8", "10.0.0.0/8, fd00::/8", "all"], &["ten"]);
         check(Kind::Count { min: 1, max: 5 }, &["1", "5"], &["0", "6", "-1", "x", "1.5"]);
         check(Kind::Duration, &["30s", "2h30m"], &["30", "soon"]);
+        check(Kind::OneOf(&["text", "json"]), &["json"], &["xml"]);
+        check(Kind::Levels, &["info", "warn,wakeful_engine=trace"], &["loud", "info,x=loud"]);
         check(Kind::Command, &["pass show key"], &[" "]);
         assert_eq!(Kind::Count { min: 0, max: 9 }.of_text("7"), Ok(json!(7)));
         assert!(Kind::Networks.checked(&json!([5])).is_err() && Kind::Duration.checked(&json!(30)).is_err());

@@ -14,6 +14,8 @@ use serde_json::Value;
 use wakeful_domain::time::parse_duration;
 use wakeful_engine::pressure::Reserve;
 
+use crate::logging::Levels;
+
 pub use kind::Kind;
 pub use layers::{Effective, Held, Loaded, Written, found, load};
 pub use table::{Setting, keys, of_section, sections, settings};
@@ -26,6 +28,7 @@ pub struct Settings {
     pub store: Store,
     pub limits: Limits,
     pub daemon: Daemon,
+    pub log: Log,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -57,6 +60,23 @@ pub struct Limits {
 pub struct Daemon {
     #[serde(deserialize_with = "duration")]
     pub drain: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub level: Levels,
+    pub format: LogFormat,
+    pub max_file_mb: u64,
+    pub max_files: u64,
+}
+
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
