@@ -16,7 +16,7 @@ use wakeful_api::{Api, ConfigurationView, Standing};
 use wakeful_domain::company::{Company, CompanyState, MAX_CONCURRENT_RUNS_DEFAULT, MAX_RUNS_PER_ROOT_HOUR_DEFAULT};
 use wakeful_engine::pressure::{Reserve, meminfo};
 use wakeful_engine::secrets::{MasterKey, Vault};
-use wakeful_engine::{Engine, EngineConfig, clock, hash_of};
+use wakeful_engine::{Engine, EngineConfig, clock, hash_of, room};
 use wakeful_runner::http::Guard;
 use wakeful_store::ops::{companies, restore, secrets};
 use wakeful_store::{Db, Location};
@@ -55,6 +55,7 @@ pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure>
     let signals = Signals::catch()?;
     let configuration = arguments.config.as_deref().map(configuration_in).transpose()?;
     dir.create()?;
+    room::before_start(dir.path());
     let lock = dir.lock()?;
     backup::restore::refuse_unfinished(&dir)?;
     let birth = lives::begin(&dir, &arguments.to_options(), environment::is_systemd_unit())?;
@@ -301,6 +302,7 @@ fn config(
         vault: Vault::new(key),
         is_in_safe_mode,
         held: None,
+        retention: arguments.retain.policy(),
     })
 }
 

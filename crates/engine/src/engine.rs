@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use wakeful_domain::actor::Actor;
 use wakeful_domain::agent::{Agent, AgentEvent};
 use wakeful_domain::company::{Company, CompanyState};
 use wakeful_domain::id::{AgentId, CompanyId, Id, IdSource, Kind, RunId, WakeupId};
+use wakeful_domain::retention::Retention;
 use wakeful_domain::run::{Run, RunFence, StopRequest};
 use wakeful_domain::waiting::{Host, Waiting, why_waiting};
 use wakeful_domain::wakeup::{Wakeup, WakeupStatus};
@@ -25,7 +26,7 @@ use wakeful_store::ops::origin::Origin;
 use wakeful_store::ops::restore::Restored;
 use wakeful_store::ops::wake::{Accepted, Wake};
 use wakeful_store::ops::{agents, companies, finish, inbox, runs, standing, wake, wakeups};
-use wakeful_store::{Db, Operation, Refusal};
+use wakeful_store::{Db, Error, Operation, Refusal};
 
 use crate::archive::Archive;
 use crate::live::LiveRun;
@@ -34,8 +35,9 @@ use crate::meters::{Meter, Meters};
 use crate::nudge::Nudge;
 use crate::pressure::{Pressure, Reserve};
 use crate::restored::Hold;
+use crate::room::Room;
 use crate::secrets::{Vault, scrub_outcome};
-use crate::{archive, beat, clock, clock_watch, delivery, questions, run, worktrees};
+use crate::{archive, beat, clock, clock_watch, delivery, questions, retention, room, run, worktrees};
 
 /// What an engine needs to know of its surroundings.
 #[derive(Debug, Clone)]
@@ -62,6 +64,8 @@ pub struct EngineConfig {
     pub is_in_safe_mode: bool,
     /// The restore of the store that nobody has said yes to so far.
     pub held: Option<Restored>,
+    /// How long what is kept.
+    pub retention: Retention,
 }
 
 /// The engine. Cheap to clone; all clones are the same engine.
@@ -82,6 +86,9 @@ pub(crate) struct Inner {
     pub directories: DirectoryLocks,
     pub archive: Archive,
     pub hold: Hold,
+    pub room: Room,
+    /// Held by whoever removes what is old.
+    pub collecting: tokio::sync::Mutex<()>,
     address: OnceLock<String>,
     ids: Mutex<IdSource>,
     live: Mutex<HashMap<RunId, LiveRun>>,
@@ -101,6 +108,7 @@ impl Engine {
         let pressure = Pressure::new(config.reserve, &config.data_dir.join("runs"));
         let git = Git::new(&config.environment);
         let hold = Hold::new(config.held.clone());
+        let room = Room::new(&config.data_dir);
         let inner = Inner {
             db,
             config,
@@ -112,6 +120,8 @@ impl Engine {
             directories: DirectoryLocks::default(),
             archive: Archive::default(),
             hold,
+            room,
+            collecting: tokio::sync::Mutex::default(),
             address: OnceLock::new(),
             ids: Mutex::new(IdSource::new(clock::seed())),
             live: Mutex::default(),
@@ -146,10 +156,12 @@ impl Engine {
         let engine = self.clone();
         self.spawn(async move {
             engine.released().await;
-            worktrees::run(&engine).await;
+            tokio::join!(worktrees::run(&engine), retention::run(&engine));
         });
         let engine = self.clone();
         self.spawn(async move { clock_watch::run(&engine).await });
+        let engine = self.clone();
+        self.spawn(async move { room::run(&engine).await });
     }
 
     /// Stops following; runs go on with their shims. Returns once every task has let go.
@@ -201,6 +213,7 @@ impl Engine {
             let live = self.live();
             (live.len(), live.values().any(|live| live.has_slow_disk))
         };
+        let full = self.inner.room.is_short().then_some("short of disk space");
         let slow = has_slow_disk.then_some("waiting for a slow disk");
         Host {
             live_runs,
@@ -208,7 +221,7 @@ impl Engine {
             is_draining: self.inner.is_draining.load(Ordering::Acquire),
             is_in_safe_mode: self.inner.config.is_in_safe_mode,
             restored_from: self.inner.hold.taken_at(),
-            pressure: self.inner.pressure.felt().or(slow),
+            pressure: self.inner.pressure.felt().or(full).or(slow),
         }
     }
 
@@ -233,11 +246,6 @@ impl Engine {
         self.inner.stopping.cancelled().await;
     }
 
-    /// Where a run keeps its log and its records.
-    pub fn run_dir(&self, run: RunId) -> PathBuf {
-        self.inner.config.data_dir.join("runs").join(run.to_string())
-    }
-
     /// Spawns a task that a stop waits for.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.inner.tasks.spawn(task);
@@ -257,6 +265,9 @@ impl Engine {
             engine.inner.nudge.changed();
             if let Err(Refusal::Store(error)) = &result {
                 engine.inner.meters.count(Meter::StoreErrors);
+                if matches!(error, Error::Full { .. }) {
+                    engine.inner.room.is_full();
+                }
                 tracing::error!(operation = name, "{error}");
             }
             result
@@ -270,7 +281,7 @@ impl Engine {
         name: &'static str,
         work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
     ) -> Result<T, Refusal> {
-        self.inner.tasks.spawn(work).await.unwrap_or(Err(wakeful_store::Error::Panicked { name }.into()))
+        self.inner.tasks.spawn(work).await.unwrap_or(Err(Error::Panicked { name }.into()))
     }
 
     /// Accepts a wake; it is durable when this returns. Why it waits comes with it.
@@ -485,15 +496,5 @@ impl Engine {
 
     fn ids(&self) -> MutexGuard<'_, IdSource> {
         self.inner.ids.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The directory of an agent's own: where it works unless something else is said.
-    pub(crate) fn agent_home(&self, agent: AgentId) -> PathBuf {
-        self.inner.config.data_dir.join("agents").join(agent.to_string())
-    }
-
-    /// The directory that holds this binary, so that runs find `wakeful` on their PATH.
-    pub(crate) fn program_dir(&self) -> Option<&Path> {
-        self.inner.config.program.parent()
     }
 }

@@ -132,3 +132,8 @@ async fn store_file() {
 async fn restored() {
     held("restored").await;
 }
+
+#[tokio::test]
+async fn store_full() {
+    held("store_full").await;
+}

@@ -61,6 +61,8 @@ pub enum Error {
     Owned { owner: String },
     #[error("the store in {} is damaged: {what}", path.display())]
     Damaged { path: PathBuf, what: String },
+    #[error("the disk of the store is full: {source_text}; make room on it, and the same can be done again")]
+    Full { source_text: String },
     #[error("the store has been closed")]
     Closed,
 }

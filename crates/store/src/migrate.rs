@@ -25,6 +25,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 8, sql: include_str!("../migrations/0008_budgets.sql") },
     Migration { version: 9, sql: include_str!("../migrations/0009_subscriptions.sql") },
     Migration { version: 10, sql: include_str!("../migrations/0010_mail.sql") },
+    Migration { version: 11, sql: include_str!("../migrations/0011_retention.sql") },
 ];
 
 const LEDGER: &str =

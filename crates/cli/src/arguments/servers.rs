@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::backups::RetainArguments;
+
 #[derive(Debug, Clone, Args)]
 pub struct ConfigArguments {
     /// TOML, or JSON if its name ends so
@@ -43,6 +45,8 @@ pub struct UpArguments {
     /// Start nothing while less room than this is left on the disk of the data directory; 0 for no such limit
     #[arg(long, default_value_t = 64, value_name = "MIB")]
     pub min_free_disk_mb: u64,
+    #[command(flatten)]
+    pub retain: RetainArguments,
     /// File with the master key that secrets are sealed under [default: WAKEFUL_MASTER_KEY, or master.key of the data directory]
     #[arg(long, value_name = "FILE", conflicts_with = "master_key_command")]
     pub master_key_file: Option<PathBuf>,
@@ -77,6 +81,7 @@ impl UpArguments {
         self.max_live_runs.iter().for_each(|count| add("--max-live-runs", count.to_string()));
         self.min_free_memory_mb.iter().for_each(|count| add("--min-free-memory-mb", count.to_string()));
         add("--min-free-disk-mb", self.min_free_disk_mb.to_string());
+        self.retain.each().for_each(|(name, value)| add(name, value.to_string()));
         self.master_key_file.iter().for_each(|path| add("--master-key-file", absolute(path)));
         self.master_key_command.iter().for_each(|command| add("--master-key-command", command.clone()));
         self.public_url.iter().for_each(|url| add("--public-url", url.clone()));

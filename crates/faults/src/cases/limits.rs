@@ -106,10 +106,10 @@ async fn fork_bomb(scale: Scale, _seed: u64) -> Measured {
 }
 
 /// A small file system in memory; what still writes to it is killed with it.
-struct Tmpfs(PathBuf);
+pub struct Tmpfs(PathBuf);
 
 impl Tmpfs {
-    fn mount(target: &Path, mib: u64) -> Option<Tmpfs> {
+    pub fn mount(target: &Path, mib: u64) -> Option<Tmpfs> {
         fs::create_dir_all(target).unwrap();
         let options = format!("size={mib}m,mode=700");
         let mut mount = Command::new("mount");
@@ -138,7 +138,7 @@ impl Drop for Tmpfs {
     }
 }
 
-const NO_MOUNT: &str = "no file system can be mounted here: run it as root or in `unshare -rm`";
+pub const NO_MOUNT: &str = "no file system can be mounted here: run it as root or in `unshare -rm`";
 const DISK_MIB: u64 = 64;
 /// More than what has to be free again before anything starts.
 const BALLAST_MIB: usize = 28;

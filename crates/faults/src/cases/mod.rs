@@ -11,6 +11,7 @@ mod quota;
 mod restores;
 mod slow_disk;
 mod store_file;
+mod store_full;
 mod storms;
 mod strangers;
 mod streams;
@@ -36,6 +37,7 @@ pub const ALL: &[Case] = &[
     strangers::TWO_SERVERS,
     limits::DISK_FULL,
     limits::END_ON_FULL_DISK,
+    store_full::STORE_FULL,
     slow_disk::SLOW_DISK,
     output::FLOOD,
     streams::STRANGE_BYTES,

@@ -36,6 +36,7 @@ mod property;
 mod races;
 mod records;
 mod restore;
+mod retention;
 mod schedules;
 mod secrets;
 mod sessions;
