@@ -57,6 +57,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Completions { shell } => commands::completions(shell),
         Command::Backup(arguments) => backup::run(&global, &arguments),
         Command::Restore(arguments) => backup::restore::run(&global, &arguments).await,
+        Command::Gc { dry_run } => commands::gc::run(&session()?, dry_run).await,
         Command::Doctor(doctor) => commands::doctor::run(&global, &doctor).await,
         Command::Check(file) => commands::config::check(&global, &file),
         Command::Init(file) => commands::config::init(&global, &file),

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use wakeful_domain::actor::Actor;
 use wakeful_domain::agent::{Agent, AgentEvent};
 use wakeful_domain::company::{Company, CompanyState};
 use wakeful_domain::id::{AgentId, CompanyId, Id, IdSource, Kind, RunId, WakeupId};
+use wakeful_domain::retention::Retention;
 use wakeful_domain::run::{Run, RunFence, StopRequest};
 use wakeful_domain::waiting::{Waiting, why_waiting};
 use wakeful_domain::wakeup::{Wakeup, WakeupStatus};
@@ -25,7 +26,7 @@ use wakeful_store::ops::origin::Origin;
 use wakeful_store::ops::restore::Restored;
 use wakeful_store::ops::wake::{Accepted, Wake};
 use wakeful_store::ops::{agents, companies, finish, inbox, runs, standing, wake, wakeups};
-use wakeful_store::{Db, Operation, Refusal};
+use wakeful_store::{Db, Error, Operation, Refusal};
 
 use crate::archive::Archive;
 use crate::live::LiveRun;
@@ -35,8 +36,9 @@ use crate::nudge::Nudge;
 use crate::pressure::{Pressure, Reserve};
 use crate::recovery::Recovering;
 use crate::restored::Hold;
+use crate::room::Room;
 use crate::secrets::{Vault, scrub_outcome};
-use crate::{archive, beat, clock, clock_watch, delivery, questions, recovery, run, worktrees};
+use crate::{archive, beat, clock, clock_watch, delivery, questions, recovery, retention, room, run, worktrees};
 
 /// What an engine needs to know of its surroundings.
 #[derive(Debug, Clone)]
@@ -63,6 +65,8 @@ pub struct EngineConfig {
     pub is_in_safe_mode: bool,
     /// The restore of the store that nobody has said yes to so far.
     pub held: Option<Restored>,
+    /// How long what is kept.
+    pub retention: Retention,
 }
 
 /// The engine. Cheap to clone; all clones are the same engine.
@@ -84,6 +88,9 @@ pub(crate) struct Inner {
     pub archive: Archive,
     pub hold: Hold,
     pub recovering: Recovering,
+    pub room: Room,
+    /// Held by whoever removes what is old.
+    pub collecting: tokio::sync::Mutex<()>,
     address: OnceLock<String>,
     ids: Mutex<IdSource>,
     live: Mutex<HashMap<RunId, LiveRun>>,
@@ -105,6 +112,7 @@ impl Engine {
         let git = Git::new(&config.environment);
         let live_runs_max = AtomicUsize::new(config.live_runs_max);
         let hold = Hold::new(config.held.clone());
+        let room = Room::new(&config.data_dir);
         let inner = Inner {
             db,
             config,
@@ -117,6 +125,8 @@ impl Engine {
             archive: Archive::default(),
             hold,
             recovering: Recovering::default(),
+            room,
+            collecting: tokio::sync::Mutex::default(),
             address: OnceLock::new(),
             ids: Mutex::new(IdSource::new(clock::seed())),
             live: Mutex::default(),
@@ -152,10 +162,12 @@ impl Engine {
         let engine = self.clone();
         self.spawn(async move {
             engine.released().await;
-            worktrees::run(&engine).await;
+            tokio::join!(worktrees::run(&engine), retention::run(&engine));
         });
         let engine = self.clone();
         self.spawn(async move { clock_watch::run(&engine).await });
+        let engine = self.clone();
+        self.spawn(async move { room::run(&engine).await });
     }
 
     /// Stops following; runs go on with their shims. Returns once every task has let go.
@@ -209,11 +221,6 @@ impl Engine {
         self.inner.stopping.cancelled().await;
     }
 
-    /// Where a run keeps its log and its records.
-    pub fn run_dir(&self, run: RunId) -> PathBuf {
-        self.inner.config.data_dir.join("runs").join(run.to_string())
-    }
-
     /// Spawns a task that a stop waits for.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.inner.tasks.spawn(task);
@@ -233,6 +240,9 @@ impl Engine {
             engine.inner.nudge.changed();
             if let Err(Refusal::Store(error)) = &result {
                 engine.inner.meters.count(Meter::StoreErrors);
+                if matches!(error, Error::Full { .. }) {
+                    engine.inner.room.is_full();
+                }
                 tracing::error!(operation = name, "{error}");
             }
             result
@@ -246,7 +256,7 @@ impl Engine {
         name: &'static str,
         work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
     ) -> Result<T, Refusal> {
-        self.inner.tasks.spawn(work).await.unwrap_or(Err(wakeful_store::Error::Panicked { name }.into()))
+        self.inner.tasks.spawn(work).await.unwrap_or(Err(Error::Panicked { name }.into()))
     }
 
     /// Accepts a wake; it is durable when this returns. Why it waits comes with it.
@@ -461,15 +471,5 @@ impl Engine {
 
     fn ids(&self) -> MutexGuard<'_, IdSource> {
         self.inner.ids.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The directory of an agent's own: where it works unless something else is said.
-    pub(crate) fn agent_home(&self, agent: AgentId) -> PathBuf {
-        self.inner.config.data_dir.join("agents").join(agent.to_string())
-    }
-
-    /// The directory that holds this binary, so that runs find `wakeful` on their PATH.
-    pub(crate) fn program_dir(&self) -> Option<&Path> {
-        self.inner.config.program.parent()
     }
 }

@@ -157,3 +157,8 @@ async fn store_disk() {
 async fn soak() {
     held("soak").await;
 }
+
+#[tokio::test]
+async fn store_full() {
+    held("store_full").await;
+}

@@ -63,6 +63,8 @@ pub enum Error {
     Damaged { path: PathBuf, what: String },
     #[error("the disk did not keep what was written to the store: {source_text}")]
     Unsynced { source_text: String },
+    #[error("the disk of the store is full: {source_text}; make room on it, and the same can be done again")]
+    Full { source_text: String },
     #[error("the store has been closed")]
     Closed,
 }

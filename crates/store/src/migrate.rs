@@ -26,6 +26,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 9, sql: include_str!("../migrations/0009_subscriptions.sql") },
     Migration { version: 10, sql: include_str!("../migrations/0010_mail.sql") },
     Migration { version: 11, sql: include_str!("../migrations/0011_late_ends.sql") },
+    Migration { version: 12, sql: include_str!("../migrations/0012_retention.sql") },
 ];
 
 const LEDGER: &str =

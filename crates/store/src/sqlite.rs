@@ -16,7 +16,7 @@ use std::time::Duration;
 use rusqlite::hooks::Wal;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::wal::CheckpointMode;
-use rusqlite::{Connection, OpenFlags, ToSql, ffi};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, ffi};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::dialect::{self, Translations};
@@ -128,6 +128,8 @@ impl Readers {
 trait Job: Send {
     /// Runs the operation; tells whether it succeeded.
     fn run(&mut self, tx: &mut Tx) -> bool;
+    /// Why the engine could not carry it out, if that is so.
+    fn why(&self) -> Option<&Error>;
     /// Answers the caller once the commit has succeeded or failed.
     fn settle(self: Box<Self>, committed: Result<(), Error>);
 }
@@ -146,6 +148,13 @@ impl<A: Send + Sync, T: Send> Job for Write<A, T> {
         let succeeded = result.is_ok();
         self.result = Some(result);
         succeeded
+    }
+
+    fn why(&self) -> Option<&Error> {
+        match &self.result {
+            Some(Err(Refusal::Store(error))) => Some(error),
+            Some(Ok(_) | Err(_)) | None => None,
+        }
     }
 
     fn settle(self: Box<Self>, committed: Result<(), Error>) {
@@ -197,7 +206,7 @@ fn apply(
     while place < batch.len() {
         let before = changes(tx);
         let succeeded = batch[place].run(tx);
-        still_open(tx)?;
+        still_open(tx, batch[place].why())?;
         if !succeeded && changes(tx) != before {
             while let Some(job) =
                 more.as_mut().filter(|_| batch.len() < BATCH_MAX).and_then(|jobs| jobs.try_recv().ok())
@@ -224,7 +233,7 @@ fn apply_apart(tx: &mut Tx, batch: &mut [Box<dyn Job>]) -> Result<Batch, Error> 
     for job in batch.iter_mut() {
         control(tx, "savepoint operation")?;
         let succeeded = job.run(tx);
-        still_open(tx)?;
+        still_open(tx, job.why())?;
         if !succeeded {
             control(tx, "rollback to operation")?;
         }
@@ -234,10 +243,10 @@ fn apply_apart(tx: &mut Tx, batch: &mut [Box<dyn Job>]) -> Result<Batch, Error> 
 }
 
 /// On some errors (disk full, I/O) SQLite rolls back by itself. Nothing may run after that as if it had not.
-fn still_open(tx: &Tx) -> Result<(), Error> {
+fn still_open(tx: &Tx, why: Option<&Error>) -> Result<(), Error> {
     match tx {
         Tx::Sqlite(tx) if tx.connection.is_autocommit() => {
-            Err(failed("go on", "the engine rolled the transaction back"))
+            Err(why.cloned().unwrap_or_else(|| failed("go on", "the engine rolled the transaction back")))
         }
         Tx::Sqlite(_) | Tx::Postgres(_) => Ok(()),
     }
@@ -329,22 +338,23 @@ impl SqliteTx {
     }
 
     fn control(&mut self, sql: &'static str) -> Result<(), Error> {
-        let mut statement = self.connection.prepare_cached(sql).map_err(|error| failed(sql, error))?;
-        statement.execute([]).map_err(|error| failed(sql, error))?;
+        let mut statement = self.connection.prepare_cached(sql).map_err(|error| refused(sql, &error))?;
+        statement.execute([]).map_err(|error| refused(sql, &error))?;
         Ok(())
     }
 
     pub fn query(&mut self, sql: &str, parameters: &[Value<'_>]) -> Result<Vec<Row>, Error> {
         let own = self.translations.of(sql, dialect::sqlite);
         let what = "read";
-        let mut statement = self.connection.prepare_cached(own).map_err(|error| failed(what, error))?;
+        let mut statement = self.connection.prepare_cached(own).map_err(|error| refused(what, &error))?;
         let columns = statement.column_count();
-        let mut found = statement.query(rusqlite::params_from_iter(parameters)).map_err(|error| failed(what, error))?;
+        let mut found =
+            statement.query(rusqlite::params_from_iter(parameters)).map_err(|error| refused(what, &error))?;
         let mut rows = Vec::new();
-        while let Some(row) = found.next().map_err(|error| failed(what, error))? {
+        while let Some(row) = found.next().map_err(|error| refused(what, &error))? {
             let mut values = Vec::with_capacity(columns);
             for column in 0..columns {
-                values.push(owned(row.get_ref(column).map_err(|error| failed(what, error))?)?);
+                values.push(owned(row.get_ref(column).map_err(|error| refused(what, &error))?)?);
             }
             rows.push(Row::new(values));
         }
@@ -353,9 +363,9 @@ impl SqliteTx {
 
     pub fn execute(&mut self, sql: &str, parameters: &[Value<'_>]) -> Result<u64, Error> {
         let own = self.translations.of(sql, dialect::sqlite);
-        let mut statement = self.connection.prepare_cached(own).map_err(|error| failed("write", error))?;
+        let mut statement = self.connection.prepare_cached(own).map_err(|error| refused("write", &error))?;
         let changed =
-            statement.execute(rusqlite::params_from_iter(parameters)).map_err(|error| failed("write", error))?;
+            statement.execute(rusqlite::params_from_iter(parameters)).map_err(|error| refused("write", &error))?;
         Ok(changed as u64)
     }
 }
@@ -399,6 +409,14 @@ fn owned(value: ValueRef<'_>) -> Result<Value<'static>, Error> {
             Ok(text) => Ok(Value::Text(text.to_owned().into())),
             Err(error) => Err(failed("read a text", error)),
         },
+    }
+}
+
+/// What the engine said to a statement.
+fn refused(what: &'static str, error: &rusqlite::Error) -> Error {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => Error::Full { source_text: error.to_string() },
+        Some(_) | None => failed(what, error),
     }
 }
 

@@ -17,6 +17,7 @@ mod me;
 mod notifications;
 mod projects;
 mod restore;
+mod retention;
 mod run_calls;
 mod runs;
 pub(crate) mod schedules;
@@ -71,6 +72,7 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(why::routes())
         .merge(me::routes())
         .merge(restore::routes())
+        .merge(retention::routes())
         .merge(instance::documented())
 }
 

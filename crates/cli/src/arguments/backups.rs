@@ -1,8 +1,7 @@
-//! Options of backups, described.
-
-use std::path::PathBuf;
+//! Options of backups and of what is kept for how long, described.
 
 use clap::Args;
+use std::path::PathBuf;
 
 #[derive(Debug, Clone, Args)]
 pub struct BackupArguments {

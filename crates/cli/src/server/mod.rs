@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use wakeful_api::{Api, Standing};
 use wakeful_domain::company::{Company, CompanyState, MAX_CONCURRENT_RUNS_DEFAULT, MAX_RUNS_PER_ROOT_HOUR_DEFAULT};
 use wakeful_engine::secrets::{MasterKey, Vault};
-use wakeful_engine::{Engine, EngineConfig, clock, hash_of};
+use wakeful_engine::{Engine, EngineConfig, clock, hash_of, room};
 use wakeful_runner::http::Guard;
 use wakeful_store::ops::{companies, restore};
 use wakeful_store::{Db, Location};
@@ -48,6 +48,7 @@ pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure>
     let loaded = settings::load(settings::found(&dir, arguments.config.as_deref()), &arguments.settings)?;
     let logging = logging::start(&loaded.effective.settings.log, &dir)?;
     dir.create()?;
+    room::before_start(dir.path());
     let lock = dir.lock()?;
     backup::restore::refuse_unfinished(&dir)?;
     let options = arguments.with_config_of_environment().to_options();
@@ -211,6 +212,7 @@ fn config(dir: &DataDir, settings: &Settings, key: MasterKey, is_in_safe_mode: b
         vault: Vault::new(key),
         is_in_safe_mode,
         held: None,
+        retention: settings.retention.policy(),
     })
 }
 

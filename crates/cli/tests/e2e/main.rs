@@ -39,6 +39,7 @@ mod outcomes;
 mod postgres;
 mod projects;
 mod refusals;
+mod retention;
 mod schedules;
 mod secrets;
 mod services;

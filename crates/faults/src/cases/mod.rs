@@ -15,6 +15,7 @@ mod slow_disk;
 mod soak;
 mod store_disk;
 mod store_file;
+mod store_full;
 mod storms;
 mod strangers;
 mod streams;
@@ -41,6 +42,7 @@ pub const ALL: &[Case] = &[
     strangers::TWO_SERVERS,
     limits::DISK_FULL,
     limits::END_ON_FULL_DISK,
+    store_full::STORE_FULL,
     slow_disk::SLOW_DISK,
     store_disk::STORE_DISK,
     output::FLOOD,

@@ -99,7 +99,7 @@ async fn soak(scale: Scale, _seed: u64) -> Measured {
     let of = |third: u32| samples.iter().filter(move |(found, _)| *found == third).map(|(_, sample)| *sample);
     let rss = |third| median(of(third).map(|sample| sample.rss_kib));
     let files = |third| median(of(third).map(|sample| sample.files));
-    let spent = |third: u32| of(third).last().unwrap().cpu - of(third).next().unwrap().cpu;
+    let spent = |third: u32| of(third).next_back().unwrap().cpu - of(third).next().unwrap().cpu;
     let per_run = |third: u32| {
         let runs = runs_at[third as usize - 1] - runs_at[third as usize - 2];
         spent(third).as_secs_f64() * 1_000.0 / runs as f64

@@ -9,6 +9,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 use wakeful_test_server::{Server, clean, printed, program};
 
+use super::limits::NO_MOUNT;
 use super::server;
 use crate::waiting::until;
 use crate::{Case, Measured, Scale, Skipped};
@@ -21,7 +22,6 @@ pub const STORE_FILE: Case = Case {
     run: |scale, seed| Box::pin(store_file(scale, seed)),
 };
 
-const NO_MOUNT: &str = "no file system can be mounted here: run it as root or in `unshare -rm`";
 /// Beyond it `doctor` warns.
 const LOG_WARNED_MIB: u64 = 128;
 /// What is left of the log once nobody reads it.

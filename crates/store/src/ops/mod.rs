@@ -47,6 +47,7 @@ pub mod rejections;
 pub(crate) mod reminders;
 pub mod request_keys;
 pub mod restore;
+pub mod retention;
 pub mod run_events;
 pub mod runs;
 pub mod schedules;

@@ -37,6 +37,7 @@ mod property;
 mod races;
 mod records;
 mod restore;
+mod retention;
 mod schedules;
 mod secrets;
 mod sessions;
