@@ -13,6 +13,7 @@ mod fakes;
 mod load;
 mod logs;
 mod machine;
+mod preload;
 pub mod table;
 mod waiting;
 

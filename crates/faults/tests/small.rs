@@ -162,3 +162,8 @@ async fn soak() {
 async fn store_full() {
     held("store_full").await;
 }
+
+#[tokio::test]
+async fn clock() {
+    held("clock").await;
+}

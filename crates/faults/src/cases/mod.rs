@@ -1,6 +1,7 @@
 //! The cases, in the order of the table, and the servers that they start.
 
 mod canary;
+mod clock;
 mod database;
 mod fakes;
 mod idle;
@@ -54,6 +55,7 @@ pub const ALL: &[Case] = &[
     upgrade::STOP_AND_UPGRADE,
     restarts::RESTARTS,
     canary::CANARY,
+    clock::CLOCK,
     quota::USAGE_LIMIT,
     storms::STORM,
     storms::SHIM_STORM,

@@ -2,16 +2,15 @@
 //! so. Only the store's own files are concerned.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use tokio::time::sleep;
 use wakeful_test_server::Server;
 
 use crate::load::Load;
+use crate::preload::{STORE_DISK as STORE_DISK_LAYER, built};
 use crate::waiting::{nothing_is_left, seconds};
-use crate::{Case, Measured, Scale, Skipped};
+use crate::{Case, Measured, Scale};
 
 pub const STORE_DISK: Case = Case {
     name: "store_disk",
@@ -21,20 +20,10 @@ pub const STORE_DISK: Case = Case {
     run: |scale, seed| Box::pin(store_disk(scale, seed)),
 };
 
-/// Builds the layer; gives its path.
-fn layer(dir: &Path) -> Option<String> {
-    let (source, library) = (dir.join("store_disk.c"), dir.join("store_disk.so"));
-    fs::write(&source, include_str!("../preload/store_disk.c")).unwrap();
-    let built =
-        Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).arg("-ldl").output().ok()?;
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    Some(library.to_str()?.to_owned())
-}
-
 async fn store_disk(scale: Scale, _seed: u64) -> Measured {
     let (agents, failures, slow) = scale.of((3, 2, 6), (10, 10, 60));
     let dir = tempfile::Builder::new().prefix("wakeful-e2e-").tempdir().unwrap();
-    let Some(library) = layer(dir.path()) else { return Err(Skipped("there is no C compiler (`cc`)")) };
+    let library = built(STORE_DISK_LAYER, dir.path())?;
     let flag = dir.path().join("disk");
     fs::write(&flag, "well").unwrap();
     let variables = [("LD_PRELOAD", library.as_str()), ("FAULT_DISK", flag.to_str().unwrap())];

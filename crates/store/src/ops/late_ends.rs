@@ -107,7 +107,11 @@ pub(crate) async fn tell_due(tx: &mut Tx, now: Timestamp) -> Result<(), Refusal>
         due.push(row.get()?);
     }
     for id in due {
-        let run = runs::get(tx, id).await?;
+        let Some(run) = runs::find(tx, id).await? else {
+            // Retention has removed it: nobody is waiting any more.
+            tx.execute(FORGET, &[id.into()]).await?;
+            continue;
+        };
         let child = match child_of(tx, &run).await? {
             Some(child) if !try_lock_told(tx, &run, &child).await? => continue,
             found => found,
