@@ -189,14 +189,20 @@ impl Collection<'_> {
         let beyond =
             db.read("gc.events_beyond", policy.rows_max, |tx, number| Box::pin(events::beyond(tx, *number))).await?;
         let cut = cutoff(self.now, policy.events, beyond);
-        let (count, oldest_kept) = db.read("gc.count_events", cut, |tx, cut| Box::pin(events::count(tx, *cut))).await?;
+        let (count, oldest_kept) = db
+            .read("gc.count_events", (self.now, cut), |tx, (now, cut)| Box::pin(events::count(tx, *now, *cut)))
+            .await?;
         let mut gone = Gone { kind: "events", oldest_kept, ..Gone::default() };
         if self.report.is_dry {
             gone.removed = count;
         } else {
             loop {
                 let began = clock::monotonic();
-                let bite = db.write("gc.remove_events", cut, |tx, cut| Box::pin(events::remove(tx, *cut))).await?;
+                let bite = db
+                    .write("gc.remove_events", (self.now, cut), |tx, (now, cut)| {
+                        Box::pin(events::remove(tx, *now, *cut))
+                    })
+                    .await?;
                 gone.removed += bite;
                 if bite == 0 {
                     break;

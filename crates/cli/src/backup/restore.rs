@@ -21,6 +21,9 @@ use crate::environment;
 use crate::failure::{FAILED, Failure, REFUSED};
 use crate::output::{Output, items_of, text, time};
 
+/// What the name of a directory begins with that a backup is unpacked to.
+const SCRATCH: &str = "unpacked-";
+
 /// A restore on its way: what stood here goes there.
 #[derive(Debug, Serialize, Deserialize)]
 struct OnItsWay {
@@ -79,7 +82,8 @@ fn restore_file(dir: &DataDir, backup: &Path) -> Result<Done, Failure> {
     dir.create()?;
     let _lock = dir.lock()?;
     let folder = dir.path();
-    let scratch = tempfile::Builder::new().prefix("restore-").tempdir_in(folder);
+    forget_broken_off(folder)?;
+    let scratch = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(folder);
     let scratch = scratch.map_err(|error| no_room(&error, folder))?;
     let unpacked = read(backup, scratch.path())?;
     let fence = Fence { now: clock::now(), id_seed: clock::seed(), taken_at: Some(unpacked.manifest.taken_at) };
@@ -91,6 +95,17 @@ fn restore_file(dir: &DataDir, backup: &Path) -> Result<Done, Failure> {
     };
     let (aside, logs) = moved().map_err(|error| no_room(&error, folder))?;
     Ok(Done { restored, aside, logs, secrets })
+}
+
+/// Removes what restores that were killed have unpacked; the lock says that none is under way.
+fn forget_broken_off(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(SCRATCH)) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Ends what was live in the copy, while nobody else has it; its file is whole and alone when this returns.

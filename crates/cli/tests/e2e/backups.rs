@@ -235,11 +235,14 @@ async fn a_restore_that_was_broken_off_is_not_started_over_and_is_done_again() {
     fs::create_dir(&aside).unwrap();
     fs::rename(server.path().join("wakeful.db"), aside.join("wakeful.db")).unwrap();
     fs::write(server.path().join("restoring.json"), json!({ "aside": aside }).to_string()).unwrap();
+    let unpacked = server.path().join("unpacked-by-the-one-that-was-killed");
+    fs::create_dir(&unpacked).unwrap();
     let mut command = Command::new(program());
     clean(&mut command, server.outside()).args(["up", "--listen", "127.0.0.1:0", "--data-dir"]).arg(server.path());
     printed(command).await.assert_failed(5, &["was broken off", "wakeful restore FILE"]);
     let done = server.cli(&["restore", text(&path), "--json"]).await.json();
     assert_eq!(done["kept_aside"], text(&aside));
+    assert!(!unpacked.exists() && !server.path().join("restoring.json").exists());
     server.start_again().await;
     server.show(&format!("/agents/{agent}")).await;
 }

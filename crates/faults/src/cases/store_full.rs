@@ -47,6 +47,8 @@ async fn store_full(scale: Scale, _seed: u64) -> Measured {
     let Some(disk) = Tmpfs::mount(&dir.path().join("data"), DISK_MIB, "") else { return Err(Skipped(NO_MOUNT)) };
     let options = ["--min-free-disk-mb", "8", "--max-live-runs", "30"];
     let mut server = Server::start_in(dir, &options, &[]).await;
+    let (status, company) = server.patch("/companies/default", &json!({ "max_concurrent_runs": 30 })).await;
+    assert_eq!(status, 200, "{company}");
     let old = server.process_agent("old", "echo hello").await;
     let old_run = id(&server.run_of(&old, json!({})).await);
     server.stop().await;

@@ -22,8 +22,15 @@ struct Gone {
 
 const OLDEST: &str = "select txid, seq, at from events order by seq limit $1";
 const REMOVE: &str = "delete from events where seq <= $1";
-const COUNT: &str = "select count(*), min(at) from events where at < $1";
-const OLDEST_KEPT: &str = "select min(at) from events where at >= $1";
+// One from the future was told by a clock that was wrong: it goes with its neighbours.
+const FIRST_KEPT: &str = "
+    select seq, at
+    from events
+    where at >= $1
+      and at <= $2
+    order by seq
+    limit 1";
+const COUNT: &str = "select count(*) from events where seq < $1";
 const BEYOND: &str = "select at from events order by seq desc limit 1 offset $1";
 
 async fn gone(tx: &mut Tx) -> Result<Option<Gone>, Refusal> {
@@ -32,9 +39,12 @@ async fn gone(tx: &mut Tx) -> Result<Option<Gone>, Refusal> {
 }
 
 /// How many would go, and when the oldest of those that stay was told.
-pub async fn count(tx: &mut Tx, cut: Timestamp) -> Result<(u64, Option<Timestamp>), Refusal> {
-    let count: i64 = tx.query_one(COUNT, &[cut.into()]).await?.get()?;
-    let oldest = tx.query_one(OLDEST_KEPT, &[cut.into()]).await?.get()?;
+pub async fn count(tx: &mut Tx, now: Timestamp, cut: Timestamp) -> Result<(u64, Option<Timestamp>), Refusal> {
+    let (first, oldest) = match tx.query_first(FIRST_KEPT, &[cut.into(), now.into()]).await? {
+        Some(mut row) => (row.get()?, Some(row.get()?)),
+        None => (i64::MAX, None),
+    };
+    let count: i64 = tx.query_one(COUNT, &[first.into()]).await?.get()?;
     Ok((count.unsigned_abs(), oldest))
 }
 
@@ -45,20 +55,20 @@ pub async fn beyond(tx: &mut Tx, number: u64) -> Result<Option<Timestamp>, Refus
 }
 
 /// Removes a bite of the oldest that were told before `cut`; gives how many went.
-pub async fn remove(tx: &mut Tx, cut: Timestamp) -> Result<u64, Refusal> {
+pub async fn remove(tx: &mut Tx, now: Timestamp, cut: Timestamp) -> Result<u64, Refusal> {
     let mut last = gone(tx).await?;
-    let (mut upto, mut count) = (None, 0);
+    let mut upto = None;
     for mut row in tx.query(OLDEST, &[PAGE.into()]).await? {
         let place = Gone { txid: row.get()?, seq: row.get()?, at: row.get()? };
-        if place.at >= cut {
+        if (cut..=now).contains(&place.at) {
             break;
         }
-        (upto, count) = (Some(place.seq), count + 1);
+        upto = Some(place.seq);
         let is_later = last.is_none_or(|last| (place.txid, place.seq) > (last.txid, last.seq));
         last = if is_later { Some(place) } else { last };
     }
     let Some((upto, last)) = upto.zip(last) else { return Ok(0) };
-    tx.execute(REMOVE, &[upto.into()]).await?;
+    let count = tx.execute(REMOVE, &[upto.into()]).await?;
     meta::put(tx, REMOVED, &serde_json::json!(last).to_string()).await?;
     Ok(count)
 }

@@ -15,8 +15,8 @@ use wakeful_domain::time::Timestamp;
 use crate::ops::runs;
 use crate::{Refusal, Tx};
 
-/// Rows removed in one transaction: some milliseconds of the writer.
-pub const BITE: usize = 100;
+/// Rows removed in one transaction: a few milliseconds of the writer.
+pub const BITE: usize = 50;
 /// Old rows looked at in one read.
 pub const PAGE: i64 = 500;
 
