@@ -139,6 +139,14 @@ impl Db {
         }
     }
 
+    /// The write-ahead log of SQLite.
+    pub fn wal_file(&self) -> Option<PathBuf> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => Some(sqlite.path().with_extension("db-wal")),
+            Engine::Postgres(_) => None,
+        }
+    }
+
     /// `sqlite` or `postgres`.
     pub fn engine_name(&self) -> &'static str {
         match self.engine {

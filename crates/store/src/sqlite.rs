@@ -64,6 +64,10 @@ impl Sqlite {
         Ok(Sqlite { writes, readers: Arc::new(readers) })
     }
 
+    pub fn path(&self) -> &Path {
+        &self.readers.path
+    }
+
     pub async fn write<A, T>(&self, name: &'static str, arguments: A, operation: Operation<A, T>) -> Result<T, Refusal>
     where
         A: Send + Sync + 'static,
