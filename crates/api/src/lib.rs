@@ -35,12 +35,19 @@ pub struct Api {
     admin_hash: Arc<str>,
     standing: Arc<Standing>,
     http: observe::HttpMeters,
+    kept: Arc<metrics::Kept>,
 }
 
 impl Api {
     /// An API over an engine. `admin_hash` is the hash of the instance's admin token.
     pub fn new(engine: Engine, admin_hash: &str, standing: Arc<Standing>) -> Api {
-        Api { engine, admin_hash: admin_hash.into(), standing, http: observe::HttpMeters::default() }
+        let (http, kept) = (observe::HttpMeters::default(), Arc::default());
+        Api { engine, admin_hash: admin_hash.into(), standing, http, kept }
+    }
+
+    /// Counts what happens from here on.
+    pub async fn begin(&self) -> Result<(), wakeful_store::Refusal> {
+        self.kept.begin(&self.engine).await
     }
 }
 

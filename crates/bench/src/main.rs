@@ -13,6 +13,7 @@ mod fleet;
 mod footprint;
 mod http;
 mod logs;
+mod metrics;
 mod peers;
 mod picking;
 mod report;
@@ -61,6 +62,9 @@ fn main() -> Result<()> {
     }
     if is_wanted("children") {
         children::measure(&binary, &mut report)?;
+    }
+    if is_wanted("metrics") {
+        metrics::measure(&binary, &mut report)?;
     }
     if is_wanted("footprint") {
         footprint::measure(&binary, &mut report)?;

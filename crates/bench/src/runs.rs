@@ -74,7 +74,7 @@ pub fn throughput(binary: &Path, report: &mut Report) -> Result<()> {
     let start = Instant::now();
     connection.json("POST", "/api/v1/companies/default/resume", &json!({}))?;
     // Asked seldom: the question costs the server time that it needs for the runs.
-    let all_over = format!("wakeful_runs{{status=\"succeeded\"}} {RUNS}\n");
+    let all_over = format!("wakeful_runs_ended_total{{status=\"succeeded\",class=\"none\"}} {RUNS}\n");
     until(Duration::from_millis(50), || {
         let (_, metrics) = connection.request("GET", "/metrics", "")?;
         Ok(String::from_utf8_lossy(&metrics).contains(&all_over))

@@ -21,6 +21,19 @@ pub enum FailureClass {
     Uncertain,
 }
 
+impl FailureClass {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FailureClass::Transient => "transient",
+            FailureClass::Quota => "quota",
+            FailureClass::Release => "release",
+            FailureClass::Once => "once",
+            FailureClass::Permanent => "permanent",
+            FailureClass::Uncertain => "uncertain",
+        }
+    }
+}
+
 /// Codes whose class is not [`FailureClass::Transient`]. Unknown codes are transient.
 const CLASSES: &[(&str, FailureClass)] = &[
     ("usage_limit", FailureClass::Quota),

@@ -114,6 +114,7 @@ async fn dispatched(
     engine.inner.recovering.fired(&fired);
     let count = claimed.len();
     for (claimed, token) in claimed.into_iter().zip(tokens) {
+        engine.inner.meters.runs.claimed(&claimed.run, &claimed.wakeups);
         run::spawn_claimed(engine, claimed, token);
     }
     if count > 0 || woken > 0 || timers.expired > 0 || fired.schedules > 0 {

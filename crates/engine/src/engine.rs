@@ -274,21 +274,13 @@ impl Engine {
                 })
             })
             .await?;
-        if accepted.is_new {
-            self.inner.meters.count(Meter::WakesAccepted);
-        }
         let waiting = standing.map(|standing| why_waiting(&standing, self.host(), now));
         Ok((accepted, waiting))
     }
 
     /// Accepts many wakes in one transaction; each has its own answer.
     pub async fn accept_all(&self, requests: Vec<Wake>) -> Result<Vec<Result<Accepted, Refusal>>, Refusal> {
-        let answers =
-            self.write("wake.accept_all", requests, |tx, wakes| Box::pin(wake::accept_all(tx, wakes))).await?;
-        for _ in answers.iter().filter(|answer| answer.as_ref().is_ok_and(|accepted| accepted.is_new)) {
-            self.inner.meters.count(Meter::WakesAccepted);
-        }
-        Ok(answers)
+        self.write("wake.accept_all", requests, |tx, wakes| Box::pin(wake::accept_all(tx, wakes))).await
     }
 
     /// Cancels a pending wakeup.
@@ -426,7 +418,7 @@ impl Engine {
         let engine = self.clone();
         self.whole("run.finish", async move {
             let run = engine.write("run.finish", request, |tx, request| Box::pin(finish::finish(tx, request))).await?;
-            engine.inner.meters.count(Meter::RunsFinished);
+            engine.inner.meters.runs.ended(&run);
             if let Some(live) = engine.live().get(&run.id) {
                 live.over.cancel();
             }

@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use crate::RunMeters;
+
 /// A counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meter {
-    WakesAccepted,
     RunsStarted,
-    RunsFinished,
     RunsAdopted,
     /// Work that only the safety sweep found: should stay 0.
     SweepRepairs,
@@ -23,17 +23,16 @@ pub enum Meter {
 /// The counters of this process.
 #[derive(Debug, Default)]
 pub struct Meters {
-    counts: [AtomicU64; 9],
+    counts: [AtomicU64; 7],
     /// Microseconds since 1970 at the last completed dispatch beat.
     last_beat_micros: AtomicI64,
+    pub runs: RunMeters,
 }
 
 impl Meters {
     /// Every counter with its name in `/metrics` and what it counts.
-    pub const ALL: [(Meter, &'static str, &'static str); 9] = [
-        (Meter::WakesAccepted, "wakeful_wakes_accepted", "Wakes accepted by this process"),
+    pub const ALL: [(Meter, &'static str, &'static str); 7] = [
         (Meter::RunsStarted, "wakeful_runs_started", "Runs whose process was started by this process"),
-        (Meter::RunsFinished, "wakeful_runs_finished", "Runs ended by this process"),
         (Meter::RunsAdopted, "wakeful_runs_adopted", "Live runs found again at start"),
         (Meter::SweepRepairs, "wakeful_sweep_repairs", "Work that only the safety sweep found; should stay 0"),
         (Meter::StoreErrors, "wakeful_store_errors", "Transactions that failed for a reason of the store's"),

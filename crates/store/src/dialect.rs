@@ -3,6 +3,7 @@
 //! - `{skip_locked}`: at the end of a query that picks work;
 //! - `{for_update}`: at the end of a query whose row is about to be changed;
 //! - `{committed}`: a condition on `events` that hides rows a cursor could overtake;
+//! - `{store_bytes}`: what stands behind `select` for the size of the store;
 //! - `{behind_cursor}`: a condition on `events`: behind the place that $2 (transaction) and $3 (row) name;
 //! - `{event_order}`: the order of that place. SQLite has one writer, so the row alone gives it;
 //! - `{leave_room_for_events}`: a statement after which events get numbers that no store gave before. A cursor of
@@ -23,6 +24,7 @@ pub fn sqlite(sql: &str) -> String {
         .replace("{for_update}", "")
         .replace("{committed}", "1 = 1")
         .replace("{behind_cursor}", "seq > ?3 and ?2 >= 0")
+        .replace("{store_bytes}", "page_count * page_size from pragma_page_count(), pragma_page_size()")
         .replace("{event_order}", "seq")
         .replace(
             "{leave_room_for_events}",
@@ -34,6 +36,7 @@ pub fn sqlite(sql: &str) -> String {
 pub fn postgres(sql: &str) -> String {
     sql.replace("{skip_locked}", "for update skip locked")
         .replace("{for_update}", "for update")
+        .replace("{store_bytes}", "pg_database_size(current_database())")
         .replace("{behind_cursor}", "(txid > $2 or (txid = $2 and seq > $3))")
         .replace("{event_order}", "txid, seq")
         .replace("{leave_room_for_events}", "select 1")

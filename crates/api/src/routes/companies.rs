@@ -211,7 +211,7 @@ async fn statistics(
         .engine
         .db()
         .read("stats.count", company.id, |tx, company| {
-            Box::pin(async move { Ok((stats::count(tx, Some(*company)).await?, stats::pending(tx, *company).await?)) })
+            Box::pin(async move { Ok((stats::count(tx, *company).await?, stats::pending(tx, Some(*company)).await?)) })
         })
         .await?;
     Ok(Json(StatsView::new(counted.0, counted.1, api.engine.host(), clock::now())))

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wakeful_domain::company::Company;
 use wakeful_domain::time::Timestamp;
-use wakeful_domain::waiting::{Host, Standing, why_waiting};
-use wakeful_store::ops::stats::Stats;
+use wakeful_domain::waiting::{Host, WaitingReason, why_waiting};
+use wakeful_store::ops::stats::{Pending, Stats};
 
 /// A company to be made.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -96,15 +96,17 @@ pub struct StatsView {
     pub wakes_avoided: i64,
 }
 
+/// A reason by its name.
+pub fn reason_name(reason: WaitingReason) -> String {
+    serde_json::to_value(reason).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
 impl StatsView {
     /// The counts, with the reason of each lane's best wakeup taken for all of the lane.
-    pub fn new(stats: Stats, pending: Vec<(Standing, i64)>, host: Host, now: Timestamp) -> StatsView {
+    pub fn new(stats: Stats, pending: Vec<Pending>, host: Host, now: Timestamp) -> StatsView {
         let mut waiting = BTreeMap::new();
-        for (standing, count) in pending {
-            let reason = why_waiting(&standing, host, now).reason;
-            if let Ok(serde_json::Value::String(name)) = serde_json::to_value(reason) {
-                *waiting.entry(name).or_insert(0) += count;
-            }
+        for Pending { standing, count, .. } in pending {
+            *waiting.entry(reason_name(why_waiting(&standing, host, now).reason)).or_insert(0) += count;
         }
         StatsView {
             wakes_avoided: stats.wakes_avoided,

@@ -103,7 +103,9 @@ async fn serve(
     })?;
     let address = format!("http://{}", reachable(listener.local_addr()?));
     dir.publish_address(&mut lock, &address)?;
-    let router = wakeful_api::router(Api::new(engine.clone(), &hash_of(&admin_token), Arc::clone(&standing)));
+    let api = Api::new(engine.clone(), &hash_of(&admin_token), Arc::clone(&standing));
+    api.begin().await.map_err(|refusal| Failure::failed(refusal.to_string()))?;
+    let router = wakeful_api::router(api);
     let client = Client::new(&address, &admin_token)?;
     let is_over = Arc::new(Notify::new());
     let serving = {

@@ -96,9 +96,9 @@ async fn a_mistake_in_the_command_line_exits_2() {
         server.cli(arguments).await.assert_failed(2, words);
     }
     let elsewhere = server.outside().join("elsewhere");
-    let listen = ["up", "--listen", "203.0.113.1:1", "--data-dir", elsewhere.to_str().unwrap()];
-    assert!(server.cli(&listen).await.stderr.contains("hint: name a free address with --listen"));
-    assert_eq!(server.cli(&listen).await.code, 2);
+    let listen = |address| ["up", "--listen", address, "--data-dir", elsewhere.to_str().unwrap()];
+    server.cli(&listen("nowhere")).await.assert_failed(2, &["--listen", "must be HOST:PORT"]);
+    server.cli(&listen("203.0.113.1:1")).await.assert_failed(2, &["hint: name a free address with --listen"]);
     assert_eq!(server.all("/companies/default/agents").await.len(), 1);
     assert_eq!(server.all("/companies/default/wakeups").await.len(), 0);
     assert_eq!(server.cli(&["--version"]).await.ok(), format!("wakeful {}\n", env!("CARGO_PKG_VERSION")));

@@ -118,3 +118,18 @@ async fn in_json_every_line_is_an_object_with_the_same_names_and_levels_change_w
     assert_eq!(lines().len(), count);
     machine.cli(&["daemon", "stop"]).await.ok();
 }
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_stops_nothing() {
+    let machine = Machine::new();
+    let mut command = machine.command(&["up", "--listen", "127.0.0.1:0", "--log-level", "debug"]);
+    // As a full disk answers.
+    command.stdin(Stdio::null()).stderr(fs::File::options().write(true).open("/dev/full").unwrap());
+    let mut server = command.spawn().unwrap();
+    let status = machine.until(|status| status["live_runs"] == 0).await;
+    let client = machine.client(&status);
+    let agent = client.process_agent("ann", "true").await;
+    assert_eq!(client.run_of(&agent, json!({})).await["status"], "succeeded");
+    machine.cli(&["daemon", "stop"]).await.ok();
+    assert!(server.wait().unwrap().success());
+}

@@ -35,6 +35,7 @@ mod lessons;
 mod logging;
 mod machine;
 mod mail;
+mod metrics;
 mod outcomes;
 mod postgres;
 mod projects;

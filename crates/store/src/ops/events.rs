@@ -147,6 +147,56 @@ fn read(mut row: Row) -> Result<Event, Error> {
     Ok(Event { id: cursor.id(at), company, at, kind: row.get()?, subject: row.get()?, data: row.json()? })
 }
 
+/// Rows of transactions that were open together have numbers that lie no further apart.
+const SEQ_SLACK: i64 = 10_000;
+/// What is of no interest is passed over with its data unread, once.
+const FATES: &str = "
+    select txid, seq, type,
+      case when type in ('wakeup.accepted', 'wakeup.skipped', 'wakeup.coalesced', 'wakeup.completed', 'wakeup.failed',
+        'wakeup.cancelled', 'wakeup.expired', 'wakeup.retry_scheduled', 'schedule.fired', 'schedule.missed')
+      then data end
+    from events
+    where seq > $1
+      and {behind_cursor}
+      and {committed}
+    order by {event_order}
+    limit $4";
+
+/// An event of any company as `/metrics` sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    pub cursor: Cursor,
+    pub kind: String,
+    /// If it tells the fate of a wakeup or a slot.
+    pub fate: Option<Json>,
+}
+
+/// The events of all companies behind `cursor`, oldest first.
+pub async fn fates_after(tx: &mut Tx, cursor: Cursor, limit: i64) -> Result<Vec<Told>, Refusal> {
+    let parameters = [(cursor.seq - SEQ_SLACK).into(), cursor.txid.into(), cursor.seq.into(), limit.into()];
+    let mut told = Vec::new();
+    for mut row in tx.query(FATES, &parameters).await? {
+        let cursor = Cursor { txid: row.get()?, seq: row.get()? };
+        told.push(Told { cursor, kind: row.get()?, fate: row.json_option()? });
+    }
+    Ok(told)
+}
+
+const NEWEST: &str = "
+    select txid, seq
+    from events
+    where {committed}
+    order by seq desc
+    limit 1";
+
+/// The end of all streams as they are now.
+pub async fn newest(tx: &mut Tx) -> Result<Cursor, Refusal> {
+    match tx.query_first(NEWEST, &[]).await? {
+        Some(mut row) => Ok(Cursor { txid: row.get()?, seq: row.get()? }),
+        None => Ok(Cursor::default()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,4 @@
-//! Counts over a company or the whole store, for the statistics route and `/metrics`.
+//! Counts over a company, for the statistics route, and over the whole store, for `/metrics`.
 
 use wakeful_domain::id::{CompanyId, WakeupId};
 use wakeful_domain::time::Timestamp;
@@ -20,29 +20,29 @@ pub struct Stats {
 const WAKEUPS: &str = "
     select status, count(*)
     from wakeups
-    where $1 = '' or company_id = $1
+    where company_id = $1
     group by status
     order by status";
 const RUNS: &str = "
     select status, count(*)
     from runs
-    where $1 = '' or company_id = $1
+    where company_id = $1
     group by status
     order by status";
 const OLDEST: &str = "
     select min(requested_at)
     from wakeups
     where status = 'pending'
-      and ($1 = '' or company_id = $1)";
+      and company_id = $1";
 
 const AVOIDED: &str = "
     select cast(coalesce(sum(wakes_avoided), 0) as bigint)
     from schedules
     where $1 = '' or company_id = $1";
 
-/// Counts of one company, or of all.
-pub async fn count(tx: &mut Tx, company: Option<CompanyId>) -> Result<Stats, Refusal> {
-    let scope = company.map(|id| id.to_string()).unwrap_or_default();
+/// Counts of one company.
+pub async fn count(tx: &mut Tx, company: CompanyId) -> Result<Stats, Refusal> {
+    let scope = company.to_string();
     let mut stats = Stats::default();
     for mut row in tx.query(WAKEUPS, &[(&scope).into()]).await? {
         stats.wakeups.push((row.get()?, row.get()?));
@@ -56,21 +56,63 @@ pub async fn count(tx: &mut Tx, company: Option<CompanyId>) -> Result<Stats, Ref
 }
 
 const PENDING_BY_LANE: &str = "
-    select min(id), count(*)
+    select min(id), count(*), min(requested_at)
     from wakeups
-    where company_id = $1
-      and status = 'pending'
+    where status = 'pending'
+      and ($1 = '' or company_id = $1)
     group by agent_id, task_id, eligible
     order by min(id)
     limit 10000";
 
-/// For every lane with pending wakeups (due ones and others apart): how one of them stands, and how many there are.
-pub async fn pending(tx: &mut Tx, company: CompanyId) -> Result<Vec<(Standing, i64)>, Refusal> {
+/// The pending wakeups of a lane, those that are due and others apart.
+#[derive(Debug, Clone)]
+pub struct Pending {
+    /// How one of them stands.
+    pub standing: Standing,
+    pub count: i64,
+    pub oldest_at: Timestamp,
+}
+
+/// Every lane with pending wakeups, of one company or of all.
+pub async fn pending(tx: &mut Tx, company: Option<CompanyId>) -> Result<Vec<Pending>, Refusal> {
+    let scope = company.map(|id| id.to_string()).unwrap_or_default();
     let mut lanes = Vec::new();
-    for mut row in tx.query(PENDING_BY_LANE, &[company.into()]).await? {
-        let (id, count): (WakeupId, i64) = (row.get()?, row.get()?);
+    for mut row in tx.query(PENDING_BY_LANE, &[(&scope).into()]).await? {
+        let (id, count, oldest_at): (WakeupId, i64, Timestamp) = (row.get()?, row.get()?, row.get()?);
         let wakeup = wakeups::get(tx, id).await?;
-        lanes.push((standing::of(tx, &wakeup).await?, count));
+        lanes.push(Pending { standing: standing::of(tx, &wakeup).await?, count, oldest_at });
     }
     Ok(lanes)
+}
+
+const CLAIMED: &str = "
+    select count(*)
+    from wakeups
+    where status = 'claimed'";
+const DEAD_LETTERS: &str = "
+    select count(*)
+    from wakeups
+    where status = 'failed'";
+const BYTES: &str = "
+    select {store_bytes}";
+
+/// What is cheap to ask of a store of any size: each comes from an index that holds no more than is counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Gauges {
+    pub claimed: i64,
+    pub dead_letters: i64,
+    /// Of the whole store.
+    pub bytes: i64,
+    /// Wakes of schedules that were not made because there was nothing to do.
+    pub wakes_avoided: i64,
+}
+
+/// The gauges of the whole store.
+pub async fn gauges(tx: &mut Tx) -> Result<Gauges, Refusal> {
+    Ok(Gauges {
+        claimed: tx.query_one(CLAIMED, &[]).await?.get()?,
+        dead_letters: tx.query_one(DEAD_LETTERS, &[]).await?.get()?,
+        bytes: tx.query_one(BYTES, &[]).await?.get()?,
+        wakes_avoided: tx.query_one(AVOIDED, &["".into()]).await?.get()?,
+    })
 }

@@ -123,7 +123,23 @@ fn a_reader_with_a_cursor_misses_and_repeats_nothing_while_others_write() {
             total.store(written.len(), Ordering::SeqCst);
             written
         };
-        let (mut seen, mut written) = tokio::time::timeout(seconds(60), join(read, write)).await.unwrap();
+        // What counts the events of all companies for `/metrics` reads by the same rule.
+        let count = async {
+            let (mut counted, mut cursor) = (0, Cursor::default());
+            while counted < total.load(Ordering::SeqCst) {
+                let read = world.db.read("fates", cursor, |tx, cursor| Box::pin(events::fates_after(tx, *cursor, 7)));
+                for told in read.await.unwrap() {
+                    assert!(told.cursor > cursor, "the cursor rises");
+                    cursor = told.cursor;
+                    counted += usize::from(told.kind == "test");
+                }
+                tokio::task::yield_now().await;
+            }
+            counted
+        };
+        let all = join(join(read, count), write);
+        let ((mut seen, counted), mut written) = tokio::time::timeout(seconds(60), all).await.unwrap();
+        assert_eq!(counted, written.len());
         assert!(after(world, world.company, Cursor::default(), 1).await.len() == 1);
         seen.sort();
         written.sort();

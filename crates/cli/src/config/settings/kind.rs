@@ -14,7 +14,7 @@ pub enum Kind {
     Address,
     /// `http://…` or `https://…`.
     Url,
-    /// `postgres://…`, which may hold a password.
+    /// `postgres://…`, or `host=… user=…`; both may hold a password.
     Database,
     Networks,
     /// A file; one that a configuration names is looked for beside it.
@@ -93,7 +93,7 @@ impl Kind {
         let is_right = match (self, value) {
             (Kind::Address, Value::String(text)) => is_address(text),
             (Kind::Url, Value::String(text)) => is_url(text, &["http", "https"]),
-            (Kind::Database, Value::String(text)) => is_url(text, &["postgres", "postgresql"]),
+            (Kind::Database, Value::String(text)) => is_database(text),
             (Kind::File | Kind::Command, Value::String(text)) => !text.trim().is_empty(),
             (Kind::Duration, Value::String(text)) => parse_duration(text).is_ok(),
             (Kind::Count { min, max }, Value::Number(number)) => {
@@ -116,7 +116,7 @@ impl Kind {
         match self {
             Kind::Address => "HOST:PORT, as 127.0.0.1:7777".into(),
             Kind::Url => "a URL that begins with http:// or https://".into(),
-            Kind::Database => "a URL, as postgres://user@host/name".into(),
+            Kind::Database => "a URL, as postgres://user@host/name, or host=/run/postgresql user=wakeful".into(),
             Kind::Networks => "a list of networks, as [\"10.0.0.0/8\"]".into(),
             Kind::File => "the path of a file".into(),
             Kind::Command => "a command for a shell".into(),
@@ -136,7 +136,7 @@ impl Kind {
         match self {
             Kind::Address => json!({ "type": "string", "examples": ["127.0.0.1:7777"] }),
             Kind::Url => json!({ "type": "string", "pattern": "^https?://" }),
-            Kind::Database => json!({ "type": "string", "pattern": "^postgres(ql)?://" }),
+            Kind::Database => json!({ "type": "string", "pattern": "^postgres(ql)?://|^[a-z_]+ *=" }),
             Kind::Networks => json!({ "type": "array", "items": { "type": "string" } }),
             Kind::File | Kind::Command => json!({ "type": "string", "minLength": 1 }),
             Kind::Count { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
@@ -165,15 +165,24 @@ fn is_url(text: &str, schemes: &[&str]) -> bool {
     Url::parse(text).is_ok_and(|url| schemes.contains(&url.scheme()))
 }
 
+/// Both forms that PostgreSQL's own programs take.
+fn is_database(text: &str) -> bool {
+    let is_name =
+        |name: &str| !name.is_empty() && name.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_');
+    is_url(text, &["postgres", "postgresql"]) || text.split_once('=').is_some_and(|(name, _)| is_name(name.trim()))
+}
+
 fn networks(items: &[Value]) -> Result<(), String> {
     let texts: Option<Vec<String>> = items.iter().map(|item| item.as_str().map(str::to_owned)).collect();
     let texts = texts.ok_or_else(|| format!("must be {}", Kind::Networks.wanted()))?;
     Guard::new(&texts).map(|_| ()).map_err(|error| error.to_string())
 }
 
-/// A URL without the password in it.
+/// The same without the password in it.
 fn masked(text: &str) -> String {
-    let Ok(mut url) = Url::parse(text) else { return MASK.into() };
+    let Ok(mut url) = Url::parse(text) else {
+        return if text.contains("password") { MASK.into() } else { text.to_owned() };
+    };
     // What has no host takes no password.
     if url.password().is_some() && url.set_password(Some(MASK)).is_err() {
         return MASK.into();
@@ -205,7 +214,11 @@ mod tests {
             &["7777", "::1:80", ":80", "a:b", "a:70000"],
         );
         check(Kind::Url, &["https://a.example/b"], &["a.example", "ftp://a", ""]);
-        check(Kind::Database, &["postgres://u:p@h/d", "postgresql:///d?host=/run"], &["mysql://h/d", "d"]);
+        check(
+            Kind::Database,
+            &["postgres://u:p@h/d", "postgresql:///d?host=/run", "host=/run user=ann"],
+            &["mysql://h/d?a=b", "d"],
+        );
         check(Kind::Networks, &["10.0.0.0/8", "10.0.0.0/8, fd00::/8", "all"], &["ten"]);
         check(Kind::Count { min: 1, max: 5 }, &["1", "5"], &["0", "6", "-1", "x", "1.5"]);
         check(Kind::Duration, &["30s", "2h30m"], &["30", "soon"]);
@@ -221,7 +234,8 @@ mod tests {
         let shown = |url: &str| Kind::Database.shown(&json!(url)).as_str().unwrap().to_owned();
         assert_eq!(shown("postgres://ann:canary@db/wakeful"), "postgres://ann:***@db/wakeful");
         assert_eq!(shown("postgres:///wakeful?password=canary"), "postgres:///wakeful?***");
-        assert_eq!(shown("canary"), "***");
+        assert_eq!(shown("host=/run user=ann"), "host=/run user=ann");
+        assert_eq!(shown("host=/run password = canary"), "***");
         assert!(!Kind::Database.of_text("pg://canary").unwrap_err().contains("canary"));
     }
 }
