@@ -45,6 +45,7 @@ pub async fn run(engine: &Engine) {
                 look
             }
             Err(refusal) => {
+                engine.inner.room.after(&refusal);
                 tracing::error!("the dispatcher could not read the store and tries again: {refusal}");
                 Look { started: 0, next_at: Some(clock::now() + PAUSE_AFTER_ERROR) }
             }

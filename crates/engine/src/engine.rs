@@ -238,11 +238,9 @@ impl Engine {
             let result = engine.inner.db.write(name, arguments, operation).await;
             // After a refusal too: the look of the dispatcher may have stumbled over our lock.
             engine.inner.nudge.changed();
-            if let Err(Refusal::Store(error)) = &result {
+            if let Err(refusal @ Refusal::Store(error)) = &result {
                 engine.inner.meters.count(Meter::StoreErrors);
-                if matches!(error, Error::Full { .. }) {
-                    engine.inner.room.is_full();
-                }
+                engine.inner.room.after(refusal);
                 tracing::error!(operation = name, "{error}");
             }
             result

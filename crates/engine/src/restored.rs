@@ -52,6 +52,10 @@ impl Engine {
 
     /// Lets a restored store go on.
     pub async fn release_restored(&self, slots: MissedSlots) -> Result<Restored, Refusal> {
+        if !self.has_recovered() {
+            let told = "processes of the life before are still being ended: ask again in a moment (`readyz` says when)";
+            return Err(Refusal::conflict("recovering", told, serde_json::Value::Null));
+        }
         let engine = self.clone();
         self.whole("restore.release", async move {
             let restored = engine

@@ -133,9 +133,8 @@ impl Collection<'_> {
         let beyond = beyond.await?;
         let cut = match kind {
             Kind::Keys => cutoff(self.now, policy.keys, None),
-            // Their own keys are kept as long as those of requests.
-            Kind::Wakeups => cutoff(self.now, policy.rows, beyond).min(cutoff(self.now, policy.keys, None)),
-            _ => cutoff(self.now, policy.rows, beyond),
+            // As long as there is a key whose repetition is answered with it.
+            _ => cutoff(self.now, policy.rows, beyond).min(cutoff(self.now, policy.keys, None)),
         };
         let mut gone = Gone { kind: kind.as_str(), ..Gone::default() };
         let mut after: Option<Key> = None;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, fallocate};
 use tokio::sync::Notify;
+use wakeful_store::{Error, Refusal};
 
 use crate::engine::Engine;
 use crate::pressure::disk_free;
@@ -52,9 +53,11 @@ impl Room {
         self.is_short.load(Ordering::Acquire)
     }
 
-    /// Something could not be written for lack of room.
-    pub fn is_full(&self) {
-        self.full.notify_one();
+    /// Something was refused: if it was for lack of room, the reserve is given up.
+    pub fn after(&self, refusal: &Refusal) {
+        if matches!(refusal, Refusal::Store(Error::Full { .. })) {
+            self.full.notify_one();
+        }
     }
 
     /// Resolves when old things should go now.

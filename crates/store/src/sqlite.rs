@@ -318,10 +318,11 @@ impl SqliteTx {
     }
 
     fn commit(&mut self) -> Result<(), Error> {
-        let mut statement = self.connection.prepare_cached("commit").map_err(|error| failed("commit", error))?;
+        let mut statement = self.connection.prepare_cached("commit").map_err(|error| refused("commit", &error))?;
         statement.execute([]).map(|_| ()).map_err(|error| match is_unsynced(&error) {
             true => Error::Unsynced { source_text: error.to_string() },
-            false => failed("commit", error),
+            // With a log, a disk that is full shows here and not before.
+            false => refused("commit", &error),
         })
     }
 

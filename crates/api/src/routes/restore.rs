@@ -31,7 +31,7 @@ async fn show(State(api): State<Api>, principal: Principal) -> Result<Json<Resto
 /// Lets a restored store go on.
 #[utoipa::path(post, path = "/restore/release", tag = "instance", request_body = ReleaseBody,
     responses((status = 200, body = RestoreView),
-        (status = 409, body = ProblemDocument, description = "`not_held`: nothing waits to be told to go on")))]
+        (status = 409, body = ProblemDocument, description = "`not_held`: nothing waits to be told to go on; `recovering`: not everything of before has been ended")))]
 async fn release(
     State(api): State<Api>,
     principal: Principal,

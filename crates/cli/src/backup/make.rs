@@ -28,7 +28,7 @@ pub fn make(
     file: Option<&Path>,
     with_logs: bool,
 ) -> Result<(PathBuf, Manifest), Failure> {
-    if database(dir, named_database).is_some() {
+    if database(dir, named_database)?.is_some() {
         return Err(Failure::usage("the store is in PostgreSQL, which is backed up with its own tools")
             .hint("pg_dump --format=custom --file=wakeful.dump --dbname=\"$DATABASE\", with the URL that --database has; after pg_restore: wakeful restore --database \"$DATABASE\""));
     }

@@ -8,13 +8,14 @@ pub mod read;
 pub mod restore;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use wakeful_domain::time::Timestamp;
 
-use crate::arguments::{BackupArguments, Global};
+use crate::arguments::{BackupArguments, Global, SettingOptions};
+use crate::config::settings;
 use crate::daemon::lives;
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
@@ -25,6 +26,8 @@ const FORMAT: u32 = 1;
 const STORE: &str = "wakeful.db";
 const MANIFEST: &str = "manifest.json";
 const RUNS: &str = "runs";
+/// Says where the store is, if neither an option nor the file does.
+const DATABASE_VARIABLE: &str = "WAKEFUL_DATABASE";
 
 /// What a backup says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,10 +103,24 @@ fn say(path: &Path, manifest: &Manifest, said: &str) -> String {
 
 /// The database that the server of this directory keeps its store in, if that is not the embedded one: named, or as it
 /// was started last.
-fn database(dir: &DataDir, named: Option<&str>) -> Option<String> {
-    let before =
-        || lives::read(dir).options.into_iter().find_map(|option| Some(option.strip_prefix("--database=")?.to_owned()));
-    named.map(str::to_owned).or_else(before)
+fn database(dir: &DataDir, named: Option<&str>) -> Result<Option<String>, Failure> {
+    if let Some(named) = named {
+        return Ok(Some(named.to_owned()));
+    }
+    let lives = lives::read(dir);
+    let said = |option: &str| lives.options.iter().find_map(|said| said.strip_prefix(option).map(str::to_owned));
+    if let Some(url) = said("--database=") {
+        return Ok(Some(url));
+    }
+    let config = said("--config=").map(PathBuf::from);
+    let loaded = settings::load(settings::found(dir, config.as_deref()), &SettingOptions::default())?;
+    match loaded.effective.settings.store.database {
+        None if lives.variables.iter().any(|name| name == DATABASE_VARIABLE) => {
+            Err(Failure::usage(format!("the server was started last with {DATABASE_VARIABLE}, which is not set here"))
+                .hint("set it, or say --database"))
+        }
+        database => Ok(database),
+    }
 }
 
 /// Why a file could not be written, and what to do about it.

@@ -55,7 +55,7 @@ pub async fn run(global: &Global, arguments: &RestoreArguments) -> Result<(), Fa
     }
     let dir = DataDir::of(global.data_dir.as_deref())?;
     let output = Output::new(global);
-    let done = match (&arguments.file, database(&dir, arguments.database.as_deref())) {
+    let done = match (&arguments.file, database(&dir, arguments.database.as_deref())?) {
         (Some(_), Some(_)) => {
             return Err(Failure::usage("the store is in PostgreSQL, which is restored with its own tools")
                 .hint("pg_restore --clean --if-exists --dbname=\"$DATABASE\" wakeful.dump, then: wakeful restore --database \"$DATABASE\""));
@@ -90,6 +90,7 @@ fn restore_file(dir: &DataDir, backup: &Path) -> Result<Done, Failure> {
     let (restored, secrets) = fenced(&unpacked.store, &fence)
         .map_err(|refusal| Failure::failed(format!("what was live in the backup cannot be ended: {refusal}")))?;
     let moved = || -> io::Result<(Option<PathBuf>, u64)> {
+        fs::File::open(&unpacked.store)?.sync_all()?;
         let aside = put_in_place(dir, &unpacked.store)?;
         Ok((aside, put_logs(&unpacked, &folder.join(super::RUNS))?))
     };
@@ -113,7 +114,14 @@ fn fenced(store: &Path, fence: &Fence) -> Result<(Restored, i64), Refusal> {
     let mut copy = Direct::open(store)?;
     let restored = copy.write("restore.fence", fence, |tx, fence| Box::pin(restore::fence(tx, fence)), Commit::Kept)?;
     let secrets = copy.read("secret.count", &(), |tx, ()| Box::pin(secrets::count_of_other_keys(tx, "")))?;
-    Ok((restored, secrets))
+    drop(copy);
+    // SQLite says nothing if it could not carry its log into the file when it was closed.
+    match file::log_bytes(store) {
+        0 => Ok((restored, secrets)),
+        _ => {
+            Err(wakeful_store::Error::Full { source_text: "its log could not be carried into its file".into() }.into())
+        }
+    }
 }
 
 /// The database was restored by its own tools: what was live in it is ended.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::time::timeout;
 use wakeful_domain::id::RunId;
 use wakeful_runner::process::record::exit_file;
 use wakeful_runner::process::{Found, find, sweep};
@@ -17,10 +18,12 @@ use crate::engine::Engine;
 const REASON: &str = "the store was restored from a backup that does not know this run as live";
 /// What a tree may take to end by itself.
 const GRACE: Duration = Duration::from_secs(5);
+/// What it may take to be gone after that; then it is looked for again.
+const DYING: Duration = Duration::from_secs(30);
 /// Between two tries to end a tree.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Tries to end one tree; then a person is told, and the start goes on.
-const TRIES_MAX: u32 = 30;
+const TRIES_MAX: u32 = 10;
 
 /// Ends every tree on this machine whose run is not live in the store. Returns once all are gone.
 pub(crate) async fn end_strays(engine: &Engine) {
@@ -64,7 +67,12 @@ async fn end_stray(engine: &Engine, run: RunId, dir: PathBuf) {
                 if let Err(error) = attached.stop(REASON, Some(GRACE)) {
                     tracing::warn!(run.id = %run, "run {run} of before the restore could not be told to stop: {error}");
                 }
-                if has_exited(&mut attached).await {
+                // One that does not die, on a disk that hangs, must not keep the server from starting.
+                let ended = tokio::select! {
+                    () = engine.stopping() => return,
+                    ended = timeout(DYING, has_exited(&mut attached)) => ended,
+                };
+                if ended == Ok(true) {
                     tracing::warn!(run.id = %run, "run {run} is not live in the restored store; its tree was ended");
                     return engine.inner.hold.note_ended(run.to_string());
                 }

@@ -34,6 +34,7 @@ pub(crate) async fn after_run(
     goes_on: bool,
 ) -> Result<(), Refusal> {
     let Some(child) = run.task else { return Ok(()) };
+    late_ends::supersede(tx, run).await?;
     let Some(child) = tasks::find(tx, child).await? else { return Ok(()) };
     let Some(parent) = child.parent else { return Ok(()) };
     let closed: Option<String> = tx.query_one(CLOSED_BY, &[run.id.into()]).await?.get()?;
@@ -42,9 +43,11 @@ pub(crate) async fn after_run(
         WakeParent::Each => !goes_on || closed.is_some(),
         WakeParent::All | WakeParent::Never => is_last,
     };
-    late_ends::after_run(tx, run, is_told || child.wake_parent != WakeParent::Each).await?;
     if !is_told {
-        return Ok(());
+        return match child.wake_parent {
+            WakeParent::Each => Ok(late_ends::keep(tx, run).await?),
+            WakeParent::All | WakeParent::Never => Ok(()),
+        };
     }
     let parent = tasks::get(tx, parent).await?;
     let reason = match child.wake_parent {

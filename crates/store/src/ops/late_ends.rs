@@ -33,14 +33,14 @@ const KEEP: &str = "
       where batches.run_id = $1
         and wakeups.status = 'pending')";
 
-/// A child's run has ended. It speaks for the earlier runs of what it had; if the parent is not told now, its end is
-/// kept as long as something of it is to be tried again.
-pub(crate) async fn after_run(tx: &mut Tx, run: &Run, is_told: bool) -> Result<(), Error> {
-    tx.execute(SUPERSEDE, &[run.id.into(), task_key(run.task)]).await?;
-    if !is_told {
-        tx.execute(KEEP, &[run.id.into(), run.agent.into(), task_key(run.task)]).await?;
-    }
-    Ok(())
+/// A run has ended: it speaks for the earlier runs of what it had.
+pub(crate) async fn supersede(tx: &mut Tx, run: &Run) -> Result<(), Error> {
+    tx.execute(SUPERSEDE, &[run.id.into(), task_key(run.task)]).await.map(|_| ())
+}
+
+/// The end of a child's run is not told now: it is kept as long as something of it is to be tried again.
+pub(crate) async fn keep(tx: &mut Tx, run: &Run) -> Result<(), Error> {
+    tx.execute(KEEP, &[run.id.into(), run.agent.into(), task_key(run.task)]).await.map(|_| ())
 }
 
 const LOOK_AGAIN: &str = "

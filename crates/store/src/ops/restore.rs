@@ -12,7 +12,7 @@ use wakeful_domain::time::Timestamp;
 
 use crate::ops::finish::{FinishRequest, finish};
 use crate::ops::schedules::zone_of;
-use crate::ops::{companies, events, firing, meta, runs, schedules};
+use crate::ops::{companies, events, firing, meta, retention, runs, schedules};
 use crate::{Error, Refusal, Tx};
 
 /// The number of restores that led to this store.
@@ -79,6 +79,7 @@ pub async fn fence(tx: &mut Tx, fence: &Fence) -> Result<Restored, Refusal> {
     let taken_at = fence.taken_at.or(last_event).unwrap_or(now);
     let epoch = epoch(tx).await? + 1;
     tx.execute(FORGET_TRANSACTIONS, &[]).await?;
+    retention::events::forget_transactions(tx).await?;
     // Readers whose cursor comes from the life before go on with what happens from here.
     tx.execute("{leave_room_for_events}", &[]).await?;
     let live = runs::live(tx).await?;

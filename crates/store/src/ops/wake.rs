@@ -222,12 +222,17 @@ const LONGEST_CHAIN: &str = "
 
 impl Cause {
     async fn of(tx: &mut Tx, wake: &Wake) -> Result<Cause, Refusal> {
-        if let Maker::InStead(earlier) = wake.maker {
-            let earlier = wakeups::get(tx, earlier).await?;
-            let cause_id = Some(earlier.id.to_string());
-            return Ok(Cause { cause_id, root_id: earlier.root_id, depth: earlier.depth, by_lane: None });
-        }
         let alone = Cause { cause_id: None, root_id: wake.id, depth: 0, by_lane: None };
+        if let Maker::InStead(earlier) = wake.maker {
+            return Ok(match wakeups::find(tx, earlier).await? {
+                Some(earlier) => {
+                    let cause_id = Some(earlier.id.to_string());
+                    Cause { cause_id, root_id: earlier.root_id, depth: earlier.depth, by_lane: None }
+                }
+                // Kept for an assignee for longer than it was kept itself.
+                None => alone,
+            });
+        }
         let (run, is_asked) = match (wake.maker, wake.by_run) {
             (Maker::After { run, is_asked }, _) => match runs::find(tx, run).await? {
                 Some(run) => (run, is_asked),

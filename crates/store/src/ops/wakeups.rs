@@ -49,11 +49,15 @@ pub(crate) fn read(mut row: Row) -> Result<Wakeup, Error> {
     })
 }
 
+/// The wakeup with this id, if there is one.
+pub(crate) async fn find(tx: &mut Tx, id: WakeupId) -> Result<Option<Wakeup>, Error> {
+    let sql = format!("select {COLUMNS} from wakeups where id = $1");
+    tx.query_first(&sql, &[id.into()]).await?.map(read).transpose()
+}
+
 /// The wakeup with this id.
 pub async fn get(tx: &mut Tx, id: WakeupId) -> Result<Wakeup, Refusal> {
-    let sql = format!("select {COLUMNS} from wakeups where id = $1");
-    let found = tx.query_first(&sql, &[id.into()]).await?.map(read).transpose()?;
-    found.ok_or_else(|| Refusal::not_found(id))
+    find(tx, id).await?.ok_or_else(|| Refusal::not_found(id))
 }
 
 /// The wakeups that a run has had, in the order of their requests.

@@ -38,6 +38,14 @@ async fn gone(tx: &mut Tx) -> Result<Option<Gone>, Refusal> {
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
+/// The store is another cluster's now: only the numbers of its events count.
+pub(crate) async fn forget_transactions(tx: &mut Tx) -> Result<(), Refusal> {
+    match gone(tx).await? {
+        Some(gone) => meta::put(tx, REMOVED, &serde_json::json!(Gone { txid: 0, ..gone }).to_string()).await,
+        None => Ok(()),
+    }
+}
+
 /// How many would go, and when the oldest of those that stay was told.
 pub async fn count(tx: &mut Tx, now: Timestamp, cut: Timestamp) -> Result<(u64, Option<Timestamp>), Refusal> {
     let (first, oldest) = match tx.query_first(FIRST_KEPT, &[cut.into(), now.into()]).await? {
