@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use wakeful_store::Refusal;
+use wakeful_store::{Error, Refusal};
 
 /// An error answer.
 #[derive(Debug, Clone)]
@@ -105,6 +105,9 @@ impl From<Refusal> for Problem {
             }
             Refusal::Invalid { field, message } => Problem::invalid(&field, message),
             Refusal::TooMany { code, detail } => Problem::new(StatusCode::TOO_MANY_REQUESTS, code, detail),
+            Refusal::Store(error @ Error::Full { .. }) => {
+                Problem::new(StatusCode::INSUFFICIENT_STORAGE, "store_full", error.to_string())
+            }
             Refusal::Store(error) => {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", error.to_string())
             }

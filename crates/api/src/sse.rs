@@ -9,9 +9,10 @@ use axum::http::{HeaderMap, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
-use wakeful_domain::id::{CompanyId, RunId};
+use wakeful_domain::id::{CompanyId, EventId, RunId};
 use wakeful_store::ops::events::{self, Cursor};
-use wakeful_store::ops::runs;
+use wakeful_store::ops::retention::events::Found;
+use wakeful_store::ops::{retention, runs};
 
 use crate::routes::whole_records;
 use crate::wire::EventView;
@@ -62,13 +63,14 @@ pub fn company(api: &Api, company: CompanyId, cursor: Cursor) -> Response {
                 .engine
                 .db()
                 .read("event.after", (company, cursor), |tx, (company, cursor)| {
-                    Box::pin(events::after(tx, *company, *cursor, PAGE))
+                    Box::pin(retention::events::after(tx, *company, *cursor, PAGE))
                 })
                 .await;
             match read {
-                Ok(page) if !page.is_empty() => {
-                    let last = page.last().map_or(cursor, |event| event.id.into());
-                    return Some((stream::iter(page.into_iter().map(|event| Ok(show(event)))), (api, last, hints)));
+                Ok(Found { gap, events }) if gap.is_some() || !events.is_empty() => {
+                    let last = events.last().map(|event| event.id).or(gap).map_or(cursor, Cursor::from);
+                    let shown = gap.map(show_gap).into_iter().chain(events.into_iter().map(show)).map(Ok);
+                    return Some((stream::iter(shown.collect::<Vec<_>>()), (api, last, hints)));
                 }
                 Ok(_) => {}
                 // The client comes again with the last id it has seen.
@@ -82,6 +84,12 @@ pub fn company(api: &Api, company: CompanyId, cursor: Cursor) -> Response {
         }
     });
     respond(api, pages.flatten())
+}
+
+/// What lies between the reader's cursor and this event is gone.
+fn show_gap(id: EventId) -> Event {
+    let data = serde_json::json!({ "type": "gap", "goes_on_after": id });
+    Event::default().id(id.to_string()).event("gap").data(data.to_string())
 }
 
 fn show(event: events::Event) -> Event {

@@ -1,9 +1,11 @@
 //! The command line, described once: parsing, help and completions come from here.
 
+mod backups;
 mod budgets;
 mod channels;
 mod mail;
 mod places;
+mod runs;
 mod schedules;
 mod servers;
 mod settings;
@@ -13,12 +15,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use backups::{BackupArguments, RestoreArguments};
 pub use budgets::{BudgetAddArguments, BudgetVerb, WindowArgument};
 pub use channels::{ChannelAddArguments, ChannelVerb, NotificationVerb, NotificationsArguments};
 pub use mail::{MailSendArguments, MailVerb};
 pub use places::{GoalVerb, ProjectAddArguments, ProjectVerb, WorktreeVerb};
+pub use runs::{RunVerb, WakeupVerb};
 pub use schedules::{ScheduleAddArguments, ScheduleVerb};
-pub use servers::{ApplyArguments, ConfigArguments, ConfigVerb, DaemonInstallArguments, DaemonVerb, UpArguments};
+pub use servers::{
+    ApplyArguments, ConfigArguments, ConfigVerb, DaemonInstallArguments, DaemonVerb, DoctorArguments, UpArguments,
+};
 pub use settings::SettingOptions;
 pub use subscriptions::{
     PublishArguments, SubscriptionAddArguments, SubscriptionVerb, WaitArguments, WantedArguments, WebhookAddArguments,
@@ -159,8 +165,18 @@ pub enum Command {
     Skill,
     /// Inside a run: report the outcome; the run ends when the process does
     Done(DoneArguments),
+    /// Write the store to one file, whether or not the server runs, and check it
+    Backup(BackupArguments),
+    /// Put a backup in the place of the store; say what would run then, and let it
+    Restore(RestoreArguments),
+    /// Remove what is old now; the server does so every hour
+    Gc {
+        /// Only say what would go, and what keeps the rest
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Check the machine, the data directory and the store
-    Doctor,
+    Doctor(DoctorArguments),
     /// Print a completion script
     Completions { shell: clap_complete::Shell },
 }
@@ -388,44 +404,6 @@ pub struct EscalateArguments {
 }
 
 #[derive(Debug, Clone, Subcommand)]
-pub enum RunVerb {
-    /// List runs, newest first
-    Ls {
-        #[arg(long)]
-        agent: Option<String>,
-        /// starting, running, succeeded, failed, cancelled, timed_out or lost
-        #[arg(long)]
-        status: Option<String>,
-        #[arg(long, default_value_t = 20)]
-        limit: i64,
-    },
-    /// Show a run
-    Show { run: String },
-    /// Print what a run wrote
-    Logs {
-        run: String,
-        /// Go on as it grows, until the run is over
-        #[arg(short, long)]
-        follow: bool,
-        /// Only the last lines
-        #[arg(long, value_name = "LINES", conflicts_with = "follow")]
-        tail: Option<usize>,
-    },
-    /// Say something to the agent of a live run
-    Steer {
-        run: String,
-        #[arg(short, long, value_name = "TEXT")]
-        message: String,
-    },
-    /// Stop a run: its whole process tree
-    Cancel {
-        run: String,
-        #[arg(long)]
-        reason: Option<String>,
-    },
-}
-
-#[derive(Debug, Clone, Subcommand)]
 pub enum SecretVerb {
     /// Set a secret to what comes over standard input; a line end at its end is left out
     Set { name: String },
@@ -433,26 +411,6 @@ pub enum SecretVerb {
     Ls,
     /// Remove a secret
     Rm { name: String },
-}
-
-#[derive(Debug, Clone, Subcommand)]
-pub enum WakeupVerb {
-    /// List wakeups, newest first
-    Ls {
-        #[arg(long)]
-        agent: Option<String>,
-        /// pending, claimed, completed, failed, cancelled, skipped, coalesced or expired
-        #[arg(long)]
-        status: Option<String>,
-        #[arg(long, default_value_t = 20)]
-        limit: i64,
-    },
-    /// Show a wakeup
-    Show { wakeup: String },
-    /// Cancel a pending wakeup
-    Cancel { wakeup: String },
-    /// Try a failed wakeup again
-    Retry { wakeup: String },
 }
 
 #[derive(Debug, Clone, Args)]

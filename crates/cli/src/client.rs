@@ -155,9 +155,9 @@ fn refusal(status: StatusCode, body: &str) -> Failure {
     let problem: Value = serde_json::from_str(body).unwrap_or(Value::Null);
     let detail = problem.get("detail").and_then(Value::as_str).unwrap_or(body).to_owned();
     let code = match status {
-        StatusCode::NOT_FOUND => NOT_FOUND,
+        StatusCode::NOT_FOUND | StatusCode::GONE => NOT_FOUND,
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::CONFLICT => REFUSED,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => TEMPORARY,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE => TEMPORARY,
         StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE => USAGE,
         _ => FAILED,
     };

@@ -95,6 +95,11 @@ impl DataDir {
         self.path.join("lives.json")
     }
 
+    /// There while a restore moves things.
+    pub fn restoring_file(&self) -> PathBuf {
+        self.path.join("restoring.json")
+    }
+
     /// Who has written himself down as the owner, alive or not.
     pub fn owner(&self) -> Option<Owner> {
         owner_in(&mut File::open(self.path.join("wakeful.pid")).ok()?)

@@ -4,6 +4,7 @@
 //! quick, and never sees the argument parser or an async runtime.
 
 mod arguments;
+mod backup;
 mod client;
 mod commands;
 mod config;
@@ -54,7 +55,10 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Up(up) => server::up(&global, &up).await,
         Command::Demo(demo) => demo::run(&demo).await,
         Command::Completions { shell } => commands::completions(shell),
-        Command::Doctor => commands::doctor::run(&global).await,
+        Command::Backup(arguments) => backup::run(&global, &arguments),
+        Command::Restore(arguments) => backup::restore::run(&global, &arguments).await,
+        Command::Gc { dry_run } => commands::gc::run(&session()?, dry_run).await,
+        Command::Doctor(doctor) => commands::doctor::run(&global, &doctor).await,
         Command::Check(file) => commands::config::check(&global, &file),
         Command::Init(file) => commands::config::init(&global, &file),
         Command::Config(verb) => commands::config::show(&global, &verb),

@@ -17,6 +17,8 @@ pub enum FailureClass {
     Once,
     /// Will not go away without a person.
     Permanent,
+    /// It is not known whether the work was done: only a person has it done again.
+    Uncertain,
 }
 
 impl FailureClass {
@@ -27,6 +29,7 @@ impl FailureClass {
             FailureClass::Release => "release",
             FailureClass::Once => "once",
             FailureClass::Permanent => "permanent",
+            FailureClass::Uncertain => "uncertain",
         }
     }
 }
@@ -55,6 +58,7 @@ const CLASSES: &[(&str, FailureClass)] = &[
     ("http_refused", FailureClass::Permanent),
     ("http_redirected", FailureClass::Permanent),
     ("too_many_processes", FailureClass::Once),
+    ("restored", FailureClass::Uncertain),
 ];
 
 /// What a person can do about a code, in one clause.
@@ -88,6 +92,7 @@ const REMEDIES: &[(&str, &str)] = &[
         "see whether the agent's command waits for a terminal or a network; raise limits.first_output_s if it is slow",
     ),
     ("stalled", "see the end of its log; raise limits.stale_after_s if it works that long in silence"),
+    ("restored", "see whether its work was done; `wakeful wakeup retry` has it done again"),
     ("too_many_processes", "raise limits.max_processes, or see what the agent starts"),
     (
         "out_of_memory",
@@ -129,5 +134,6 @@ mod tests {
         check("command_not_found", FailureClass::Permanent);
         check("auth_required", FailureClass::Permanent);
         check("timed_out", FailureClass::Once);
+        check("restored", FailureClass::Uncertain);
     }
 }

@@ -22,6 +22,7 @@
 //! - [`silence`]: what is done about a live run from which nothing is heard.
 //! - [`settle`]: the end of a run, decided.
 //! - [`retry`]: when a failed wakeup is tried again.
+//! - [`retention`]: what is kept for how long.
 //! - [`waiting`]: why a pending wakeup waits.
 //! - [`escalation`]: what a person has to know or decide.
 //! - [`notification`]: what people are told, quiet unless there is something to say.
@@ -53,6 +54,7 @@ pub mod notification;
 pub mod outcome;
 pub mod project;
 pub mod quiet;
+pub mod retention;
 pub mod retry;
 pub mod run;
 pub mod schedule;

@@ -215,6 +215,10 @@ pub struct Run {
     pub created_at: Timestamp,
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
+    /// Since when it is kept whatever its age.
+    pub pinned_at: Option<Timestamp>,
+    /// When the body of its log was removed; what the row says of it stays.
+    pub log_removed_at: Option<Timestamp>,
 }
 
 impl Run {

@@ -73,7 +73,7 @@ impl Ending<'_> {
     /// Whether the run counts as a failure of its lane.
     pub fn counts_as_failure(&self) -> bool {
         match self.class() {
-            None | Some(FailureClass::Quota | FailureClass::Release) => false,
+            None | Some(FailureClass::Quota | FailureClass::Release | FailureClass::Uncertain) => false,
             Some(FailureClass::Transient | FailureClass::Once | FailureClass::Permanent) => true,
         }
     }
@@ -85,7 +85,7 @@ impl Ending<'_> {
                 End::Succeeded => Fate::Completed,
                 End::Failed | End::Cancelled | End::TimedOut | End::Lost => Fate::Cancelled,
             },
-            Some(FailureClass::Permanent) => Fate::Failed,
+            Some(FailureClass::Permanent | FailureClass::Uncertain) => Fate::Failed,
             Some(FailureClass::Release) => Fate::Pending { due_at: self.now, counted: false },
             Some(FailureClass::Quota) => {
                 let until = self.quota_until().unwrap_or(self.now);
@@ -176,5 +176,13 @@ mod tests {
     #[test]
     fn a_permanent_failure_is_not_retried() {
         assert_eq!(fate(&Outcome::failed("command_not_found", "x"), None, claimed(1)), Fate::Failed);
+    }
+
+    #[test]
+    fn a_run_of_which_the_restored_store_knows_no_end_is_not_repeated_and_is_no_failure_of_its_lane() {
+        let lost = Outcome::ended(End::Lost, "restored", "x");
+        assert_eq!(fate(&lost, None, claimed(1)), Fate::Failed);
+        let ending = Ending { outcome: &lost, stop: None, policy: &RetryPolicy::default(), now: NOW, draw: 0.5 };
+        assert!(!ending.counts_as_failure());
     }
 }

@@ -23,6 +23,8 @@ pub enum WaitingReason {
     CircuitOpen,
     Draining,
     SafeMode,
+    /// The store was restored, and nobody has said yet that it is to go on.
+    Restored,
     AgentAtCapacity,
     CompanyAtCapacity,
     HostAtCapacity,
@@ -99,6 +101,8 @@ pub struct Host {
     pub live_runs_max: usize,
     pub is_draining: bool,
     pub is_in_safe_mode: bool,
+    /// When the backup was taken that the store was restored from, until somebody says that it is to go on.
+    pub restored_from: Option<Timestamp>,
     /// What the host is short of, in words.
     pub pressure: Option<&'static str>,
 }
@@ -106,7 +110,7 @@ pub struct Host {
 impl Host {
     /// Whether nothing may start here, however many places are free.
     pub fn starts_nothing(&self) -> bool {
-        self.is_draining || self.is_in_safe_mode || self.pressure.is_some()
+        self.is_draining || self.is_in_safe_mode || self.restored_from.is_some() || self.pressure.is_some()
     }
 }
 
@@ -166,6 +170,10 @@ pub fn why_waiting(standing: &Standing, host: Host, now: Timestamp) -> Waiting {
     }
     if host.is_in_safe_mode {
         return waiting(WaitingReason::SafeMode, "the server is in safe mode and starts nothing".into());
+    }
+    if let Some(taken_at) = host.restored_from {
+        let detail = format!("the store was restored from the backup of {taken_at}; `wakeful restore --go-on` goes on");
+        return waiting(WaitingReason::Restored, detail);
     }
     if agent.live_runs >= agent.max_concurrent_runs {
         let detail = format!("agent {} has {} of {} runs live", agent.name, agent.live_runs, agent.max_concurrent_runs);

@@ -40,7 +40,10 @@ pub async fn run(engine: &Engine) {
     let mut is_sweep = false;
     loop {
         let looked = match look(engine).await {
-            Ok(look) => look,
+            Ok(look) => {
+                engine.inner.recovering.looked();
+                look
+            }
             Err(refusal) => {
                 tracing::error!("the dispatcher could not read the store and tries again: {refusal}");
                 Look { started: 0, next_at: Some(clock::now() + PAUSE_AFTER_ERROR) }
@@ -73,6 +76,10 @@ struct Look {
 
 /// Does all that is due, then starts all that may start.
 async fn look(engine: &Engine) -> Result<Look, Refusal> {
+    if engine.held().is_some() {
+        // Somebody who lets it go on nudges.
+        return Ok(Look { started: 0, next_at: None });
+    }
     let mut started = 0;
     // One at first: most nudges are about a single wake, and preparing claims has a cost.
     let mut wanted = 1;
@@ -104,6 +111,7 @@ async fn dispatched(
         engine.db().write("dispatch", (now, requests), |tx, told| Box::pin(dispatch(tx, told))).await?;
     engine.after_budgets(&budgets);
     engine.after_firing(&fired);
+    engine.inner.recovering.fired(&fired);
     let count = claimed.len();
     for (claimed, token) in claimed.into_iter().zip(tokens) {
         engine.inner.meters.runs.claimed(&claimed.run, &claimed.wakeups);

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -15,17 +15,18 @@ use wakeful_domain::actor::Actor;
 use wakeful_domain::agent::{Agent, AgentEvent};
 use wakeful_domain::company::{Company, CompanyState};
 use wakeful_domain::id::{AgentId, CompanyId, Id, IdSource, Kind, RunId, WakeupId};
+use wakeful_domain::retention::Retention;
 use wakeful_domain::run::{Run, RunFence, StopRequest};
 use wakeful_domain::waiting::{Waiting, why_waiting};
 use wakeful_domain::wakeup::{Wakeup, WakeupStatus};
-use wakeful_runner::adapters::reported;
 use wakeful_runner::http::Guard;
 use wakeful_runner::process::Shims;
 use wakeful_runner::workspace::Git;
 use wakeful_store::ops::origin::Origin;
+use wakeful_store::ops::restore::Restored;
 use wakeful_store::ops::wake::{Accepted, Wake};
 use wakeful_store::ops::{agents, companies, finish, inbox, runs, standing, wake, wakeups};
-use wakeful_store::{Db, Operation, Refusal};
+use wakeful_store::{Db, Error, Operation, Refusal};
 
 use crate::archive::Archive;
 use crate::live::LiveRun;
@@ -33,8 +34,11 @@ use crate::locks::DirectoryLocks;
 use crate::meters::{Meter, Meters};
 use crate::nudge::Nudge;
 use crate::pressure::{Pressure, Reserve};
+use crate::recovery::Recovering;
+use crate::restored::Hold;
+use crate::room::Room;
 use crate::secrets::{Vault, scrub_outcome};
-use crate::{archive, beat, clock, clock_watch, delivery, questions, run, worktrees};
+use crate::{archive, beat, clock, clock_watch, delivery, questions, recovery, retention, room, run, worktrees};
 
 /// What an engine needs to know of its surroundings.
 #[derive(Debug, Clone)]
@@ -59,6 +63,10 @@ pub struct EngineConfig {
     pub vault: Vault,
     /// Whether nothing is started, so that a person can look first.
     pub is_in_safe_mode: bool,
+    /// The restore of the store that nobody has said yes to so far.
+    pub held: Option<Restored>,
+    /// How long what is kept.
+    pub retention: Retention,
 }
 
 /// The engine. Cheap to clone; all clones are the same engine.
@@ -78,6 +86,11 @@ pub(crate) struct Inner {
     pub git: Git,
     pub directories: DirectoryLocks,
     pub archive: Archive,
+    pub hold: Hold,
+    pub recovering: Recovering,
+    pub room: Room,
+    /// Held by whoever removes what is old.
+    pub collecting: tokio::sync::Mutex<()>,
     address: OnceLock<String>,
     ids: Mutex<IdSource>,
     live: Mutex<HashMap<RunId, LiveRun>>,
@@ -98,6 +111,8 @@ impl Engine {
         let pressure = Pressure::new(config.reserve, &config.data_dir.join("runs"));
         let git = Git::new(&config.environment);
         let live_runs_max = AtomicUsize::new(config.live_runs_max);
+        let hold = Hold::new(config.held.clone());
+        let room = Room::new(&config.data_dir);
         let inner = Inner {
             db,
             config,
@@ -108,6 +123,10 @@ impl Engine {
             git,
             directories: DirectoryLocks::default(),
             archive: Archive::default(),
+            hold,
+            recovering: Recovering::default(),
+            room,
+            collecting: tokio::sync::Mutex::default(),
             address: OnceLock::new(),
             ids: Mutex::new(IdSource::new(clock::seed())),
             live: Mutex::default(),
@@ -128,18 +147,27 @@ impl Engine {
         self.spawn(async move {
             engine.inner.shims.prepare();
             run::recover(&engine).await;
+            if engine.held().is_some() {
+                run::end_strays(&engine).await;
+            }
             engine.inner.has_recovered.store(true, Ordering::Release);
             engine.inner.nudge.changed();
             let asks = async {
                 questions::sweep(&engine).await;
+                engine.released().await;
                 tokio::join!(questions::run(&engine), delivery::run(&engine));
             };
-            tokio::join!(beat::run(&engine), archive::run(&engine), asks);
+            tokio::join!(beat::run(&engine), archive::run(&engine), asks, recovery::report(&engine));
         });
         let engine = self.clone();
-        self.spawn(async move { worktrees::run(&engine).await });
+        self.spawn(async move {
+            engine.released().await;
+            tokio::join!(worktrees::run(&engine), retention::run(&engine));
+        });
         let engine = self.clone();
         self.spawn(async move { clock_watch::run(&engine).await });
+        let engine = self.clone();
+        self.spawn(async move { room::run(&engine).await });
     }
 
     /// Stops following; runs go on with their shims. Returns once every task has let go.
@@ -193,11 +221,6 @@ impl Engine {
         self.inner.stopping.cancelled().await;
     }
 
-    /// Where a run keeps its log and its records.
-    pub fn run_dir(&self, run: RunId) -> PathBuf {
-        self.inner.config.data_dir.join("runs").join(run.to_string())
-    }
-
     /// Spawns a task that a stop waits for.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.inner.tasks.spawn(task);
@@ -217,6 +240,9 @@ impl Engine {
             engine.inner.nudge.changed();
             if let Err(Refusal::Store(error)) = &result {
                 engine.inner.meters.count(Meter::StoreErrors);
+                if matches!(error, Error::Full { .. }) {
+                    engine.inner.room.is_full();
+                }
                 tracing::error!(operation = name, "{error}");
             }
             result
@@ -230,7 +256,7 @@ impl Engine {
         name: &'static str,
         work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
     ) -> Result<T, Refusal> {
-        self.inner.tasks.spawn(work).await.unwrap_or(Err(wakeful_store::Error::Panicked { name }.into()))
+        self.inner.tasks.spawn(work).await.unwrap_or(Err(Error::Panicked { name }.into()))
     }
 
     /// Accepts a wake; it is durable when this returns. Why it waits comes with it.
@@ -401,19 +427,6 @@ impl Engine {
         .await
     }
 
-    /// Keeps what a run reports about its own end until its process is gone, as if it had written it to its
-    /// result file.
-    pub async fn keep_report(&self, run: &Run, report: &serde_json::Value) -> std::io::Result<()> {
-        run::keep_report(&self.run_dir(run.id), report)
-    }
-
-    /// Ends the run of a service with what it reports. It is over when this returns.
-    pub async fn finish_service(&self, run: &Run, report: &serde_json::Value) -> Result<Run, Refusal> {
-        let outcome = reported(&report.to_string()).map_err(|problem| Refusal::invalid("body", problem))?;
-        let log = run::log_of(self, run.id).await;
-        self.finish(finish::FinishRequest { log, ..run::finish_request(self, run, outcome) }).await
-    }
-
     /// Where a change comes from that is made now.
     pub fn origin(&self, actor: Actor, by_run: Option<RunFence>) -> Origin {
         Origin { now: clock::now(), actor, by_run, id_seed: self.seed() }
@@ -450,15 +463,5 @@ impl Engine {
 
     fn ids(&self) -> MutexGuard<'_, IdSource> {
         self.inner.ids.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The directory of an agent's own: where it works unless something else is said.
-    pub(crate) fn agent_home(&self, agent: AgentId) -> PathBuf {
-        self.inner.config.data_dir.join("agents").join(agent.to_string())
-    }
-
-    /// The directory that holds this binary, so that runs find `wakeful` on their PATH.
-    pub(crate) fn program_dir(&self) -> Option<&Path> {
-        self.inner.config.program.parent()
     }
 }

@@ -14,13 +14,15 @@ impl Engine {
             let live = self.live();
             (live.len(), live.values().any(|live| live.has_slow_disk))
         };
+        let full = self.inner.room.is_short().then_some("short of disk space");
         let slow = has_slow_disk.then_some("waiting for a slow disk");
         Host {
             live_runs,
             live_runs_max: self.inner.live_runs_max.load(Ordering::Acquire),
             is_draining: self.inner.is_draining.load(Ordering::Acquire),
             is_in_safe_mode: self.inner.config.is_in_safe_mode,
-            pressure: self.inner.pressure.felt().or(slow),
+            restored_from: self.inner.hold.taken_at(),
+            pressure: self.inner.pressure.felt().or(full).or(slow),
         }
     }
 

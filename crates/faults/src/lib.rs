@@ -10,8 +10,10 @@ pub mod agent;
 mod case;
 pub mod cases;
 mod fakes;
+mod load;
 mod logs;
 mod machine;
+mod preload;
 pub mod table;
 mod waiting;
 

@@ -122,3 +122,48 @@ async fn surroundings() {
 async fn idle() {
     held("idle").await;
 }
+
+#[tokio::test]
+async fn database_away() {
+    held("database_away").await;
+}
+
+#[tokio::test]
+async fn restarts() {
+    held("restarts").await;
+}
+
+#[tokio::test]
+async fn power_loss() {
+    held("power_loss").await;
+}
+
+#[tokio::test]
+async fn store_file() {
+    held("store_file").await;
+}
+
+#[tokio::test]
+async fn restored() {
+    held("restored").await;
+}
+
+#[tokio::test]
+async fn store_disk() {
+    held("store_disk").await;
+}
+
+#[tokio::test]
+async fn soak() {
+    held("soak").await;
+}
+
+#[tokio::test]
+async fn store_full() {
+    held("store_full").await;
+}
+
+#[tokio::test]
+async fn clock() {
+    held("clock").await;
+}

@@ -76,6 +76,7 @@ impl World {
             live_runs_max: node.live_runs_max,
             is_draining: node.is_draining,
             is_in_safe_mode: node.is_in_safe_mode,
+            restored_from: None,
             pressure: node.is_short_of_memory.then_some("short of memory"),
         }
     }

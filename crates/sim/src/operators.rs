@@ -2,7 +2,7 @@
 
 use wakeful_domain::agent::AgentEvent;
 use wakeful_domain::company::CompanyState;
-use wakeful_domain::id::{AgentId, RunId};
+use wakeful_domain::id::{AgentId, RunId, TaskId, WakeupId};
 use wakeful_domain::run::StopRequest;
 use wakeful_domain::task::TaskStatus;
 use wakeful_domain::wakeup::WakeupStatus;
@@ -19,6 +19,10 @@ use crate::world::World;
 
 /// A person does one thing.
 pub fn meddle(world: &mut World, node: usize) -> Result<(), Broken> {
+    let retries = retries_of_children(world);
+    if !retries.is_empty() && world.chance.bool() {
+        return cancel_one_of(world, node, &retries);
+    }
     match world.chance.u32(0..20) {
         0..3 => cancel_wakeup(world, node),
         3..6 => retry_wakeup(world, node),
@@ -60,13 +64,27 @@ fn cancel_wakeup(world: &mut World, node: usize) -> Result<(), Broken> {
     let all: Vec<_> = world.mirror.wakeups.keys().copied().collect();
     let pending: Vec<_> = world.mirror.pending().map(|(id, _)| *id).collect();
     let among = if world.chance.bool() && !pending.is_empty() { pending } else { all };
-    let Some(wakeup) = world.one_of(&among) else { return Ok(()) };
+    cancel_one_of(world, node, &among)
+}
+
+fn cancel_one_of(world: &mut World, node: usize, among: &[WakeupId]) -> Result<(), Broken> {
+    let Some(wakeup) = world.one_of(among) else { return Ok(()) };
     let now = world.clock(node);
     let told = format!("somebody cancels {}", world.name(wakeup));
     world.write(&told, Deed::Cancel { now, wakeup }, &(now, wakeup), |tx, (now, wakeup)| {
         Box::pin(wakeups::cancel(tx, *now, *wakeup))
     })?;
     Ok(())
+}
+
+/// What a child's run has left to be tried again: who calls it off ends more than a wakeup.
+fn retries_of_children(world: &World) -> Vec<WakeupId> {
+    let rows = &world.mirror;
+    let is_child = |task: TaskId| rows.tasks.get(&task).is_some_and(|task| task.parent.is_some());
+    let retries = rows
+        .pending()
+        .filter(|(id, row)| row.task.is_some_and(is_child) && rows.batches.values().any(|batch| batch.contains(*id)));
+    retries.map(|(id, _)| *id).collect()
 }
 
 fn retry_wakeup(world: &mut World, node: usize) -> Result<(), Broken> {

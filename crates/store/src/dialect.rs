@@ -5,7 +5,9 @@
 //! - `{committed}`: a condition on `events` that hides rows a cursor could overtake;
 //! - `{store_bytes}`: what stands behind `select` for the size of the store;
 //! - `{behind_cursor}`: a condition on `events`: behind the place that $2 (transaction) and $3 (row) name;
-//! - `{event_order}`: the order of that place. SQLite has one writer, so the row alone gives it.
+//! - `{event_order}`: the order of that place. SQLite has one writer, so the row alone gives it;
+//! - `{leave_room_for_events}`: a statement after which events get numbers that no store gave before. A cursor of
+//!   PostgreSQL begins with the transaction, so its numbers may stay.
 
 use std::collections::HashMap;
 
@@ -24,6 +26,10 @@ pub fn sqlite(sql: &str) -> String {
         .replace("{behind_cursor}", "seq > ?3 and ?2 >= 0")
         .replace("{store_bytes}", "page_count * page_size from pragma_page_count(), pragma_page_size()")
         .replace("{event_order}", "seq")
+        .replace(
+            "{leave_room_for_events}",
+            "update sqlite_sequence set seq = ((seq >> 32) + 1) << 32 where name = 'events'",
+        )
 }
 
 /// The statement as PostgreSQL takes it.
@@ -33,6 +39,7 @@ pub fn postgres(sql: &str) -> String {
         .replace("{store_bytes}", "pg_database_size(current_database())")
         .replace("{behind_cursor}", "(txid > $2 or (txid = $2 and seq > $3))")
         .replace("{event_order}", "txid, seq")
+        .replace("{leave_room_for_events}", "select 1")
         .replace("{committed}", "events.txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
 }
 

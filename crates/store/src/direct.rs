@@ -1,5 +1,6 @@
 //! SQLite driven in the caller's own thread: one operation is one transaction, and the caller says what becomes of its
-//! commit. For the simulator, and for tests that must be the same every time; the product writes through [`crate::Db`].
+//! commit. For the simulator, for tests that must be the same every time, and for a file that nobody else has, as a copy that is
+//! being restored: its connection is closed when this is dropped. A server writes through [`crate::Db`].
 //!
 //! Invariant: nothing here decides anything by time, chance or thread, so the same calls leave the same rows.
 

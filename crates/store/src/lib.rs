@@ -10,6 +10,7 @@
 
 pub mod dialect;
 mod direct;
+pub mod file;
 mod migrate;
 pub mod ops;
 mod postgres;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 pub use direct::{Commit, Direct};
+pub use migrate::KNOWN as SCHEMA;
 pub use refusal::Refusal;
 pub use tx::Tx;
 pub use value::{Row, Value};
@@ -57,6 +59,12 @@ pub enum Error {
     Panicked { name: &'static str },
     #[error("the database is in use by another server ({owner}): stop that one first")]
     Owned { owner: String },
+    #[error("the store in {} is damaged: {what}", path.display())]
+    Damaged { path: PathBuf, what: String },
+    #[error("the disk did not keep what was written to the store: {source_text}")]
+    Unsynced { source_text: String },
+    #[error("the disk of the store is full: {source_text}; make room on it, and the same can be done again")]
+    Full { source_text: String },
     #[error("the store has been closed")]
     Closed,
 }
@@ -139,11 +147,22 @@ impl Db {
         }
     }
 
-    /// The write-ahead log of SQLite.
-    pub fn wal_file(&self) -> Option<PathBuf> {
+    /// Returns once the store takes no more writes, since the disk did not keep what was written ([`Error::Unsynced`]):
+    /// what the system believes to be on the disk may not be. Only opening it anew shows what is there.
+    pub async fn given_up(&self) {
         match &self.engine {
-            Engine::Sqlite(sqlite) => Some(sqlite.path().with_extension("db-wal")),
-            Engine::Postgres(_) => None,
+            Engine::Sqlite(sqlite) => sqlite.given_up().await,
+            // PostgreSQL looks after its own disk.
+            Engine::Postgres(_) => std::future::pending().await,
+        }
+    }
+
+    /// How much of an SQLite store stands in its log and not in the file yet. It grows while somebody reads an old
+    /// snapshot, as a shell or a backup may.
+    pub fn log_bytes(&self) -> u64 {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.log_bytes(),
+            Engine::Postgres(_) => 0,
         }
     }
 

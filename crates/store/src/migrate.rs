@@ -25,6 +25,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 8, sql: include_str!("../migrations/0008_budgets.sql") },
     Migration { version: 9, sql: include_str!("../migrations/0009_subscriptions.sql") },
     Migration { version: 10, sql: include_str!("../migrations/0010_mail.sql") },
+    Migration { version: 11, sql: include_str!("../migrations/0011_late_ends.sql") },
+    Migration { version: 12, sql: include_str!("../migrations/0012_retention.sql") },
 ];
 
 const LEDGER: &str =
@@ -35,15 +37,17 @@ const RECORD: &str = "insert into schema_migrations (version, checksum) values (
 /// Any number: whoever holds it migrates, the other nodes wait.
 const ADVISORY_LOCK: &str = "select pg_advisory_xact_lock(7382910)";
 
+/// The newest schema that this binary knows.
+pub const KNOWN: i64 = MIGRATIONS.len() as i64;
+
 fn checksum(sql: &str) -> String {
     hex::of(&Sha256::digest(sql.as_bytes()))
 }
 
 /// What is still to be applied, given what was.
 fn outstanding(applied: &[(i64, String)]) -> Result<&'static [Migration], Error> {
-    let known = MIGRATIONS.len() as i64;
-    if let Some((found, _)) = applied.iter().rfind(|(version, _)| *version > known) {
-        return Err(Error::NewerSchema { found: *found, known });
+    if let Some((found, _)) = applied.iter().rfind(|(version, _)| *version > KNOWN) {
+        return Err(Error::NewerSchema { found: *found, known: KNOWN });
     }
     for (version, sum) in applied {
         let same = MIGRATIONS.iter().any(|migration| migration.version == *version && checksum(migration.sql) == *sum);

@@ -231,9 +231,13 @@ fn is_retryable(error: &tokio_postgres::Error) -> bool {
 }
 
 pub fn failed(what: &'static str, error: &tokio_postgres::Error) -> Error {
+    let is_full = error.code() == Some(&SqlState::DISK_FULL);
     let source_text =
         error.as_db_error().map_or_else(|| error.to_string(), |db| format!("{} ({})", db.message(), db.code().code()));
-    Error::Engine { what, source_text, is_retryable: is_retryable(error) }
+    match is_full {
+        true => Error::Full { source_text },
+        false => Error::Engine { what, source_text, is_retryable: is_retryable(error) },
+    }
 }
 
 fn unreachable_server(error: &dyn std::fmt::Display) -> Error {

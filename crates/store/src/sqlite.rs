@@ -3,6 +3,8 @@
 //!
 //! Invariant: an answer to a write leaves only after its commit has been synced.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::pin::pin;
@@ -11,12 +13,14 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
+use rusqlite::hooks::Wal;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OpenFlags, ToSql};
+use rusqlite::wal::CheckpointMode;
+use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, ffi};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::dialect::{self, Translations};
-use crate::{Error, Operation, Refusal, Row, Running, Tx, Value, migrate};
+use crate::{Error, Operation, Refusal, Row, Running, Tx, Value, file, migrate};
 
 /// Operations that may wait for the writer; beyond it callers wait to hand theirs over.
 const WAITING_WRITES_MAX: usize = 4_096;
@@ -26,6 +30,8 @@ const BATCH_MAX: usize = 512;
 const READERS_MAX: usize = 4;
 /// Statements kept prepared per connection: more than there are.
 const STATEMENTS_KEPT: usize = 256;
+/// Pages in the log after which they are carried into the file; the number that SQLite takes by itself.
+const LOG_PAGES: std::ffi::c_int = 1_000;
 /// Another process (a backup, a shell) may hold the file this long before we give up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -64,8 +70,9 @@ impl Sqlite {
         Ok(Sqlite { writes, readers: Arc::new(readers) })
     }
 
-    pub fn path(&self) -> &Path {
-        &self.readers.path
+    /// See [`crate::Db::log_bytes`].
+    pub fn log_bytes(&self) -> u64 {
+        file::log_bytes(&self.readers.path)
     }
 
     pub async fn write<A, T>(&self, name: &'static str, arguments: A, operation: Operation<A, T>) -> Result<T, Refusal>
@@ -88,6 +95,13 @@ impl Sqlite {
         let readers = Arc::clone(&self.readers);
         let reading = tokio::task::spawn_blocking(move || readers.run(name, &arguments, operation));
         reading.await.map_err(|_| Error::Panicked { name })?
+    }
+}
+
+impl Sqlite {
+    /// Returns once the writer takes nothing more.
+    pub async fn given_up(&self) {
+        self.writes.closed().await;
     }
 }
 
@@ -114,6 +128,8 @@ impl Readers {
 trait Job: Send {
     /// Runs the operation; tells whether it succeeded.
     fn run(&mut self, tx: &mut Tx) -> bool;
+    /// Why the engine could not carry it out, if that is so.
+    fn why(&self) -> Option<&Error>;
     /// Answers the caller once the commit has succeeded or failed.
     fn settle(self: Box<Self>, committed: Result<(), Error>);
 }
@@ -134,6 +150,13 @@ impl<A: Send + Sync, T: Send> Job for Write<A, T> {
         succeeded
     }
 
+    fn why(&self) -> Option<&Error> {
+        match &self.result {
+            Some(Err(Refusal::Store(error))) => Some(error),
+            Some(Ok(_) | Err(_)) | None => None,
+        }
+    }
+
     fn settle(self: Box<Self>, committed: Result<(), Error>) {
         let result = match (self.result, committed) {
             (Some(Err(refusal)), _) => Err(refusal),
@@ -146,7 +169,7 @@ impl<A: Send + Sync, T: Send> Job for Write<A, T> {
     }
 }
 
-/// Takes what waits, applies it, commits once, answers; until all senders are gone.
+/// Takes what waits, applies it, commits once, answers; until all senders are gone, or the disk cannot be trusted.
 fn serve(mut tx: Tx, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
     while let Some(first) = jobs.blocking_recv() {
         let mut batch = vec![first];
@@ -158,6 +181,11 @@ fn serve(mut tx: Tx, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
         let committed = committed.map(|_| ());
         for job in batch {
             job.settle(committed.clone());
+        }
+        if let Err(Error::Unsynced { source_text }) = committed {
+            // Tried again it would seem to succeed: the system has forgotten what it could not write.
+            tracing::error!("the disk did not keep what was written to the store; it takes no more: {source_text}");
+            return;
         }
     }
 }
@@ -178,7 +206,7 @@ fn apply(
     while place < batch.len() {
         let before = changes(tx);
         let succeeded = batch[place].run(tx);
-        still_open(tx)?;
+        still_open(tx, batch[place].why())?;
         if !succeeded && changes(tx) != before {
             while let Some(job) =
                 more.as_mut().filter(|_| batch.len() < BATCH_MAX).and_then(|jobs| jobs.try_recv().ok())
@@ -205,7 +233,7 @@ fn apply_apart(tx: &mut Tx, batch: &mut [Box<dyn Job>]) -> Result<Batch, Error> 
     for job in batch.iter_mut() {
         control(tx, "savepoint operation")?;
         let succeeded = job.run(tx);
-        still_open(tx)?;
+        still_open(tx, job.why())?;
         if !succeeded {
             control(tx, "rollback to operation")?;
         }
@@ -215,17 +243,21 @@ fn apply_apart(tx: &mut Tx, batch: &mut [Box<dyn Job>]) -> Result<Batch, Error> 
 }
 
 /// On some errors (disk full, I/O) SQLite rolls back by itself. Nothing may run after that as if it had not.
-fn still_open(tx: &Tx) -> Result<(), Error> {
+fn still_open(tx: &Tx, why: Option<&Error>) -> Result<(), Error> {
     match tx {
         Tx::Sqlite(tx) if tx.connection.is_autocommit() => {
-            Err(failed("go on", "the engine rolled the transaction back"))
+            Err(why.cloned().unwrap_or_else(|| failed("go on", "the engine rolled the transaction back")))
         }
         Tx::Sqlite(_) | Tx::Postgres(_) => Ok(()),
     }
 }
 
 fn commit(tx: &mut Tx) -> Result<Batch, Error> {
-    if let Err(error) = control(tx, "commit") {
+    let committed = match tx {
+        Tx::Sqlite(tx) => tx.commit(),
+        Tx::Postgres(_) => Err(Error::Closed),
+    };
+    if let Err(error) = committed {
         // After a failed commit (disk full) the transaction may still be open.
         control(tx, "rollback").ok();
         return Err(error);
@@ -269,11 +301,28 @@ fn changes(tx: &Tx) -> u64 {
 impl SqliteTx {
     /// Opens the file for writing, makes it if need be, and brings the schema up to date.
     pub fn open(path: &Path) -> Result<SqliteTx, Error> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        // For us alone; what stands beside it gets the same mode.
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(|error| failed("open its file", error))?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut tx = SqliteTx::connect(path, flags)?;
         tx.batch("pragma journal_mode = wal; pragma synchronous = full; pragma journal_size_limit = 67108864;")?;
+        tx.connection.wal_hook(Some(carry_over)).map_err(|error| failed("look after its log", error))?;
         migrate::sqlite(&mut tx)?;
         Ok(tx)
+    }
+
+    fn commit(&mut self) -> Result<(), Error> {
+        let mut statement = self.connection.prepare_cached("commit").map_err(|error| failed("commit", error))?;
+        statement.execute([]).map(|_| ()).map_err(|error| match is_unsynced(&error) {
+            true => Error::Unsynced { source_text: error.to_string() },
+            false => failed("commit", error),
+        })
     }
 
     fn connect(path: &Path, flags: OpenFlags) -> Result<SqliteTx, Error> {
@@ -289,22 +338,23 @@ impl SqliteTx {
     }
 
     fn control(&mut self, sql: &'static str) -> Result<(), Error> {
-        let mut statement = self.connection.prepare_cached(sql).map_err(|error| failed(sql, error))?;
-        statement.execute([]).map_err(|error| failed(sql, error))?;
+        let mut statement = self.connection.prepare_cached(sql).map_err(|error| refused(sql, &error))?;
+        statement.execute([]).map_err(|error| refused(sql, &error))?;
         Ok(())
     }
 
     pub fn query(&mut self, sql: &str, parameters: &[Value<'_>]) -> Result<Vec<Row>, Error> {
         let own = self.translations.of(sql, dialect::sqlite);
         let what = "read";
-        let mut statement = self.connection.prepare_cached(own).map_err(|error| failed(what, error))?;
+        let mut statement = self.connection.prepare_cached(own).map_err(|error| refused(what, &error))?;
         let columns = statement.column_count();
-        let mut found = statement.query(rusqlite::params_from_iter(parameters)).map_err(|error| failed(what, error))?;
+        let mut found =
+            statement.query(rusqlite::params_from_iter(parameters)).map_err(|error| refused(what, &error))?;
         let mut rows = Vec::new();
-        while let Some(row) = found.next().map_err(|error| failed(what, error))? {
+        while let Some(row) = found.next().map_err(|error| refused(what, &error))? {
             let mut values = Vec::with_capacity(columns);
             for column in 0..columns {
-                values.push(owned(row.get_ref(column).map_err(|error| failed(what, error))?)?);
+                values.push(owned(row.get_ref(column).map_err(|error| refused(what, &error))?)?);
             }
             rows.push(Row::new(values));
         }
@@ -313,11 +363,30 @@ impl SqliteTx {
 
     pub fn execute(&mut self, sql: &str, parameters: &[Value<'_>]) -> Result<u64, Error> {
         let own = self.translations.of(sql, dialect::sqlite);
-        let mut statement = self.connection.prepare_cached(own).map_err(|error| failed("write", error))?;
+        let mut statement = self.connection.prepare_cached(own).map_err(|error| refused("write", &error))?;
         let changed =
-            statement.execute(rusqlite::params_from_iter(parameters)).map_err(|error| failed("write", error))?;
+            statement.execute(rusqlite::params_from_iter(parameters)).map_err(|error| refused("write", &error))?;
         Ok(changed as u64)
     }
+}
+
+/// Carries a long log into the file. SQLite's own way of doing it keeps silent when the disk did not keep what was
+/// carried over, and would then begin the log anew.
+fn carry_over(log: &mut Wal, pages: std::ffi::c_int) -> rusqlite::Result<()> {
+    if pages < LOG_PAGES {
+        return Ok(());
+    }
+    match log.checkpoint_v2(CheckpointMode::PASSIVE) {
+        Err(error) if is_unsynced(&error) => Err(error),
+        // Somebody reads, or the disk is full: the log grows on, and the next commit tries again.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Whether the disk may have lost something that it was told to keep.
+fn is_unsynced(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_DIR_FSYNC].map(Some).contains(&code)
 }
 
 impl ToSql for Value<'_> {
@@ -340,6 +409,14 @@ fn owned(value: ValueRef<'_>) -> Result<Value<'static>, Error> {
             Ok(text) => Ok(Value::Text(text.to_owned().into())),
             Err(error) => Err(failed("read a text", error)),
         },
+    }
+}
+
+/// What the engine said to a statement.
+fn refused(what: &'static str, error: &rusqlite::Error) -> Error {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => Error::Full { source_text: error.to_string() },
+        Some(_) | None => failed(what, error),
     }
 }
 

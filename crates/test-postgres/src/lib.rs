@@ -23,12 +23,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Cluster {
     home: TempDir,
+    settings: Vec<String>,
     server: Child,
 }
 
 impl Cluster {
     /// Makes a cluster with these settings (`name=value`) and waits until it answers.
-    #[expect(clippy::disallowed_methods, reason = "PostgreSQL tells nobody that it is ready; it has to be asked")]
     pub fn start(settings: &[&str]) -> io::Result<Cluster> {
         // Socket paths must be short (107 bytes), so that neither the target folder nor `TMPDIR` will do.
         let home = tempfile::Builder::new().prefix("wakeful-pg-").tempdir_in("/tmp")?;
@@ -41,24 +41,52 @@ impl Cluster {
         if !made.status.success() {
             return Err(io::Error::other(format!("initdb failed: {}", String::from_utf8_lossy(&made.stderr))));
         }
-        let settings = settings.iter().map(|setting| format!("-c{setting}"));
-        let server = command(home.path(), "postgres")?
-            .args(["-D", "data", "-clisten_addresses=", "-k"])
-            .arg(home.path())
-            .args(settings)
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(home.path().join("log"))?)
-            .spawn()?;
-        let cluster = Cluster { home, server };
+        let settings: Vec<String> = settings.iter().map(|setting| format!("-c{setting}")).collect();
+        let server = launch(home.path(), &settings)?;
+        let cluster = Cluster { home, settings, server };
+        cluster.until_it_answers()?;
+        Ok(cluster)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "PostgreSQL tells nobody that it is ready; it has to be asked")]
+    fn until_it_answers(&self) -> io::Result<()> {
         for _ in 0..LOOKS {
-            let mut ready = command(cluster.home.path(), "pg_isready")?;
-            if ready.args(["-q", "-h"]).arg(cluster.home.path()).status()?.success() {
-                return Ok(cluster);
+            let mut ready = command(self.home.path(), "pg_isready")?;
+            if ready.args(["-q", "-h"]).arg(self.home.path()).status()?.success() {
+                return Ok(());
             }
             sleep(LOOK_EVERY);
         }
-        let log = fs::read_to_string(cluster.home.path().join("log")).unwrap_or_default();
+        let log = fs::read_to_string(self.home.path().join("log")).unwrap_or_default();
         Err(io::Error::other(format!("PostgreSQL does not answer; its log says:\n{log}")))
+    }
+
+    /// Ends it at once, as a crash would: it has to recover when it is started again.
+    pub fn crash(&mut self) {
+        // One that has been waited for is gone, and its number may be somebody else's.
+        let is_over = self.server.try_wait().is_ok_and(|ended| ended.is_some());
+        if let Some(pid) = i32::try_from(self.server.id()).ok().filter(|_| !is_over).and_then(Pid::from_raw) {
+            kill_process(pid, Signal::QUIT).ok();
+        }
+        self.server.wait().ok();
+    }
+
+    /// Starts it again after a crash and waits until it answers.
+    pub fn start_again(&mut self) -> io::Result<()> {
+        self.server = launch(self.home.path(), &self.settings)?;
+        self.until_it_answers()
+    }
+
+    /// Ends every connection to it.
+    pub fn end_connections(&self) -> io::Result<()> {
+        let end = "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()";
+        let mut psql = command(self.home.path(), "psql")?;
+        let options = ["-q", "-U", "wakeful", "-d", "postgres", "-c", end, "-h"];
+        let output = psql.args(options).arg(self.home.path()).output()?;
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned())),
+        }
     }
 
     /// How to reach its database `postgres`.
@@ -74,12 +102,19 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // At once; nothing in it is worth a checkpoint.
-        if let Some(pid) = i32::try_from(self.server.id()).ok().and_then(Pid::from_raw) {
-            kill_process(pid, Signal::QUIT).ok();
-        }
-        self.server.wait().ok();
+        // Nothing in it is worth a checkpoint.
+        self.crash();
     }
+}
+
+fn launch(home: &Path, settings: &[String]) -> io::Result<Child> {
+    command(home, "postgres")?
+        .args(["-D", "data", "-clisten_addresses=", "-k"])
+        .arg(home)
+        .args(settings)
+        .stdout(Stdio::null())
+        .stderr(fs::OpenOptions::new().create(true).append(true).open(home.join("log"))?)
+        .spawn()
 }
 
 /// A program of PostgreSQL, in the cluster's folder and as its user.

@@ -204,6 +204,11 @@ impl Server {
     /// SIGTERM; returns once it has ended.
     pub async fn stop(&mut self) -> ExitStatus {
         signal(self.pid(), Signal::TERM);
+        self.ended().await
+    }
+
+    /// Returns once it has ended by itself.
+    pub async fn ended(&mut self) -> ExitStatus {
         let mut child = self.child.take().unwrap();
         let ended = async {
             loop {
@@ -217,7 +222,7 @@ impl Server {
         ended.unwrap_or_else(|_| {
             child.kill().unwrap();
             child.wait().unwrap();
-            panic!("SIGTERM does not stop it:\n{}", self.log())
+            panic!("it does not end:\n{}", self.log())
         })
     }
 

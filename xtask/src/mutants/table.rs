@@ -178,6 +178,18 @@ pub const MUTANTS: &[Mutant] = &[
         new: "        tx.execute(NOTE_CLOSE, &[own.into(), how.into()]).await?;",
     },
     Mutant {
+        name: "a child's retry that is called off is nobody's business",
+        file: "crates/store/src/ops/late_ends.rs",
+        old: "    set is_due = 1\n    where is_due = 0",
+        new: "    set is_due = 0\n    where is_due = 0",
+    },
+    Mutant {
+        name: "a child's end is told twice when another run has spoken for it",
+        file: "crates/store/src/ops/late_ends.rs",
+        old: "        where batches.run_id = $1)\";\nconst KEEP",
+        new: "        where batches.run_id = $1 and $1 = '')\";\nconst KEEP",
+    },
+    Mutant {
         name: "what is said of a task that nobody has is never issued",
         file: "crates/store/src/ops/assignments.rs",
         old: "        kept_wakes::issue(tx, origin.now, &mut ids, new, assignee).await?;\n",

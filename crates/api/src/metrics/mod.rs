@@ -134,9 +134,9 @@ async fn store(registry: &mut Registry, api: &Api) -> Result<(), Problem> {
     let told = "Wakes of schedules that were not made because there was nothing to do";
     gauge(registry, "wakeful_wakes_avoided", told, None, found.wakes_avoided);
     gauge(registry, "wakeful_store", "Size of the store", Some(Unit::Bytes), found.bytes);
-    let wal = db.wal_file().and_then(|path| fs::metadata(path).ok()).map_or(0, |file| file.len());
-    let told = "Size of the write-ahead log of SQLite; 0 on PostgreSQL";
-    gauge(registry, "wakeful_store_wal", told, Some(Unit::Bytes), i64::try_from(wal).unwrap_or(i64::MAX));
+    let log = i64::try_from(db.log_bytes()).unwrap_or(i64::MAX);
+    let told = "Of the embedded store: what stands in its log and not in its file yet";
+    gauge(registry, "wakeful_store_log", told, Some(Unit::Bytes), log);
     Ok(())
 }
 

@@ -2,12 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use wakeful_domain::id::{EventId, kind};
 use wakeful_store::ops::events::{self, Cursor};
+use wakeful_store::ops::retention;
 
 use crate::access::{Permission, Principal};
 use crate::parameters::{Parameters, PathCompany, id_in_option, limit};
@@ -26,10 +27,11 @@ struct ListQuery {
 }
 
 /// Events behind `after` (from the first by default), oldest first. With `Accept: text/event-stream`
-/// a stream that begins behind `Last-Event-ID` or `after`, or now, and goes on.
+/// a stream that begins behind `Last-Event-ID` or `after`, or now, and goes on; an event `gap` says that some were removed.
 #[utoipa::path(get, path = "/companies/{company}/events", tag = "events",
     params(("company" = String, Path, description = "id or slug"), ("after" = Option<String>, Query), ("limit" = Option<i64>, Query)),
-    responses((status = 200, body = Page<EventView>)))]
+    responses((status = 200, body = Page<EventView>,
+        headers(("Wakeful-Gap" = String, description = "events behind `after` are gone: the list begins behind this one")))))]
 async fn list(
     State(api): State<Api>,
     principal: Principal,
@@ -52,11 +54,15 @@ async fn list(
         .engine
         .db()
         .read("event.after", (company.id, cursor, limit), |tx, (company, cursor, limit)| {
-            Box::pin(events::after(tx, *company, *cursor, *limit))
+            Box::pin(retention::events::after(tx, *company, *cursor, *limit))
         })
         .await?;
-    let is_full = found.len() as i64 == limit;
-    let items: Vec<EventView> = found.into_iter().map(EventView::from).collect();
+    let is_full = found.events.len() as i64 == limit;
+    let items: Vec<EventView> = found.events.into_iter().map(EventView::from).collect();
     let next_cursor = items.last().filter(|_| is_full).map(|event| event.id.clone());
-    Ok(Json(Page { items, next_cursor }).into_response())
+    let mut response = Json(Page { items, next_cursor }).into_response();
+    if let Some(gap) = found.gap.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
+        response.headers_mut().insert(HeaderName::from_static("wakeful-gap"), gap);
+    }
+    Ok(response)
 }

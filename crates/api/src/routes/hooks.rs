@@ -64,8 +64,8 @@ async fn tell(State(api): State<Api>, Path(id): Path<String>, request: Request) 
         bytes: i64::try_from(bytes.len()).unwrap_or(i64::MAX),
         replay_of: None,
     };
-    let receipt = kept(&api, told).await?;
-    Ok((StatusCode::ACCEPTED, Json(ReceiptView::from(receipt))).into_response())
+    let received = api.engine.write("webhook.receive", told, |tx, told| Box::pin(receive(tx, told))).await?;
+    Ok((StatusCode::ACCEPTED, Json(ReceiptView::from(in_time(received)?))).into_response())
 }
 
 async fn read(body: Body) -> Result<axum::body::Bytes, Problem> {
@@ -126,9 +126,8 @@ fn names_of(scheme: Scheme, headers: &HeaderMap) -> (Option<String>, Option<Stri
     }
 }
 
-/// Enters what was told.
-pub(super) async fn kept(api: &Api, told: Told) -> Result<Receipt, Problem> {
-    let received = api.engine.write("webhook.receive", told, |tx, told| Box::pin(receive(tx, told))).await?;
+/// What was kept; whoever tells too much is asked to come again.
+pub(super) fn in_time(received: Received) -> Result<Receipt, Problem> {
     match received {
         Received::Kept(receipt) => Ok(receipt),
         Received::TooMany(wait) => {

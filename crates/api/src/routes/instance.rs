@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use wakeful_domain::waiting::Host;
 
-use wakeful_engine::clock;
+use wakeful_engine::{Recovery, clock};
 use wakeful_store::ops::invariants;
 
 use crate::access::{Permission, Principal};
@@ -95,8 +95,13 @@ struct ServerView {
     is_draining: bool,
     /// Why nothing is started, if it is in safe mode.
     safe_mode: Option<String>,
+    /// When the backup was taken that the store was restored from, while it waits to be told to go on.
+    restored_from: Option<String>,
     /// Milliseconds since the dispatcher last completed a beat; it sleeps for minutes while nothing is due.
     tick_age_ms: u64,
+    /// What this start has found and made good.
+    #[schema(value_type = Object)]
+    recovery: Recovery,
     configuration: Option<ConfigurationView>,
 }
 
@@ -114,7 +119,9 @@ async fn server(State(api): State<Api>, principal: Principal) -> Result<Json<Ser
         live_runs_max: host.live_runs_max,
         is_draining: host.is_draining,
         safe_mode: standing.safe_mode.clone(),
+        restored_from: host.restored_from.map(|at| at.to_string()),
         tick_age_ms: u64::try_from(now.since(api.engine.meters().last_beat()).as_millis()).unwrap_or(u64::MAX),
+        recovery: api.engine.recovery(),
         configuration: standing.configuration(),
     }))
 }

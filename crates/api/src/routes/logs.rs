@@ -13,6 +13,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use wakeful_domain::id::kind;
 use wakeful_runner::process::log::{LogReader, LogRecord, LogStream, bytes_of, read_log, tail_log};
 
+use super::retention::require_log;
 use super::runs::visible;
 use crate::access::{Permission, Principal};
 use crate::errors::ProblemDocument;
@@ -46,7 +47,8 @@ struct BytesQuery {
 #[utoipa::path(get, path = "/runs/{id}/log", tag = "runs",
     params(("id" = String, Path), ("offset" = Option<u64>, Query), ("line" = Option<u64>, Query), ("limit" = Option<u64>, Query)),
     responses((status = 200, content_type = "application/x-ndjson", body = String,
-        headers(("Wakeful-Next-Offset" = String), ("Wakeful-Log-Complete" = String)))))]
+        headers(("Wakeful-Next-Offset" = String), ("Wakeful-Log-Complete" = String))),
+        (status = 410, body = ProblemDocument, description = "`log_removed`: the body is gone, and when")))]
 async fn bytes(
     State(api): State<Api>,
     principal: Principal,
@@ -56,6 +58,7 @@ async fn bytes(
 ) -> Result<Response, Problem> {
     principal.require(Permission::Read)?;
     let run = visible(&api, &principal, id).await?;
+    require_log(&run)?;
     let offset = match (query.offset, query.line) {
         (Some(_), Some(_)) => return Err(Problem::invalid("line", "cannot stand beside offset: send one of them")),
         (offset, None) => offset.unwrap_or(0),
@@ -124,7 +127,8 @@ enum TextStream {
 /// The text of the log alone, as the agent wrote it.
 #[utoipa::path(get, path = "/runs/{id}/log/text", tag = "runs",
     params(("id" = String, Path), ("stream" = Option<String>, Query), ("tail" = Option<usize>, Query)),
-    responses((status = 200, content_type = "text/plain", body = String), (status = 422, body = ProblemDocument)))]
+    responses((status = 200, content_type = "text/plain", body = String), (status = 422, body = ProblemDocument),
+        (status = 410, body = ProblemDocument, description = "`log_removed`: the body is gone, and when")))]
 async fn text(
     State(api): State<Api>,
     principal: Principal,
@@ -132,7 +136,7 @@ async fn text(
     Parameters(query): Parameters<TextQuery>,
 ) -> Result<Response, Problem> {
     principal.require(Permission::Read)?;
-    visible(&api, &principal, id).await?;
+    require_log(&visible(&api, &principal, id).await?)?;
     let dir = api.engine.run_dir(id);
     if query.tail.is_some_and(|lines| lines > TAIL_MAX) {
         return Err(Problem::invalid("tail", format!("is larger than {TAIL_MAX}; that many lines are given at most")));

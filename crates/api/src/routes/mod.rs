@@ -16,6 +16,8 @@ mod mail;
 mod me;
 mod notifications;
 mod projects;
+mod restore;
+mod retention;
 mod run_calls;
 mod runs;
 pub(crate) mod schedules;
@@ -69,6 +71,8 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(events::routes())
         .merge(why::routes())
         .merge(me::routes())
+        .merge(restore::routes())
+        .merge(retention::routes())
         .merge(instance::documented())
 }
 

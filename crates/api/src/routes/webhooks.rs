@@ -13,16 +13,18 @@ use wakeful_domain::signature::secret_text;
 use wakeful_domain::time::parse_duration;
 use wakeful_domain::webhook::{Receipt, Scheme, Webhook};
 use wakeful_engine::clock;
-use wakeful_store::ops::receipts::{self, Told};
+use wakeful_engine::secrets::VaultError;
+use wakeful_store::ops::receipts::{self, Received, Told};
 use wakeful_store::ops::secrets::Sealed;
-use wakeful_store::ops::webhooks;
+use wakeful_store::ops::{request_keys, webhooks};
 
-use super::hooks::{kept, place_of};
+use super::hooks::{in_time, place_of};
 use super::subscriptions::{agent_of, task_of};
 use crate::access::{Permission, Principal};
 use crate::body::Body;
 use crate::errors::ProblemDocument;
-use crate::parameters::{Parameters, PathCompany, PathId, id_in_option, limit};
+use crate::idempotency::request_key;
+use crate::parameters::{IdempotencyKey, Parameters, PathCompany, PathId, id_in_option, limit};
 use crate::wire::{Empty, NewWebhook, Page, ReceiptView, RotateRequest, WebhookPatch, WebhookTarget, WebhookView};
 use crate::{Api, Problem};
 
@@ -96,16 +98,35 @@ fn check(webhook: &Webhook) -> Result<(), Problem> {
     webhook.problem().map_or(Ok(()), |(field, message)| Err(Problem::invalid(&field, message)))
 }
 
-/// Makes a webhook. Its secret is shown now and never again.
+/// A webhook as it is shown to whoever has made it or given it a new secret: under the same idempotency key once more,
+/// since the answer may have been lost.
+fn with_secret(api: &Api, webhook: Webhook, secret: String, earlier: Option<&Sealed>) -> Result<WebhookView, Problem> {
+    let secret = match earlier {
+        None => secret,
+        Some(sealed) => {
+            let opened = api.engine.config().vault.open(&place_of(webhook.id), sealed);
+            let failed = |error: VaultError| {
+                let told = format!("the secret cannot be shown again: {error}; rotate it");
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_secret", told)
+            };
+            opened.map_err(failed)?.to_string()
+        }
+    };
+    Ok(WebhookView::new(webhook, Some(secret)))
+}
+
+/// Makes a webhook. Its secret is shown now and never again, but to the same request under the same idempotency key.
 #[utoipa::path(post, path = "/companies/{company}/webhooks", tag = "webhooks", params(("company" = String, Path, description = "id or slug")),
     request_body = NewWebhook, responses((status = 201, body = WebhookView), (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument)))]
 async fn create(
     State(api): State<Api>,
     principal: Principal,
     PathCompany(company): PathCompany,
+    IdempotencyKey(key): IdempotencyKey,
     body: Body<NewWebhook>,
 ) -> Result<(StatusCode, Json<WebhookView>), Problem> {
     principal.require(Permission::Manage)?;
+    let key = request_key(key, &principal, &format!("POST /companies/{}/webhooks", company.id), &body.bytes);
     let (now, new) = (clock::now(), body.value);
     let (agent, task) = target_of(&api, company.id, new.target).await?;
     let webhook = Webhook {
@@ -125,13 +146,21 @@ async fn create(
     };
     check(&webhook)?;
     let (secret, sealed) = new_secret(&api, webhook.id, webhook.scheme)?;
-    let made = api
+    let (made, earlier) = api
         .engine
-        .write("webhook.create", (webhook, sealed), |tx, (webhook, sealed)| {
-            Box::pin(webhooks::insert(tx, webhook, sealed))
+        .write("webhook.create", (webhook, sealed, key), |tx, (webhook, sealed, key)| {
+            Box::pin(async move {
+                let (now, company) = (webhook.created_at, Some(webhook.company));
+                match request_keys::made_before(tx, now, company, key.as_ref(), webhook.id).await? {
+                    Some(earlier) => {
+                        webhooks::get_with_secret(tx, earlier).await.map(|(of, sealed)| (of, Some(sealed)))
+                    }
+                    None => webhooks::insert(tx, webhook, sealed).await.map(|made| (made, None)),
+                }
+            })
         })
         .await?;
-    Ok((StatusCode::CREATED, Json(WebhookView::new(made, Some(secret)))))
+    Ok((StatusCode::CREATED, Json(with_secret(&api, made, secret, earlier.as_ref())?)))
 }
 
 #[derive(Debug, Deserialize)]
@@ -216,16 +245,19 @@ async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Gives a webhook a new secret, shown now and never again. The old one works on for `overlap`.
+/// Gives a webhook a new secret, shown now and never again, but to the same request under the same idempotency key.
+/// The old one works on for `overlap`.
 #[utoipa::path(post, path = "/webhooks/{id}/rotate", tag = "webhooks", params(("id" = String, Path)), request_body = RotateRequest,
     responses((status = 200, body = WebhookView), (status = 422, body = ProblemDocument)))]
 async fn rotate(
     State(api): State<Api>,
     principal: Principal,
     PathId(id): PathId<kind::Webhook>,
+    IdempotencyKey(key): IdempotencyKey,
     body: Body<RotateRequest>,
 ) -> Result<Json<WebhookView>, Problem> {
     let webhook = changeable(&api, &principal, id).await?;
+    let key = request_key(key, &principal, &format!("POST /webhooks/{id}/rotate"), &body.bytes);
     let overlap = match &body.value.overlap {
         Some(text) => parse_duration(text).map_err(|error| Problem::invalid("overlap", error.to_string()))?,
         None => OVERLAP_DEFAULT,
@@ -235,13 +267,21 @@ async fn rotate(
     }
     let (secret, sealed) = new_secret(&api, id, webhook.scheme)?;
     let now = clock::now();
-    let rotated = api
+    let arguments = (now, webhook, now + overlap, sealed, key);
+    let (rotated, earlier) = api
         .engine
-        .write("webhook.rotate", (now, id, now + overlap, sealed), |tx, (now, id, until, sealed)| {
-            Box::pin(webhooks::rotate(tx, *now, *id, *until, sealed))
+        .write("webhook.rotate", arguments, |tx, (now, webhook, until, sealed, key)| {
+            Box::pin(async move {
+                match request_keys::made_before(tx, *now, Some(webhook.company), key.as_ref(), webhook.id).await? {
+                    Some(earlier) => {
+                        webhooks::get_with_secret(tx, earlier).await.map(|(of, sealed)| (of, Some(sealed)))
+                    }
+                    None => webhooks::rotate(tx, *now, webhook.id, *until, sealed).await.map(|rotated| (rotated, None)),
+                }
+            })
         })
         .await?;
-    Ok(Json(WebhookView::new(rotated, Some(secret))))
+    Ok(Json(with_secret(&api, rotated, secret, earlier.as_ref())?))
 }
 
 #[derive(Debug, Deserialize)]
@@ -298,9 +338,11 @@ async fn replay(
     State(api): State<Api>,
     principal: Principal,
     PathId(id): PathId<kind::Receipt>,
-    _body: Body<Empty>,
+    IdempotencyKey(key): IdempotencyKey,
+    body: Body<Empty>,
 ) -> Result<(StatusCode, Json<ReceiptView>), Problem> {
     let earlier = receipt_of(&api, &principal, id).await?;
+    let key = request_key(key, &principal, &format!("POST /receipts/{id}/replay"), &body.bytes);
     let data = api.engine.db().read("receipt.contents", id, |tx, id| Box::pin(receipts::contents(tx, *id))).await?;
     let told = Told {
         now: clock::now(),
@@ -313,5 +355,22 @@ async fn replay(
         bytes: earlier.bytes,
         replay_of: Some(id),
     };
-    Ok((StatusCode::ACCEPTED, Json(kept(&api, told).await?.into())))
+    let received = api
+        .engine
+        .write("webhook.replay", (told, earlier.company, key), |tx, (told, company, key)| {
+            Box::pin(async move {
+                if let Some(key) = key
+                    && let Some(made) = request_keys::find(tx, Some(*company), key).await?
+                {
+                    return receipts::get(tx, made.parse().unwrap_or(told.id)).await.map(Received::Kept);
+                }
+                let received = receipts::receive(tx, told).await?;
+                if let (Some(key), Received::Kept(receipt)) = (key, &received) {
+                    request_keys::keep(tx, told.now, Some(*company), key, &receipt.id.to_string()).await?;
+                }
+                Ok(received)
+            })
+        })
+        .await?;
+    Ok((StatusCode::ACCEPTED, Json(in_time(received)?.into())))
 }

@@ -57,6 +57,10 @@ pub struct RunView {
     pub created_at: String,
     pub started_at: Option<String>,
     pub finished_at: Option<String>,
+    /// Since when it is kept whatever its age.
+    pub pinned_at: Option<String>,
+    /// When the body of its log was removed; `log` still says what it was.
+    pub log_removed_at: Option<String>,
     /// In order of their requests.
     pub wakeups: Vec<RunWakeup>,
 }
@@ -117,6 +121,8 @@ impl RunView {
             created_at: run.created_at.to_string(),
             started_at: time(run.started_at),
             finished_at: time(run.finished_at),
+            pinned_at: time(run.pinned_at),
+            log_removed_at: time(run.log_removed_at),
             wakeups: batch.into_iter().map(RunWakeup::from).collect(),
         }
     }

@@ -131,3 +131,10 @@ pub struct DaemonInstallArguments {
     #[arg(long)]
     pub print: bool,
 }
+
+#[derive(Debug, Clone, Args)]
+pub struct DoctorArguments {
+    /// Carry out the remedies that can do no harm: make the data directory, take from others what is for us alone
+    #[arg(long)]
+    pub fix: bool,
+}

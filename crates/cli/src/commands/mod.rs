@@ -7,6 +7,7 @@ pub mod config;
 pub mod doctor;
 pub mod escalation;
 pub mod events;
+pub mod gc;
 pub mod goal;
 pub mod inside;
 pub mod mail;

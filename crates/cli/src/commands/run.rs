@@ -35,6 +35,16 @@ pub async fn run(session: &Session, verb: &RunVerb) -> Result<(), Failure> {
             });
             Ok(())
         }
+        RunVerb::Pin { run } => {
+            let run = session.client.post(&format!("/api/v1/runs/{}/pin", percent_encoded(run)), &json!({})).await?;
+            session.output.show(&run, || format!("{} is kept whatever its age", text(&run, "/id")));
+            Ok(())
+        }
+        RunVerb::Unpin { run } => {
+            let run = session.client.post(&format!("/api/v1/runs/{}/unpin", percent_encoded(run)), &json!({})).await?;
+            session.output.show(&run, || format!("{} goes when it is old", text(&run, "/id")));
+            Ok(())
+        }
         RunVerb::Cancel { run, reason } => {
             let body = json!({ "reason": reason });
             let run = session.client.post(&format!("/api/v1/runs/{}/cancel", percent_encoded(run)), &body).await?;

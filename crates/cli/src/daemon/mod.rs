@@ -20,7 +20,7 @@ use crate::client::Client;
 use crate::config::settings;
 use crate::data_dir::{DataDir, Owner};
 use crate::environment;
-use crate::failure::{FAILED, Failure, NOT_FOUND, REFUSED, TEMPORARY};
+use crate::failure::{FAILED, Failure, NOT_FOUND, REFUSED, TEMPORARY, UNREACHABLE};
 use crate::logging;
 use crate::output::{Output, text};
 
@@ -77,6 +77,10 @@ pub async fn run(global: &Global, verb: &DaemonVerb) -> Result<(), Failure> {
             let status = status(&dir).await;
             output.show(&status, || told_status(&status));
             match status["running"].as_bool() {
+                Some(true) if status["answers"] == false => {
+                    Err(Failure::new(UNREACHABLE, "the server lives and does not answer")
+                        .hint("`wakeful daemon logs` shows what it does; `wakeful daemon restart` starts it anew"))
+                }
                 Some(true) => Ok(()),
                 Some(false) | None => Err(Failure::new(NOT_FOUND, "no server runs on this data directory")
                     .hint("`wakeful daemon start` starts one")),
@@ -113,7 +117,7 @@ fn patience(dir: &DataDir, wanted: Option<&str>) -> Result<Duration, Failure> {
 }
 
 /// Who holds the data directory, if somebody does.
-fn owner(dir: &DataDir) -> Option<Owner> {
+pub(crate) fn owner(dir: &DataDir) -> Option<Owner> {
     let boot = boot_id().ok()?;
     dir.owner().filter(|owner| owner.process.is_alive(&boot))
 }
@@ -273,6 +277,11 @@ fn told_status(status: &Value) -> String {
     }
     if let Some(reason) = status["safe_mode"].as_str() {
         lines.push(format!("  safe mode  {reason}; `wakeful daemon restart` goes on"));
+    }
+    if let Some(taken_at) = status["restored_from"].as_str() {
+        lines.push(format!(
+            "  restored   from the backup of {taken_at}, and held; `wakeful restore --plan` lists what would run"
+        ));
     }
     if let Some(error) = status.pointer("/configuration/error").and_then(Value::as_str) {
         lines.push(format!("  configuration refused: {error}"));

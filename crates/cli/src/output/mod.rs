@@ -142,7 +142,12 @@ pub fn time(document: &Value, pointer: &str) -> String {
 
 /// The items of a list.
 pub fn items(document: &Value) -> &[Value] {
-    document.get("items").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    items_of(document, "items")
+}
+
+/// A list within a document.
+pub fn items_of<'a>(document: &'a Value, name: &str) -> &'a [Value] {
+    document.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// Text cut to a width, on one line.

@@ -16,12 +16,13 @@ use tokio::sync::Notify;
 use wakeful_api::{Api, Standing};
 use wakeful_domain::company::{Company, CompanyState, MAX_CONCURRENT_RUNS_DEFAULT, MAX_RUNS_PER_ROOT_HOUR_DEFAULT};
 use wakeful_engine::secrets::{MasterKey, Vault};
-use wakeful_engine::{Engine, EngineConfig, clock, hash_of};
+use wakeful_engine::{Engine, EngineConfig, clock, hash_of, room};
 use wakeful_runner::http::Guard;
-use wakeful_store::ops::companies;
+use wakeful_store::ops::{companies, restore};
 use wakeful_store::{Db, Location};
 
 use crate::arguments::{Global, UpArguments};
+use crate::backup;
 use crate::client::Client;
 use crate::config::settings::{self, Loaded, Settings};
 use crate::daemon::{lives, notify};
@@ -47,7 +48,9 @@ pub async fn up(global: &Global, arguments: &UpArguments) -> Result<(), Failure>
     let loaded = settings::load(settings::found(&dir, arguments.config.as_deref()), &arguments.settings)?;
     let logging = logging::start(&loaded.effective.settings.log, &dir)?;
     dir.create()?;
+    room::before_start(dir.path());
     let lock = dir.lock()?;
+    backup::restore::refuse_unfinished(&dir)?;
     let options = arguments.with_config_of_environment().to_options();
     let birth = lives::begin(&dir, options, loaded.effective.variables(), environment::is_systemd_unit())?;
     if let Some(crash) = &birth.crash {
@@ -80,9 +83,18 @@ async fn serve(
         () = signals.stop() => return Ok(()),
     };
     let admin_token = dir.admin_token()?;
+    let held = db.read("restore.held", (), |tx, ()| Box::pin(restore::held(tx))).await;
+    let held = held.map_err(|refusal| Failure::failed(refusal.to_string()))?;
+    if let Some(restored) = &held {
+        tracing::warn!(
+            "restored from the backup of {}: nothing starts before `wakeful restore --go-on`",
+            restored.taken_at
+        );
+    }
     let standing = Arc::new(Standing::new(clock::now(), safe_mode));
     let settings = &loaded.effective.settings;
-    let engine = Engine::new(db, config(dir, settings, key, standing.safe_mode.is_some())?);
+    let config = config(dir, settings, key, standing.safe_mode.is_some())?;
+    let engine = Engine::new(db, EngineConfig { held, ..config });
     ensure_default_company(&engine).await?;
     let listen = &settings.server.listen;
     let listener = TcpListener::bind(listen).await.map_err(|error| {
@@ -123,6 +135,11 @@ async fn serve(
             ended = &mut serving => return Ok(ended?),
             () = signals.stop() => break,
             () = signals.reload() => settled.reload(),
+            () = engine.db().given_up() => {
+                let told = "the disk did not keep what was written to the store, so nothing that is in memory can be trusted";
+                return Err(Failure::new(FAILED, told)
+                    .hint("start it again: the store is read anew, and live runs have gone on; look after the disk (`dmesg`)"));
+            }
         }
     }
     let live_runs = engine.host().live_runs;
@@ -196,6 +213,8 @@ fn config(dir: &DataDir, settings: &Settings, key: MasterKey, is_in_safe_mode: b
             .map_err(|error| Failure::usage(format!("server.http_allow: {error}")))?,
         vault: Vault::new(key),
         is_in_safe_mode,
+        held: None,
+        retention: settings.retention.policy(),
     })
 }
 

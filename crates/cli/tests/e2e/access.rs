@@ -9,7 +9,7 @@ use crate::shape::assert_problem;
 use crate::support::{Client, Server, answer, id, run_token};
 
 /// A company key, put into the store as the route for it will one day do.
-fn company_key(server: &Server, company: &str, role: &str) -> Client {
+pub fn company_key(server: &Server, company: &str, role: &str) -> Client {
     let token = format!("wkf_company_{company}_{role}");
     let hash: String = Sha256::digest(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     let store = rusqlite::Connection::open(server.path().join("wakeful.db")).unwrap();

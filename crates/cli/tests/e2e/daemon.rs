@@ -218,6 +218,86 @@ async fn a_service_manager_is_told_and_its_watchdog_is_fed_by_beats() {
     assert!(server.wait().await.unwrap().success());
 }
 
+/// Enforces the watchdog of a service as systemd does: whoever says nothing for so long is ended and started anew.
+struct FakeSystemd<'a> {
+    daemon: &'a Daemon,
+    socket: UnixDatagram,
+    watchdog: Duration,
+}
+
+impl FakeSystemd<'_> {
+    fn start(&self) -> tokio::process::Child {
+        let mut command = self.daemon.command(&["up", "--listen", "127.0.0.1:0", "--service"]);
+        command.env("NOTIFY_SOCKET", self.daemon.dir.path().join("notify"));
+        command.env("WATCHDOG_USEC", self.watchdog.as_micros().to_string());
+        let command = &mut tokio::process::Command::from(command);
+        command.kill_on_drop(true).stderr(std::process::Stdio::null()).spawn().unwrap()
+    }
+
+    /// Until it is ready, which may take as long as it likes.
+    async fn ready(&self) {
+        until(async || told(&self.socket).iter().any(|line| line == "READY=1")).await;
+    }
+
+    /// Returns once it has been silent for longer than it may.
+    async fn silence(&self) {
+        let mut heard_at = tokio::time::Instant::now();
+        while heard_at.elapsed() < self.watchdog {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            if told(&self.socket).iter().any(|line| line == "WATCHDOG=1") {
+                heard_at = tokio::time::Instant::now();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_scheduler_that_hangs_while_the_process_lives_is_started_anew_and_loses_nothing() {
+    let daemon = Daemon::new();
+    let socket = UnixDatagram::bind(daemon.dir.path().join("notify")).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let manager = FakeSystemd { daemon: &daemon, socket, watchdog: Duration::from_secs(3) };
+    let mut server = manager.start();
+    manager.ready().await;
+    let client = daemon.client(&daemon.status().await);
+    let agent = client.process_agent("worker", "until test -e go; do sleep 0.05; done").await;
+    let run = client.running(&client.wake(&agent, json!({})).await).await;
+    let waiting = client.wake(&agent, json!({})).await;
+
+    // Somebody holds the store's lock: the API answers, the dispatcher cannot move, and its timer feeds nothing.
+    let other = rusqlite::Connection::open(daemon.path().join("wakeful.db")).unwrap();
+    other.execute_batch("begin immediate").unwrap();
+    // A dispatcher that has nothing to do stands still, too; it is nudged.
+    let nudging = async {
+        loop {
+            client.post(&format!("/agents/{agent}/wake"), &json!({ "idempotency_key": "one" })).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    tokio::select! {
+        () = manager.silence() => {}
+        () = nudging => {}
+    }
+    assert!(client.get("/runs?limit=1").await.0 > 0, "the process lives and answers");
+    server.kill().await.unwrap();
+    drop(other);
+
+    let mut server = manager.start();
+    manager.ready().await;
+    let status = daemon.status().await;
+    let client = daemon.client(&status);
+    until(async || daemon.status().await["recovery"]["took_ms"].is_u64()).await;
+    let recovery = daemon.status().await["recovery"].clone();
+    let counts = ["live_runs", "attached", "died", "never_started", "violations"].map(|name| recovery[name].as_u64());
+    assert_eq!(counts, [Some(1), Some(1), Some(0), Some(0), Some(0)], "{recovery:#}");
+    assert!(status["last_crash"]["exit"].is_string(), "{status:#}");
+    std::fs::write(daemon.path().join("agents").join(&agent).join("go"), "").unwrap();
+    assert_eq!(client.finished(run["id"].as_str().unwrap()).await["status"], "succeeded");
+    assert_eq!(client.settled(&waiting).await["status"], "completed");
+    kill_process(Pid::from_raw(i32::try_from(server.id().unwrap()).unwrap()).unwrap(), Signal::TERM).unwrap();
+    assert!(server.wait().await.unwrap().success());
+}
+
 #[tokio::test]
 async fn the_unit_says_what_systemd_has_to_know() {
     let daemon = Daemon::new();

@@ -130,6 +130,45 @@ async fn a_new_secret_works_at_once_and_the_old_one_for_a_while() {
     assert_eq!(tell_signed(&server, &hook, rotated["secret"].as_str().unwrap(), "m3", now_s(), "{}").await.0, 202);
 }
 
+/// Posts under an idempotency key.
+async fn post_once(server: &Server, path: &str, key: &str, body: &Value) -> (u16, Value) {
+    let url = format!("{}/api/v1{path}", server.address());
+    let request = reqwest::Client::new().post(url).bearer_auth(server.token()).header("idempotency-key", key);
+    let answer = request.json(body).send().await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+#[tokio::test]
+async fn an_answer_that_was_lost_is_given_again_under_the_same_key() {
+    let mut server = Server::start().await;
+    let new = json!({ "name": "ci" });
+    let (status, made) = post_once(&server, "/companies/default/webhooks", "k1", &new).await;
+    assert_eq!(status, 201, "{made:#}");
+    server.kill9();
+    server.start_again().await;
+    assert_eq!(
+        post_once(&server, "/companies/default/webhooks", "k1", &new).await,
+        (201, made.clone()),
+        "secret and all"
+    );
+    let other = post_once(&server, "/companies/default/webhooks", "k1", &json!({ "name": "cd" })).await;
+    assert_field(&other, "Idempotency-Key");
+    let hook = id(&made);
+
+    let rotate = format!("/webhooks/{hook}/rotate");
+    let (_, rotated) = post_once(&server, &rotate, "k2", &json!({ "overlap": "0s" })).await;
+    assert_ne!(rotated["secret"], made["secret"]);
+    assert_eq!(post_once(&server, &rotate, "k2", &json!({ "overlap": "0s" })).await, (200, rotated.clone()));
+    let secret = rotated["secret"].as_str().unwrap();
+    let (status, told) = tell_signed(&server, &hook, secret, "m1", now_s(), "{}").await;
+    assert_eq!(status, 202, "the secret that was shown twice is the one that holds");
+
+    let replay = format!("/receipts/{}/replay", id(&told));
+    let (status, replayed) = post_once(&server, &replay, "k3", &json!({})).await;
+    assert_eq!((status, post_once(&server, &replay, "k3", &json!({})).await), (202, (202, replayed)));
+    assert_eq!(server.all(&format!("/webhooks/{hook}/receipts")).await.len(), 2, "told, and once more");
+}
+
 #[tokio::test]
 async fn a_flood_is_held_back() {
     let server = Server::start().await;

@@ -12,7 +12,7 @@ use crate::support::{Server, id};
 #[tokio::test]
 async fn on_postgresql_a_run_outlives_a_crash_of_the_server_too() {
     let cluster = Cluster::start(&["fsync=off", "max_connections=100"]).unwrap();
-    let mut server = Server::start_with(&["--database", &cluster.address()], &[]).await;
+    let mut server = Server::start_with(&["--database", &cluster.url()], &[]).await;
     assert!(!Path::exists(&server.path().join("wakeful.db")));
     let agent = server.process_agent("ann", "echo one; until test -e go; do sleep 0.02; done; echo two; rm go").await;
     let wakeup = server.wake(&agent, json!({ "reason": "begin" })).await;
@@ -29,5 +29,27 @@ async fn on_postgresql_a_run_outlives_a_crash_of_the_server_too() {
     fs::write(home.join("go"), "").unwrap();
     assert_eq!(server.finished(&id(&follow_up)).await["status"], "succeeded");
     assert_eq!(server.settled(&accepted).await["run_id"], follow_up["id"]);
+    server.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_database_that_its_own_tools_have_restored_is_fenced_and_held() {
+    let cluster = Cluster::start(&["fsync=off", "max_connections=100"]).unwrap();
+    let url = cluster.address();
+    let mut server = Server::start_with(&["--database", &url], &[]).await;
+    let agent = server.process_agent("ann", "exec sleep 600").await;
+    let wakeup = server.wake(&agent, json!({})).await;
+    let run = id(&server.running(&wakeup).await);
+    server.cli(&["restore", "--database", &url]).await.assert_failed(5, &["in use by process"]);
+    server.cli(&["backup"]).await.assert_failed(2, &["pg_dump --format=custom"]);
+    server.kill9();
+    let done = server.cli(&["restore", "--database", &url, "--json"]).await.json();
+    assert_eq!((&done["restored"]["epoch"], &done["restored"]["lost_runs"]), (&json!(1), &json!(1)));
+    server.start_again().await;
+    assert_eq!(server.left_over(), Vec::<u32>::new());
+    assert_eq!(server.show(&format!("/runs/{run}")).await["error_code"], "restored");
+    assert_eq!(server.show("/restore").await["is_held"], true);
+    server.cli(&["restore", "--go-on"]).await.ok();
+    assert_eq!(server.settled(&wakeup).await["status"], "failed");
     server.assert_sound().await;
 }

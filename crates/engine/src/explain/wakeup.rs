@@ -74,7 +74,11 @@ async fn causes(tx: &mut Tx, wakeup: &Wakeup) -> Result<Vec<Link>, Refusal> {
             None => None,
             Some(cause) => match (cause.parse::<RunId>(), cause.parse::<WakeupId>()) {
                 (Ok(run), _) => wakeups::of_run(tx, run).await?.into_iter().find(|wakeup| wakeup.lead),
-                (_, Ok(earlier)) => Some(wakeups::get(tx, earlier).await?),
+                (_, Ok(earlier)) => match wakeups::get(tx, earlier).await {
+                    // It was old, and is gone: the chain begins after it.
+                    Err(Refusal::NotFound { .. }) => None,
+                    found => Some(found?),
+                },
                 (Err(_), Err(_)) => None,
             },
         };

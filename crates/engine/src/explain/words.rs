@@ -142,6 +142,9 @@ pub(super) fn what_ends(waiting: &Waiting, agent: &str, company: &str, now: Time
         }
         WaitingReason::Draining => "It starts after `wakeful drain --off`, or with the next server.".into(),
         WaitingReason::SafeMode => "It starts once the server is started without --safe-mode.".into(),
+        WaitingReason::Restored => {
+            "It starts after `wakeful restore --go-on`; `wakeful restore --plan` lists what would.".into()
+        }
         WaitingReason::AgentAtCapacity | WaitingReason::CompanyAtCapacity | WaitingReason::HostAtCapacity => {
             "It starts as soon as one of those runs ends and nothing more urgent waits.".into()
         }

@@ -9,7 +9,7 @@ use wakeful_domain::outcome::{End, Outcome};
 use wakeful_domain::run::Run;
 use wakeful_runner::adapters::Adapter;
 use wakeful_runner::process::record::shim_file;
-use wakeful_runner::process::{Found, Update};
+use wakeful_runner::process::{Attached, Found, Update};
 use wakeful_store::Refusal;
 use wakeful_store::ops::claim::{Claimed, place};
 use wakeful_store::ops::{agents, companies, runs, wakeups};
@@ -23,6 +23,7 @@ use crate::context::RunContext;
 use crate::engine::Engine;
 use crate::live::Lines;
 use crate::meters::Meter;
+use crate::recovery::FoundAgain;
 use crate::token::{TokenKind, hash_of, mint};
 
 /// Gives every live run of the store a task that follows it.
@@ -37,6 +38,7 @@ pub(crate) async fn recover(engine: &Engine) {
             () = tokio::time::sleep(PAUSE) => {}
         }
     };
+    engine.inner.recovering.begin(live.len());
     if !live.is_empty() {
         tracing::info!(runs = live.len(), "finding {} live runs again", live.len());
     }
@@ -55,11 +57,19 @@ pub(crate) fn last_launch(dir: &Path) -> u32 {
 pub(super) async fn adopt(engine: &Engine, run: Run, mut lines: Lines) {
     let dir = engine.run_dir(run.id);
     engine.set_scrubber(run.id, engine.scrubber(run.id));
+    let recovering = &engine.inner.recovering;
     if run.adapter == "http" {
+        recovering.found(FoundAgain::Service);
         return http::adopt(engine, run, lines).await;
     }
     let number = last_launch(&dir);
     let found = found_again(engine, &run, number).await;
+    recovering.found(match &found {
+        Found::Running(_) => FoundAgain::Attached,
+        Found::Ended(_) => FoundAgain::EndedMeanwhile,
+        Found::Died(_) => FoundAgain::Died,
+        Found::NeverStarted => FoundAgain::NeverStarted,
+    });
     let never_started = "the server stopped before the agent was started; it starts in the next run";
     if let Found::NeverStarted = found {
         let outcome = Outcome::ended(End::Lost, "launch_interrupted", never_started);
@@ -115,21 +125,28 @@ async fn end_tree(engine: &Engine, run: &Run, mut found: Found, number: u32) {
         if let Err(error) = attached.stop("what it was started with cannot be read any more", None) {
             tracing::warn!(run.id = %run.id, "run {} could not be told to stop: {error}", run.id);
         }
-        loop {
-            match attached.next().await {
-                Update::Exited(_) => return,
-                Update::Gone => break,
-                Update::Started(_)
-                | Update::Output { .. }
-                | Update::StartFailed(_)
-                | Update::InputTaken { .. }
-                | Update::InputRefused { .. }
-                | Update::LogSlow { .. }
-                | Update::LogCaughtUp { .. }
-                | Update::Stuck { .. } => {}
-            }
+        if has_exited(&mut attached).await {
+            return;
         }
         found = found_again(engine, run, number).await;
+    }
+}
+
+/// Waits for the end; false if the shim went away instead of telling it.
+pub(super) async fn has_exited(attached: &mut Attached) -> bool {
+    loop {
+        match attached.next().await {
+            Update::Exited(_) => return true,
+            Update::Gone => return false,
+            Update::Started(_)
+            | Update::Output { .. }
+            | Update::StartFailed(_)
+            | Update::InputTaken { .. }
+            | Update::InputRefused { .. }
+            | Update::LogSlow { .. }
+            | Update::LogCaughtUp { .. }
+            | Update::Stuck { .. } => {}
+        }
     }
 }
 

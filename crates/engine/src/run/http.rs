@@ -109,6 +109,11 @@ pub(super) async fn adopt(engine: &Engine, run: Run, mut lines: Lines) {
     }
 }
 
+/// Whether the run in this directory is one of a service, which has no process here.
+pub(super) fn is_of_service(dir: &Path) -> bool {
+    dir.join(STANDING_FILE).exists()
+}
+
 fn standing(dir: &Path) -> Option<Standing> {
     serde_json::from_slice(&std::fs::read(dir.join(STANDING_FILE)).ok()?).ok()
 }

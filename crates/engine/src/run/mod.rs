@@ -10,22 +10,41 @@ mod http;
 mod place;
 mod reading;
 mod start;
+mod strays;
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 use wakeful_domain::id::RunId;
 use wakeful_domain::run::Run;
+use wakeful_runner::adapters::reported;
+use wakeful_store::Refusal;
 use wakeful_store::ops::claim::Claimed;
+use wakeful_store::ops::finish::FinishRequest;
 
 use crate::engine::Engine;
 use crate::live::{Lines, LiveRun};
 use crate::patrol;
 
 pub(crate) use adopt::{last_launch, recover};
-pub(crate) use conclude::{log_of, request as finish_request};
-pub(crate) use files::{keep_report, write_private};
+pub(crate) use files::write_private;
 pub(crate) use start::Refused;
+pub(crate) use strays::end_strays;
+
+impl Engine {
+    /// Keeps what a run reports about its own end until its process is gone, as if it had written it to its
+    /// result file.
+    pub async fn keep_report(&self, run: &Run, report: &serde_json::Value) -> std::io::Result<()> {
+        files::keep_report(&self.run_dir(run.id), report)
+    }
+
+    /// Ends the run of a service with what it reports. It is over when this returns.
+    pub async fn finish_service(&self, run: &Run, report: &serde_json::Value) -> Result<Run, Refusal> {
+        let outcome = reported(&report.to_string()).map_err(|problem| Refusal::invalid("body", problem))?;
+        let log = conclude::log_of(self, run.id).await;
+        self.finish(FinishRequest { log, ..conclude::request(self, run, outcome) }).await
+    }
+}
 
 /// Starts a claimed run and follows it to its end.
 pub(crate) fn spawn_claimed(engine: &Engine, claimed: Claimed, token: String) {

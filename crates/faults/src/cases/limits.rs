@@ -106,11 +106,11 @@ async fn fork_bomb(scale: Scale, _seed: u64) -> Measured {
 }
 
 /// A small file system in memory; what still writes to it is killed with it.
-pub(super) struct Tmpfs(PathBuf);
+pub struct Tmpfs(PathBuf);
 
 impl Tmpfs {
     /// Mounted with these options more, each behind a comma; nothing where that is not possible.
-    pub(super) fn mount(target: &Path, mib: u64, more: &str) -> Option<Tmpfs> {
+    pub fn mount(target: &Path, mib: u64, more: &str) -> Option<Tmpfs> {
         fs::create_dir_all(target).unwrap();
         let options = format!("size={mib}m,mode=700{more}");
         let mut mount = Command::new("mount");
@@ -139,7 +139,7 @@ impl Drop for Tmpfs {
     }
 }
 
-pub(super) const NO_MOUNT: &str = "no file system can be mounted here: run it as root or in `unshare -rm`";
+pub const NO_MOUNT: &str = "no file system can be mounted here: run it as root or in `unshare -rm`";
 const DISK_MIB: u64 = 64;
 /// More than what has to be free again before anything starts.
 const BALLAST_MIB: usize = 28;

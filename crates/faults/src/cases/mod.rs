@@ -1,13 +1,22 @@
 //! The cases, in the order of the table, and the servers that they start.
 
 mod canary;
+mod clock;
+mod database;
 mod fakes;
 mod idle;
 mod kills;
 mod limits;
 mod output;
+mod power;
 mod quota;
+mod restarts;
+mod restores;
 mod slow_disk;
+mod soak;
+mod store_disk;
+mod store_file;
+mod store_full;
 mod storms;
 mod strangers;
 mod streams;
@@ -24,6 +33,7 @@ pub use upgrade::OTHER_BUILD;
 /// All cases.
 pub const ALL: &[Case] = &[
     kills::SERVER_KILLED,
+    power::POWER_LOSS,
     kills::AGENT_KILLED,
     fakes::FAKE_AGENTS,
     fakes::STOPPED_AGENT,
@@ -33,18 +43,26 @@ pub const ALL: &[Case] = &[
     strangers::TWO_SERVERS,
     limits::DISK_FULL,
     limits::END_ON_FULL_DISK,
+    store_full::STORE_FULL,
     slow_disk::SLOW_DISK,
+    store_disk::STORE_DISK,
     output::FLOOD,
     streams::STRANGE_BYTES,
     streams::BROKEN_STREAMS,
     streams::POISON,
+    database::DATABASE_AWAY,
+    store_file::STORE_FILE,
     upgrade::STOP_AND_UPGRADE,
+    restarts::RESTARTS,
     canary::CANARY,
+    clock::CLOCK,
     quota::USAGE_LIMIT,
     storms::STORM,
     storms::SHIM_STORM,
+    restores::RESTORED,
     surroundings::SURROUNDINGS,
     idle::IDLE,
+    soak::SOAK,
 ];
 
 /// A server on which so many runs may be live.

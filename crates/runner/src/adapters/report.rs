@@ -165,7 +165,7 @@ pub(super) fn check_code(code: &str) -> Result<(), String> {
     }
     // Runs released with these codes are repeated without end and without being counted.
     match failure::class_of(code) {
-        FailureClass::Release => Err(format!("error_code `{code}` is the server's to give")),
+        FailureClass::Release | FailureClass::Uncertain => Err(format!("error_code `{code}` is the server's to give")),
         FailureClass::Transient | FailureClass::Quota | FailureClass::Once | FailureClass::Permanent => Ok(()),
     }
 }

@@ -117,10 +117,39 @@ impl Ledger {
             WakeParent::Each => closed.is_some() || !goes_on,
             WakeParent::All | WakeParent::Never => closed == Some(true),
         };
+        self.untold.retain(|earlier| self.rows.batches[earlier].is_disjoint(&self.rows.batches[&request.run]));
+        if !is_told && child.wake_parent == WakeParent::Each && self.is_left(request.run) {
+            self.untold.insert(request.run);
+        }
         match is_told {
             true => self.tell_parent(&at(request.now), parent, Some(request.run), mirror),
             false => Ok(()),
         }
+    }
+
+    /// Whether something that a run had is still to come to its end.
+    fn is_left(&self, run: RunId) -> bool {
+        self.rows.batches[&run].iter().any(|id| !self.rows.wakeups[id].status.is_terminal())
+    }
+
+    /// The ends that were not told because of a further try which never came.
+    pub(super) fn tell_untold(&mut self, now: Timestamp, mirror: &Mirror) -> Result<(), Broken> {
+        let over: Vec<RunId> = self.untold.iter().copied().filter(|run| !self.is_left(*run)).collect();
+        for run in over {
+            self.untold.remove(&run);
+            let child = self.rows.runs[&run].task.and_then(|task| self.rows.tasks.get(&task));
+            let child = child.filter(|child| child.wake_parent == WakeParent::Each && !is_closed(child.status));
+            if let Some(parent) = child.and_then(|child| child.parent) {
+                self.tell_parent(&at(now), parent, Some(run), mirror)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// These are told otherwise, or go on with somebody else.
+    pub(super) fn forget_untold(&mut self, is_meant: impl Fn(AgentId, TaskId) -> bool) {
+        let runs = &self.rows.runs;
+        self.untold.retain(|run| !runs[run].task.is_some_and(|task| is_meant(runs[run].agent, task)));
     }
 
     /// Nothing more is to come for a task that others wait for.

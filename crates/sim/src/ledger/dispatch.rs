@@ -38,6 +38,7 @@ impl Ledger {
         }
         self.subscriptions_due(now, mirror)?;
         self.pass_time(now);
+        self.tell_untold(now, mirror)?;
         for request in requests {
             let mut ready = self.ready();
             while self.hold_back_one(&self.best(&ready), now, mirror) {

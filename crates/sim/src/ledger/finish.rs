@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wakeful_domain::agent::AgentState;
-use wakeful_domain::id::RunId;
+use wakeful_domain::id::{RunId, WakeupId};
 use wakeful_domain::outcome::End;
 use wakeful_domain::run::{RunStatus, StopRequest};
 use wakeful_domain::time::Timestamp;
@@ -96,7 +96,7 @@ impl Ledger {
         claimed.sort_by_key(|id| (self.rows.wakeups[id].requested_at, *id));
         for id in claimed {
             let found = mirror.wakeups.get(&id);
-            let mut expected = self.fate(&self.rows.wakeups[&id], &run, way, request, found)?;
+            let mut expected = self.fate(id, &run, way, request, found)?;
             let task = run.task.and_then(|task| self.rows.tasks.get(&task));
             let is_heard = tasks::is_handed_on(expected.source) && task.is_some_and(|task| task.assignee.is_some());
             if run.is_reassigned && is_heard && expected.status == WakeupStatus::Failed {
@@ -142,13 +142,13 @@ impl Ledger {
     /// The wakeup as it must stand after the run. Where jitter falls is taken from what was found, once it is allowed.
     fn fate(
         &self,
-        row: &Wakeup,
+        id: WakeupId,
         run: &Run,
         way: Way,
         request: &FinishRequest,
         found: Option<&Wakeup>,
     ) -> Result<Wakeup, Broken> {
-        let now = request.now;
+        let (now, row) = (request.now, &self.rows.wakeups[&id]);
         let agent = &self.rows.agents[&row.agent];
         let ended = |status: WakeupStatus| Wakeup { status, finished_at: Some(now), ..row.clone() };
         let retry_at = request.outcome.retry_at.map(|at| at.min(now + AHEAD_MAX));
@@ -185,7 +185,10 @@ impl Ledger {
         let task = run.task.and_then(|task| self.rows.tasks.get(&task));
         let is_closed = task.is_some_and(|task| tasks::is_closed(task.status));
         let is_pointless = is_closed && tasks::ends_with_task(row.source);
-        if agent.state == AgentState::Terminated || run.is_reassigned || is_pointless {
+        // By somebody who is no run of its reader.
+        let mut letters = self.rows.letters.values().filter(|letter| letter.wakeup == Some(id));
+        let is_read = letters.any(|letter| letter.acked_at.is_some() && letter.acked_by.is_none());
+        if agent.state == AgentState::Terminated || run.is_reassigned || is_pointless || is_read {
             return Ok(ended(WakeupStatus::Cancelled));
         }
         let due_at = found_due.unwrap_or(earliest);

@@ -2,7 +2,7 @@
 
 use wakeful_domain::agent::{AgentEvent, AgentState};
 use wakeful_domain::company::CompanyState;
-use wakeful_domain::id::{AgentId, CompanyId, RunId, WakeupId};
+use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId, WakeupId};
 use wakeful_domain::run::StopRequest;
 use wakeful_domain::task::TaskStatus;
 use wakeful_domain::time::Timestamp;
@@ -93,6 +93,9 @@ impl Ledger {
             for row in waiting.filter(|row| row.agent == id && row.status == WakeupStatus::Pending) {
                 (row.status, row.finished_at) = (WakeupStatus::Cancelled, Some(now));
             }
+            let own: Vec<TaskId> =
+                self.rows.tasks.iter().filter(|(_, task)| task.assignee == Some(id)).map(|(id, _)| *id).collect();
+            self.forget_untold(|agent, task| agent == id && own.contains(&task));
             if is_new {
                 self.agent_is_gone(now, id, mirror)?;
             }

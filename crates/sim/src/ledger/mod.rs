@@ -46,6 +46,8 @@ pub struct Ledger {
     kept: Vec<(TaskId, children::Kept)>,
     /// The live runs that have closed their own task, and whether all children of its parent were closed then.
     closed_by: BTreeMap<RunId, bool>,
+    /// Runs of children whose ends were not told, since something of theirs is to be tried again.
+    untold: BTreeSet<RunId>,
     /// What each run was started for first of all.
     leads: BTreeMap<RunId, WakeupId>,
     /// Agents that are not there any more.

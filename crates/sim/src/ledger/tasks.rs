@@ -139,6 +139,9 @@ impl Ledger {
         }
         if let Some(former) = old.assignee.filter(|_| old.assignee != assignee) {
             self.hand_over(origin, id, former, mirror)?;
+            if assignee.is_some() {
+                self.forget_untold(|agent, task| (agent, task) == (former, id));
+            }
         }
         for run in self.rows.runs.values_mut().filter(|run| run.task == Some(id) && run.status.is_live()) {
             if old.assignee != assignee && assignee == Some(run.agent) {
@@ -150,6 +153,7 @@ impl Ledger {
         }
         if is_closed(status) && !is_closed(old.status) {
             self.call_off(origin, id);
+            self.forget_untold(|_, task| task == id);
             self.wake_dependents(origin, id, status, mirror)?;
             self.child_was_closed(origin, id, mirror)?;
         }

@@ -10,7 +10,7 @@ use wakeful_domain::wakeup::{Source, Wakeup};
 use crate::ops::origin::Origin;
 use crate::ops::subscriptions::waiting;
 use crate::ops::wake::{Maker, Wake, accept_held};
-use crate::ops::{blockers, children, kept_wakes, ready, tasks, wakeups};
+use crate::ops::{blockers, children, kept_wakes, late_ends, ready, tasks, wakeups};
 use crate::value::task_key;
 use crate::{Error, Refusal, Tx};
 
@@ -111,6 +111,9 @@ pub(crate) async fn after_change(
         wake_dependents(tx, origin, &mut ids, new).await?;
         children::after_close(tx, origin, &mut ids, old, new).await?;
     }
+    if new.parent != old.parent && !old.status.is_closed() {
+        children::after_move(tx, origin, &mut ids, old, new).await?;
+    }
     if old.status.is_closed() && !new.status.is_closed() {
         children::after_reopen(tx, new.id).await?;
     }
@@ -184,7 +187,13 @@ async fn hand_over(
 ) -> Result<(), Refusal> {
     let called_off = wakeups::cancel_pending_of_lane(tx, origin.now, former, task.id, "reassigned").await?;
     for wakeup in called_off {
+        if task.assignee.is_none() {
+            late_ends::look_again(tx, wakeup.id).await?;
+        }
         reissue(tx, origin.now, ids, task, &wakeup).await?;
+    }
+    if task.assignee.is_some() {
+        late_ends::forget_of_lane(tx, former, task.id).await?;
     }
     tx.execute(MARK_RUN, &[former.into(), task.id.into(), true.into()]).await?;
     Ok(())

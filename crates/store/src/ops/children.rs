@@ -12,7 +12,7 @@ use wakeful_domain::wakeup::Source;
 
 use crate::ops::origin::Origin;
 use crate::ops::wake::{Maker, Wake, accept_held};
-use crate::ops::{agents, assignments, kept_wakes, runs, tasks};
+use crate::ops::{agents, assignments, kept_wakes, late_ends, runs, tasks};
 use crate::value::task_key;
 use crate::{Error, Refusal, Tx};
 
@@ -42,14 +42,13 @@ pub(crate) async fn after_run(
         WakeParent::Each => !goes_on || closed.is_some(),
         WakeParent::All | WakeParent::Never => is_last,
     };
+    late_ends::after_run(tx, run, is_told || child.wake_parent != WakeParent::Each).await?;
     if !is_told {
         return Ok(());
     }
     let parent = tasks::get(tx, parent).await?;
     let reason = match child.wake_parent {
-        WakeParent::Each => {
-            format!("{} of {} (child of {}) finished: {}", run.id, child.key, parent.key, run.status)
-        }
+        WakeParent::Each => finished(run, &child, &parent),
         WakeParent::All | WakeParent::Never => {
             format!(
                 "all children of {} are closed; the last was {}, by {}: {}",
@@ -57,10 +56,41 @@ pub(crate) async fn after_run(
             )
         }
     };
+    tell_run(tx, now, ids, run, &child, &parent, reason).await
+}
+
+fn finished(run: &Run, child: &Task, parent: &Task) -> String {
+    format!("{} of {} (child of {}) finished: {}", run.id, child.key, parent.key, run.status)
+}
+
+/// What a run left to be tried again was called off, all of it: its end is told after all. The caller has locked the
+/// child, its parent and the parent's agent.
+pub(crate) async fn after_giving_up(
+    tx: &mut Tx,
+    now: Timestamp,
+    ids: &mut IdSource,
+    run: &Run,
+    child: &Task,
+) -> Result<(), Refusal> {
+    let Some(parent) = child.parent else { return Ok(()) };
+    let parent = tasks::get(tx, parent).await?;
+    let reason = format!("{}, and is not tried again", finished(run, child, &parent));
+    tell_run(tx, now, ids, run, child, &parent, reason).await
+}
+
+async fn tell_run(
+    tx: &mut Tx,
+    now: Timestamp,
+    ids: &mut IdSource,
+    run: &Run,
+    child: &Task,
+    parent: &Task,
+    reason: String,
+) -> Result<(), Refusal> {
     let mut told = of_run(run);
     told["task_status"] = object!(child.status);
     let origin = Origin { now, actor: Actor::system(), by_run: None, id_seed: 0 };
-    tell(tx, &origin, ids, &child, &parent, reason, told, Maker::After { run: run.id, is_asked: false }).await
+    tell(tx, &origin, ids, child, parent, reason, told, Maker::After { run: run.id, is_asked: false }).await
 }
 
 fn of_run(run: &Run) -> Json {
@@ -105,6 +135,7 @@ pub(crate) async fn after_close(
     old: &Task,
     new: &Task,
 ) -> Result<(), Refusal> {
+    late_ends::forget_of_task(tx, new.id).await?;
     let Some(parent) = old.parent else { return Ok(()) };
     let is_last = new.parent == old.parent && is_last_of_all(tx, parent).await?;
     if let Some(own) = origin.run()
@@ -130,6 +161,24 @@ pub(crate) async fn after_close(
         }
     };
     let told = outside_any_run(new, object!(new.status));
+    tell(tx, origin, ids, new, &parent, reason, told, Maker::Wakeful).await
+}
+
+/// An open task was moved away from its parent: those that are left may all be closed.
+pub(crate) async fn after_move(
+    tx: &mut Tx,
+    origin: &Origin,
+    ids: &mut IdSource,
+    old: &Task,
+    new: &Task,
+) -> Result<(), Refusal> {
+    let Some(parent) = old.parent else { return Ok(()) };
+    if !is_last_of_all(tx, parent).await? {
+        return Ok(());
+    }
+    let parent = tasks::get(tx, parent).await?;
+    let reason = format!("all children of {} are closed; {} was moved away", parent.key, new.key);
+    let told = outside_any_run(new, "moved_away".into());
     tell(tx, origin, ids, new, &parent, reason, told, Maker::Wakeful).await
 }
 

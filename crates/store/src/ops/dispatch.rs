@@ -6,6 +6,7 @@ use wakeful_domain::time::Timestamp;
 use crate::ops::budgets_due::{self, BudgetsDue};
 use crate::ops::claim::{ClaimRequest, Claimed, claim_some};
 use crate::ops::firing::{self, Fired};
+use crate::ops::late_ends;
 use crate::ops::subscriptions::due;
 use crate::ops::timers::{self, TimerReport};
 use crate::{Refusal, Tx};
@@ -34,6 +35,7 @@ pub async fn dispatch(tx: &mut Tx, (now, requests): &Dispatch) -> Result<Dispatc
     }
     let fired = firing::fire_due(tx, *now).await?;
     let timers = timers::tick(tx, *now).await?;
+    late_ends::tell_due(tx, *now).await?;
     let woken = due::fire_due(tx, *now).await?;
     Ok(Dispatched { budgets, fired, woken, timers, claimed: claim_some(tx, requests).await? })
 }

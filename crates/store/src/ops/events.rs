@@ -22,8 +22,13 @@ const SEQ_BITS: u32 = 40;
 const TXID_LOW_BITS: u32 = 22;
 
 impl Cursor {
+    /// Behind the event of this row.
+    pub(crate) fn at_row(txid: i64, seq: i64) -> Cursor {
+        Cursor { txid, seq }
+    }
+
     /// The id of the event at this place: a UUIDv7 that holds the place, so that it is a cursor too.
-    fn id(self, at: Timestamp) -> EventId {
+    pub(crate) fn id(self, at: Timestamp) -> EventId {
         let (txid, seq) = (self.txid.unsigned_abs(), self.seq.unsigned_abs());
         let ms = u128::from(at.as_millis().unsigned_abs()) & ((1 << 48) - 1);
         let high = u128::from(txid >> TXID_LOW_BITS) & 0xfff;

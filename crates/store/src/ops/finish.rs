@@ -12,7 +12,7 @@ use wakeful_domain::run::{LogSummary, Run, RunEvent};
 use wakeful_domain::settle::{Claimed, Ending, Fate};
 use wakeful_domain::task::Task;
 use wakeful_domain::time::Timestamp;
-use wakeful_domain::wakeup::{Wakeup, WakeupStatus, rank};
+use wakeful_domain::wakeup::{Source, Wakeup, WakeupStatus, rank};
 
 use crate::ops::escalations::Raise;
 use crate::ops::run_events::NewRunEvent;
@@ -233,6 +233,7 @@ async fn settle_wakeups(
             expires_at: wakeup.expires_at,
         });
         let is_handed_on = assignments::is_handed_on(wakeup.source);
+        let is_read = wakeup.source == Source::Message && mail::is_read_outside(tx, wakeup.id).await?;
         match (reassigned, fate) {
             (Some(task), Fate::Pending { .. }) => {
                 hand_on(tx, run, &wakeup, task, ending, ids).await?;
@@ -249,6 +250,7 @@ async fn settle_wakeups(
             (None, Fate::Pending { .. }) if is_closed && assignments::ends_with_task(wakeup.source) => {
                 call_off(tx, run, &wakeup, "task_closed", ending).await?;
             }
+            (None, Fate::Pending { .. }) if is_read => call_off(tx, run, &wakeup, "acknowledged", ending).await?,
             (_, fate) => {
                 settle_wakeup(tx, run, &wakeup, fate, ending).await?;
                 settled.goes_on |= matches!(fate, Fate::Pending { .. });

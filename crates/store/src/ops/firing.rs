@@ -7,7 +7,9 @@ use serde_json::json as object;
 use wakeful_domain::actor::Actor;
 use wakeful_domain::escalation::{EscalationKind, Severity};
 use wakeful_domain::id::{AgentId, RunId, ScheduleId};
-use wakeful_domain::schedule::{FAILURES_TOLD, Schedule, SkippedReason, SlotDecision, SlotStatus, Verdict, Zone, due};
+use wakeful_domain::schedule::{
+    CatchUp, FAILURES_TOLD, Schedule, SkippedReason, SlotDecision, SlotStatus, Verdict, Zone, due,
+};
 use wakeful_domain::time::Timestamp;
 
 use crate::ops::escalations::{self, Raise};
@@ -27,6 +29,8 @@ pub struct Fired {
     pub schedules: usize,
     /// Slots that fired.
     pub fires: usize,
+    /// Slots that came while nobody was there, and are not caught up with.
+    pub missed: u64,
     /// Slots whose gate or action is to be asked now.
     pub asked: usize,
     /// Runs that are to stop for a new fire.
@@ -51,6 +55,11 @@ const DUE: &str = "
 
 /// Decides about every slot that has come, of up to a bite of schedules.
 pub async fn fire_due(tx: &mut Tx, now: Timestamp) -> Result<Fired, Refusal> {
+    fire_due_by(tx, now, None).await
+}
+
+/// The same, with this policy in the place of each schedule's own.
+pub(crate) async fn fire_due_by(tx: &mut Tx, now: Timestamp, catch_up: Option<CatchUp>) -> Result<Fired, Refusal> {
     let mut due: Vec<(ScheduleId, Option<AgentId>)> = Vec::new();
     for mut row in tx.query(DUE, &[now.into(), BITE.into()]).await? {
         due.push((row.get()?, row.get()?));
@@ -61,7 +70,10 @@ pub async fn fire_due(tx: &mut Tx, now: Timestamp) -> Result<Fired, Refusal> {
     for (id, agent) in due {
         match schedules::get_if_free(tx, id).await {
             // One that has been given to another agent meanwhile is due again at the next look.
-            Ok(Some(schedule)) if schedule.target.agent() == agent => fire(tx, now, schedule, &mut fired).await?,
+            Ok(Some(schedule)) if schedule.target.agent() == agent => {
+                let catch_up = catch_up.unwrap_or(schedule.catch_up);
+                fire(tx, now, Schedule { catch_up, ..schedule }, &mut fired).await?;
+            }
             // Somebody else fires or changes it.
             Ok(_) => {}
             Err(Refusal::Store(error @ Error::Column { .. })) => {
@@ -156,7 +168,10 @@ pub(crate) async fn account(
             fired.asked += 1;
             return Ok(());
         }
-        SlotStatus::Missed => "schedule.missed",
+        SlotStatus::Missed => {
+            fired.missed += count;
+            "schedule.missed"
+        }
         SlotStatus::Fired | SlotStatus::Coalesced | SlotStatus::Skipped | SlotStatus::Failed => "schedule.fired",
     };
     if fate.status == SlotStatus::Fired {

@@ -412,6 +412,18 @@ pub async fn acknowledge_outside(tx: &mut Tx, now: Timestamp, id: MessageId) -> 
     get(tx, id).await
 }
 
+const READ_OUTSIDE: &str = "
+    select 1
+    from messages
+    where wakeup_id = $1
+      and acked_at is not null
+      and acked_by_run is null";
+
+/// Whether the message that a wakeup brings was acknowledged by someone who is no run: it needs no further try.
+pub(crate) async fn is_read_outside(tx: &mut Tx, wakeup: WakeupId) -> Result<bool, Error> {
+    Ok(tx.query_first(READ_OUTSIDE, &[wakeup.into()]).await?.is_some())
+}
+
 const READ_BY_BATCH: &str = "
     select id
     from messages

@@ -20,7 +20,7 @@ use crate::{Error, Refusal, Row, Tx};
 const COLUMNS: &str = "id, company_id, agent_id, task_id, adapter, fence, status, error_code, error, exit_code, signal, \
     session_before, session_after, session_choice, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, \
     cost_micros, model, provider, billing, summary, result, stop, workspace, process, last_output_at, last_event_at, \
-    log_bytes, log_lines, log_sha256, log_truncated, created_at, started_at, finished_at";
+    log_bytes, log_lines, log_sha256, log_truncated, created_at, started_at, finished_at, pinned_at, log_removed_at";
 
 fn read(mut row: Row) -> Result<Run, Error> {
     Ok(Run {
@@ -59,6 +59,8 @@ fn read(mut row: Row) -> Result<Run, Error> {
         created_at: row.get()?,
         started_at: row.get()?,
         finished_at: row.get()?,
+        pinned_at: row.get()?,
+        log_removed_at: row.get()?,
     })
 }
 

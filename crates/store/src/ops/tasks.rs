@@ -260,6 +260,9 @@ pub async fn change(tx: &mut Tx, origin: &Origin, id: TaskId, change: &TaskChang
     }
     let by = (&origin.actor, origin.run());
     subscriptions::happening::status_changed(tx, origin.now, &new, old.status, by).await?;
+    if let Some(parent) = old.parent.filter(|_| new.parent != old.parent) {
+        subscriptions::happening::moved_away(tx, origin.now, &new, parent, by).await?;
+    }
     get(tx, id).await
 }
 

@@ -6,7 +6,7 @@ use wakeful_domain::id::{AgentId, CompanyId, TaskId, WakeupId};
 use wakeful_domain::time::Timestamp;
 
 use crate::ops::subscriptions::due;
-use crate::ops::{budget_holds, budgets_due, events, firing, ready};
+use crate::ops::{budget_holds, budgets_due, events, firing, late_ends, ready};
 use crate::value::task_key;
 use crate::{Error, Refusal, Tx, Value};
 
@@ -133,6 +133,7 @@ async fn expire(tx: &mut Tx, sql: &'static str, parameters: &[Value<'_>], now: T
     let mut lanes = Vec::with_capacity(expired.len());
     for (id, (company, agent, task)) in expired {
         events::append(tx, company, now, "wakeup.expired", &id.to_string(), &object!({ "agent": agent })).await?;
+        late_ends::look_again(tx, id).await?;
         lanes.push((company, agent, task));
     }
     Ok(lanes)

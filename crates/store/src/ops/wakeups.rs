@@ -8,7 +8,7 @@ use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::{Source, Wakeup, WakeupEvent, WakeupStatus, rank};
 
 use crate::ops::filter::{List, Page};
-use crate::ops::{events, guards, ready};
+use crate::ops::{events, guards, late_ends, ready};
 use crate::value::task_key;
 use crate::{Error, Refusal, Row, Tx};
 
@@ -174,6 +174,7 @@ pub async fn cancel(tx: &mut Tx, now: Timestamp, id: WakeupId) -> Result<Wakeup,
     }
     tx.execute(CANCEL, &[id.into(), now.into(), "cancelled".into()]).await?;
     tell_cancelled(tx, now, wakeup.company, id, wakeup.agent, "cancelled").await?;
+    late_ends::look_again(tx, id).await?;
     ready::refresh(tx, wakeup.company, wakeup.agent, wakeup.task).await?;
     get(tx, id).await
 }
@@ -185,6 +186,7 @@ pub(crate) async fn call_off(tx: &mut Tx, now: Timestamp, id: WakeupId, reason: 
         return Ok(());
     }
     tell_cancelled(tx, now, wakeup.company, id, wakeup.agent, reason).await?;
+    late_ends::look_again(tx, id).await?;
     Ok(ready::refresh(tx, wakeup.company, wakeup.agent, wakeup.task).await?)
 }
 
@@ -269,6 +271,7 @@ pub(crate) async fn cancel_pending_of_agent(
     for id in in_order(tx.query(CANCEL_OF_AGENT, &[agent.into(), now.into(), reason.into()]).await?)? {
         tell_cancelled(tx, now, company, id, agent, reason).await?;
     }
+    late_ends::after_termination(tx, agent).await?;
     tx.execute(EMPTY_LANES, &[agent.into()]).await?;
     Ok(())
 }

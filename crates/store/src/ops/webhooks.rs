@@ -154,6 +154,13 @@ pub async fn secrets(tx: &mut Tx, now: Timestamp, id: WebhookId) -> Result<Optio
     Ok(Some(Secrets { webhook, sealed }))
 }
 
+/// A webhook with the secret that holds.
+pub async fn get_with_secret(tx: &mut Tx, id: WebhookId) -> Result<(Webhook, Sealed), Refusal> {
+    let webhook = get(tx, id).await?;
+    let mut row = tx.query_one(SECRETS, &[id.into()]).await?;
+    Ok((webhook, Sealed { text: row.get()?, key_id: row.get()? }))
+}
+
 const ROTATE: &str = "
     update webhooks
     set old_sealed = sealed,

@@ -93,7 +93,14 @@ impl World {
     async fn why(&self, wakeup: wakeful_domain::id::WakeupId) -> (WaitingReason, Option<Timestamp>) {
         let wakeup = self.wakeup(wakeup).await;
         let standing = self.db.read("s", wakeup, |tx, wakeup| Box::pin(standing::of(tx, wakeup))).await.unwrap();
-        let host = Host { live_runs: 0, live_runs_max: 9, is_draining: false, is_in_safe_mode: false, pressure: None };
+        let host = Host {
+            live_runs: 0,
+            live_runs_max: 9,
+            is_draining: false,
+            is_in_safe_mode: false,
+            restored_from: None,
+            pressure: None,
+        };
         let waiting = why_waiting(&standing, host, self.now());
         (waiting.reason, waiting.until)
     }

@@ -27,7 +27,7 @@ impl World {
     }
 
     /// A task that an agent has, and that wakes nobody any more.
-    async fn parent_of(&self, agent: Option<AgentId>) -> TaskId {
+    pub async fn parent_of(&self, agent: Option<AgentId>) -> TaskId {
         let parent = self.make_task(Task { assignee: agent, ..self.draft_task("Build") }, &[]).await.unwrap().id;
         if agent.is_some() {
             self.succeed(&self.claim().await.run).await;
@@ -35,7 +35,7 @@ impl World {
         parent
     }
 
-    async fn child_of(&self, parent: TaskId, agent: AgentId, wake_parent: WakeParent) -> Task {
+    pub async fn child_of(&self, parent: TaskId, agent: AgentId, wake_parent: WakeParent) -> Task {
         let draft =
             Task { parent: Some(parent), assignee: Some(agent), wake_parent, ..self.draft_task("Paint the door") };
         self.make_task(draft, &[]).await.unwrap()
@@ -88,7 +88,7 @@ fn a_child_that_finishes_wakes_the_agent_of_its_parent_with_what_it_has_to_say()
 
 impl World {
     /// Claims until a run of this agent starts; the others succeed.
-    async fn claim_of(&self, agent: AgentId) -> Run {
+    pub async fn claim_of(&self, agent: AgentId) -> Run {
         loop {
             let run = self.claim().await.run;
             if run.agent == agent {

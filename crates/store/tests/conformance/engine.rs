@@ -157,3 +157,39 @@ fn numbers_texts_and_nulls_come_back_as_they_went() {
         assert_eq!(echoed, ("naïve 漢 '$1'".to_owned(), i64::MIN, None));
     });
 }
+
+#[test]
+fn a_store_without_room_refuses_whole_operations_reads_on_and_takes_them_again_once_there_is_room() {
+    // PostgreSQL's disk is not the test's to fill.
+    on(Engine::Sqlite, async |world| {
+        let pages = async |most: i64| {
+            let set = world.db.write("pages", most, |tx, most| {
+                Box::pin(
+                    async move { Ok(tx.query(&format!("pragma max_page_count = {most}"), &[]).await.map(|_| ())?) },
+                )
+            });
+            set.await.unwrap();
+        };
+        // No less than there are: not one more fits.
+        pages(1).await;
+        let large = "x".repeat(200_000);
+        let writes = (0..20).map(async |n: usize| {
+            let arguments = (format!("k{n}"), large.clone());
+            let put = world.db.write("put", arguments, |tx, (key, value)| {
+                Box::pin(async move {
+                    meta::put(tx, &format!("{key}-small"), "s").await?;
+                    meta::put(tx, key, value).await
+                })
+            });
+            put.await
+        });
+        for refused in join_all(writes).await {
+            assert!(matches!(refused, Err(Refusal::Store(Error::Full { .. }))), "{refused:?}");
+        }
+        let kept = world.number("select count(*) from meta where key like 'k%'").await;
+        assert_eq!(kept, 0, "something was half written");
+        pages(1_000_000).await;
+        put(world, "again".into(), Then::Succeed).await.unwrap();
+        assert_eq!(world.number("select count(*) from meta where key = 'again'").await, 1);
+    });
+}

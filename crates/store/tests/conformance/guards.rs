@@ -13,7 +13,14 @@ use wakeful_store::ops::wake::Wake;
 
 use crate::world::{World, on_both, seconds};
 
-const FREE: Host = Host { live_runs: 0, live_runs_max: 64, is_draining: false, is_in_safe_mode: false, pressure: None };
+const FREE: Host = Host {
+    live_runs: 0,
+    live_runs_max: 64,
+    is_draining: false,
+    is_in_safe_mode: false,
+    restored_from: None,
+    pressure: None,
+};
 
 impl World {
     pub async fn escalations(&self) -> Vec<Escalation> {

@@ -202,6 +202,30 @@ fn a_nudge_is_for_a_live_run_wakes_nobody_and_ends_with_it() {
     });
 }
 
+impl World {
+    async fn acknowledge_outside(&self, id: MessageId) -> Message {
+        let arguments = (self.now(), id);
+        let write = self.db.write("ack", arguments, |tx, (now, id)| Box::pin(mail::acknowledge_outside(tx, *now, *id)));
+        write.await.unwrap()
+    }
+}
+
+#[test]
+fn what_somebody_else_has_acknowledged_meanwhile_is_not_tried_again() {
+    on_both(async |world| {
+        let ann = world.agent("ann").await;
+        let (read, unread) = (world.write_to(ann).await, world.write_to(ann).await);
+        let run = world.claim().await.run;
+        world.acknowledge_outside(read.id).await;
+        world.fail(&run, "network").await;
+        let fate = async |message: &Message| world.wakeup(message.wakeup.unwrap()).await;
+        let called_off = fate(&read).await;
+        assert_eq!(called_off.status, WakeupStatus::Cancelled);
+        assert_eq!(called_off.status_reason.as_deref(), Some("acknowledged"));
+        assert_eq!(fate(&unread).await.status, WakeupStatus::Pending);
+    });
+}
+
 #[test]
 fn mail_to_people_is_a_notification_and_whoever_acknowledges_from_outside_calls_the_wakeup_off() {
     on_both(async |world| {
@@ -213,15 +237,9 @@ fn mail_to_people_is_a_notification_and_whoever_acknowledges_from_outside_calls_
             world.db.read("told", company, |tx, company| Box::pin(notifications::list(tx, *company, true, None, 10)));
         let told = told.await.unwrap().items;
         assert_eq!((told.len(), told[0].notice.title.as_str()), (1, "ann: The door"));
-        let outside = async |id: MessageId| {
-            let write = world
-                .db
-                .write("ack", (world.now(), id), |tx, (now, id)| Box::pin(mail::acknowledge_outside(tx, *now, *id)));
-            write.await.unwrap()
-        };
-        assert!(outside(sent.id).await.acked_at.is_some());
+        assert!(world.acknowledge_outside(sent.id).await.acked_at.is_some());
         let to_ann = world.write_to(ann).await;
-        assert!(outside(to_ann.id).await.acked_at.is_some());
+        assert!(world.acknowledge_outside(to_ann.id).await.acked_at.is_some());
         let wakeup = world.wakeup(to_ann.wakeup.unwrap()).await;
         assert_eq!((wakeup.status, wakeup.status_reason.as_deref()), (WakeupStatus::Cancelled, Some("acknowledged")));
         assert!(world.claim_any().await.is_none());

@@ -88,7 +88,7 @@ impl World {
     }
 
     /// What is due, and nothing claimed.
-    pub async fn fire_subscriptions(&self) -> usize {
+    pub async fn dispatch_at_rest(&self) -> usize {
         let looked = self.db.write("dispatch", (self.now(), Vec::new()), |tx, told| Box::pin(dispatch(tx, told))).await;
         looked.unwrap().woken
     }
@@ -475,7 +475,7 @@ fn ones_own_comment_is_not_the_answer_that_is_waited_for() {
         world.comment(task, "you may").await;
         world.comment_from(world.as_agent(ann, Some(&run)), task, "thanks", false).await;
         world.pass(seconds(6));
-        assert_eq!(world.fire_subscriptions().await, 1);
+        assert_eq!(world.dispatch_at_rest().await, 1);
         let told = world.woken(ann).await;
         assert_eq!((told.len(), told[0].status), (1, WakeupStatus::Pending));
         assert_eq!(told[0].payload["count"], 1);
@@ -498,7 +498,7 @@ fn what_is_nested_as_deep_as_can_be_is_told_and_holds_nobody_up() {
         let deep = (0..126).fold(json!(1), |inner, _| json!([inner]));
         world.finish(&run, Outcome { result: Some(deep), ..Outcome::succeeded() }).await;
         world.pass(seconds(2));
-        world.fire_subscriptions().await;
+        world.dispatch_at_rest().await;
         assert_eq!(world.claim().await.wakeups[0].agent, ann);
         world.assert_sound().await;
     });
@@ -539,7 +539,7 @@ fn a_key_is_one_subscription_and_what_it_has_matched_stays() {
         assert_eq!((first.is_new, again.is_new), (true, false));
         assert_eq!((again.subscription.id, again.subscription.matches), (first.subscription.id, 1));
         world.pass(seconds(10));
-        assert_eq!(world.fire_subscriptions().await, 1);
+        assert_eq!(world.dispatch_at_rest().await, 1);
         assert_eq!(world.woken(ann).await[0].payload["count"], 1, "what had matched was told");
         // It was for once and has fired: the same key is a new one.
         let third = world.try_subscribe(keyed(false)).await.unwrap();

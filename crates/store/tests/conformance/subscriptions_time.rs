@@ -43,13 +43,13 @@ fn a_burst_is_one_wakeup_with_all_of_it_and_a_second_burst_a_second() {
             assert_eq!(next_look(world).await, Some(seconds(8)), "ten seconds after the last one");
             assert_eq!(world.woken(ann).await.len(), usize::try_from(burst).unwrap());
             world.pass(seconds(8));
-            assert_eq!(world.fire_subscriptions().await, 1);
+            assert_eq!(world.dispatch_at_rest().await, 1);
             let told = world.woken(ann).await.pop().unwrap();
             assert_eq!(told.payload["count"], 5);
             let numbers: Vec<i64> =
                 (0..5).map(|at| told.payload["matches"][at]["data"]["n"].as_i64().unwrap()).collect();
             assert_eq!(numbers, (0..5).map(|n| burst * 10 + n).collect::<Vec<_>>());
-            assert_eq!(world.fire_subscriptions().await, 0, "it is told once");
+            assert_eq!(world.dispatch_at_rest().await, 0, "it is told once");
         }
     });
 }
@@ -62,7 +62,7 @@ fn a_window_that_is_kept_open_closes_all_the_same() {
         for n in 0..30 {
             publish(world, n).await;
             world.pass(seconds(5));
-            world.fire_subscriptions().await;
+            world.dispatch_at_rest().await;
         }
         let told = world.woken(ann).await;
         assert_eq!(told[0].payload["count"], 20, "at the latest after ten times its width");
@@ -95,7 +95,7 @@ fn a_full_window_closes_at_once_and_nothing_is_dropped() {
         }
         assert_eq!(world.woken(ann).await[0].payload["count"], 5);
         world.pass(seconds(10));
-        world.fire_subscriptions().await;
+        world.dispatch_at_rest().await;
         assert_eq!(world.woken(ann).await[1].payload["count"], 1);
     });
 }
@@ -110,7 +110,7 @@ fn a_window_for_once_ends_with_it() {
         publish(world, 1).await;
         publish(world, 2).await;
         world.pass(seconds(10));
-        world.fire_subscriptions().await;
+        world.dispatch_at_rest().await;
         assert_eq!(publish(world, 3).await, 0);
         assert_eq!(world.woken(ann).await[0].payload["count"], 2);
         assert_eq!(world.subscription(waits.id).await.end_reason, Some(EndReason::Fired));
@@ -125,11 +125,11 @@ fn a_wait_that_is_over_is_told_once_and_a_match_cancels_it() {
         let waits = world.subscribe_with(ann, topic(), once).await;
         assert_eq!(next_look(world).await, Some(seconds(30)));
         world.pass(seconds(29));
-        assert_eq!(world.fire_subscriptions().await, 0);
+        assert_eq!(world.dispatch_at_rest().await, 0);
         world.pass(seconds(1));
         let again = Db::open(&world.location).await.unwrap();
         let looked = again.write("dispatch", (world.now(), Vec::new()), |tx, told| Box::pin(dispatch(tx, told))).await;
-        assert_eq!((looked.unwrap().woken, world.fire_subscriptions().await), (1, 0), "once, whoever looks");
+        assert_eq!((looked.unwrap().woken, world.dispatch_at_rest().await), (1, 0), "once, whoever looks");
         let [told] = &world.woken(ann).await[..] else { panic!("one wakeup") };
         assert_eq!((&told.payload["timeout"], &told.payload["event"]), (&json!(true), &json!(null)));
         assert_eq!(told.reason.as_deref(), Some("nothing came of the topic `t` within 30 s"));
@@ -137,11 +137,11 @@ fn a_wait_that_is_over_is_told_once_and_a_match_cancels_it() {
         // One that goes on is told that nothing came in time, and what comes later.
         world.subscribe_with(bob, topic(), |wanted| wanted.timeout = Some(seconds(30))).await;
         world.pass(seconds(30));
-        world.fire_subscriptions().await;
+        world.dispatch_at_rest().await;
         world.pass(seconds(1));
         publish(world, 1).await;
         world.pass(seconds(3_600));
-        world.fire_subscriptions().await;
+        world.dispatch_at_rest().await;
         let told = world.woken(bob).await;
         assert_eq!(
             (told.len(), &told[0].payload["timeout"], &told[1].payload["timeout"]),
@@ -153,7 +153,7 @@ fn a_wait_that_is_over_is_told_once_and_a_match_cancels_it() {
         publish(world, 2).await;
         assert_eq!(next_look(world).await, None);
         world.pass(seconds(3_600));
-        assert_eq!((world.fire_subscriptions().await, world.woken(cid).await.len()), (0, 1));
+        assert_eq!((world.dispatch_at_rest().await, world.woken(cid).await.len()), (0, 1));
     });
 }
 
@@ -181,7 +181,7 @@ fn a_subscription_that_is_removed_takes_its_window_along() {
         publish(world, 1).await;
         world.db.write("rm", waits.id, |tx, id| Box::pin(subscriptions::remove(tx, *id))).await.unwrap();
         world.pass(seconds(60));
-        assert_eq!((world.fire_subscriptions().await, world.woken(ann).await.len()), (0, 0));
+        assert_eq!((world.dispatch_at_rest().await, world.woken(ann).await.len()), (0, 0));
     });
 }
 
@@ -197,14 +197,14 @@ fn what_a_run_does_on_its_own_lane_keeps_nothing_else_in_the_window_from_it() {
             world.succeed(&run).await;
         }
         world.pass(seconds(10));
-        assert_eq!(world.fire_subscriptions().await, 1);
+        assert_eq!(world.dispatch_at_rest().await, 1);
         let told = world.woken(ann).await.pop().unwrap();
         assert_eq!((told.status, &told.payload["count"]), (WakeupStatus::Pending, &json!(1)));
         // All of it its own doing is nothing to be woken for.
         let run = world.run_of(ann, None).await;
         world.succeed(&run).await;
         world.pass(seconds(10));
-        assert_eq!(world.fire_subscriptions().await, 0);
+        assert_eq!(world.dispatch_at_rest().await, 0);
     });
 }
 
@@ -226,7 +226,7 @@ fn what_happens_twice_at_one_moment_is_told_twice() {
         }
         assert_eq!(world.woken(ann).await.len(), 3);
         world.pass(seconds(10));
-        assert_eq!(world.fire_subscriptions().await, 1);
+        assert_eq!(world.dispatch_at_rest().await, 1);
         assert_eq!(world.woken(bob).await[0].payload["count"], 3);
     });
 }

@@ -1,21 +1,20 @@
-//! `wakeful doctor`: the machine, the data directory, the server and the invariants of its store.
-//! Each finding has a remedy. Exit code 1 if something is wrong.
+//! `wakeful doctor`: the machine, the data directory, the settings, the server and the invariants of its store.
+//! Each finding has a remedy; `--fix` carries out those that can do no harm. Exit code 1 if something is wrong.
 
+mod machine;
+mod place;
 pub mod programs;
+mod service;
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::arguments::Global;
-use crate::client::Client;
+use crate::arguments::{DoctorArguments, Global};
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
-use crate::output::{Output, text};
-
-/// Less free space than this is worth a warning.
-const FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
+use crate::output::Output;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
@@ -24,45 +23,95 @@ enum Verdict {
     Failed,
 }
 
+/// A remedy that the doctor may carry out itself: nothing is lost by it, and doing it twice is doing it once.
+#[derive(Debug)]
+enum Fix {
+    /// Makes a directory, for us alone.
+    MakeDirectory(PathBuf),
+    /// Takes from others what is for us alone.
+    SetMode(PathBuf, u32),
+}
+
+impl Fix {
+    fn carry_out(&self) -> std::io::Result<()> {
+        match self {
+            Fix::MakeDirectory(path) => std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path),
+            Fix::SetMode(path, mode) => std::fs::set_permissions(path, std::fs::Permissions::from_mode(*mode)),
+        }
+    }
+}
+
+/// As it would be typed.
+impl std::fmt::Display for Fix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Fix::MakeDirectory(path) => write!(f, "mkdir -m 700 -p {}", path.display()),
+            Fix::SetMode(path, mode) => write!(f, "chmod {mode:o} {}", path.display()),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Finding {
     subject: &'static str,
     verdict: Verdict,
     detail: String,
     remedy: Option<String>,
+    fix: Option<Fix>,
+    is_fixed: bool,
 }
 
 fn finding(subject: &'static str, verdict: Verdict, detail: impl Into<String>) -> Finding {
-    Finding { subject, verdict, detail: detail.into(), remedy: None }
+    Finding { subject, verdict, detail: detail.into(), remedy: None, fix: None, is_fixed: false }
 }
 
 impl Finding {
     fn remedy(self, remedy: impl Into<String>) -> Finding {
         Finding { remedy: Some(remedy.into()), ..self }
     }
+
+    fn fix(self, fix: Fix) -> Finding {
+        let remedy =
+            self.remedy.map_or_else(|| format!("`wakeful doctor --fix`, or {fix}"), |more| format!("{fix}; {more}"));
+        Finding { remedy: Some(remedy), fix: Some(fix), ..self }
+    }
+
+    /// Carries its fix out, if it has one.
+    fn mend(&mut self) {
+        let Some(fix) = &self.fix else { return };
+        match fix.carry_out() {
+            Ok(()) => (self.is_fixed, self.verdict) = (true, Verdict::Ok),
+            Err(error) => self.detail = format!("{}; it could not be mended: {error}", self.detail),
+        }
+    }
+
+    fn document(&self) -> Value {
+        json!({
+            "subject": self.subject,
+            "verdict": word(self.verdict),
+            "detail": self.detail,
+            "remedy": self.remedy,
+            "fix": self.fix.as_ref().map(ToString::to_string),
+            "fixed": self.is_fixed,
+        })
+    }
 }
 
-pub async fn run(global: &Global) -> Result<(), Failure> {
+pub async fn run(global: &Global, arguments: &DoctorArguments) -> Result<(), Failure> {
     let output = Output::new(global);
     let dir = DataDir::of(global.data_dir.as_deref())?;
-    let mut findings =
-        vec![data_directory(dir.path()), disk(dir.path()), processes(), control_groups(), master_key(&dir)];
+    let mut findings = place::findings(&dir);
+    findings.extend(machine::findings(&dir).await);
     findings.extend(programs::findings().await);
-    findings.extend(server(global).await);
-    let document: Vec<Value> = findings
-        .iter()
-        .map(|finding| {
-            json!({
-                "subject": finding.subject,
-                "verdict": word(finding.verdict),
-                "detail": finding.detail,
-                "remedy": finding.remedy,
-            })
-        })
-        .collect();
+    findings.extend(service::findings(global, &dir).await);
+    if arguments.fix {
+        findings.iter_mut().for_each(Finding::mend);
+    }
+    let document: Vec<Value> = findings.iter().map(Finding::document).collect();
     output.show(&json!({ "findings": document }), || say(output, &findings));
     match findings.iter().filter(|finding| finding.verdict == Verdict::Failed).count() {
         0 => Ok(()),
+        1 => Err(Failure::failed("1 finding needs a remedy")),
         count => Err(Failure::failed(format!("{count} findings need a remedy"))),
     }
 }
@@ -79,118 +128,11 @@ fn say(output: Output, findings: &[Finding]) -> String {
     let mut lines = Vec::new();
     for finding in findings {
         lines.push(format!("{:<18} {:<8} {}", finding.subject, output.status(word(finding.verdict)), finding.detail));
-        if let Some(remedy) = &finding.remedy {
-            lines.push(format!("{:<18} {:<8} → {remedy}", "", ""));
+        match (&finding.remedy, &finding.fix) {
+            (_, Some(fix)) if finding.is_fixed => lines.push(format!("{:<18} {:<8} → done: {fix}", "", "")),
+            (Some(remedy), _) => lines.push(format!("{:<18} {:<8} → {remedy}", "", "")),
+            (None, _) => {}
         }
     }
     lines.join("\n")
-}
-
-fn data_directory(path: &Path) -> Finding {
-    let subject = "data directory";
-    match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => finding(subject, Verdict::Ok, path.display().to_string()),
-        Ok(_) => finding(subject, Verdict::Failed, format!("{} is not a directory", path.display()))
-            .remedy("name another one with --data-dir"),
-        Err(_) => finding(subject, Verdict::Warning, format!("{} does not exist yet", path.display()))
-            .remedy("`wakeful up` makes it"),
-    }
-}
-
-fn disk(path: &Path) -> Finding {
-    let subject = "disk";
-    let existing = path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
-    match rustix::fs::statvfs(existing) {
-        Ok(space) => {
-            let free = space.f_bavail * space.f_frsize;
-            let detail = format!("{} MiB free", free / (1024 * 1024));
-            match free < FREE_BYTES_MIN {
-                true => finding(subject, Verdict::Warning, detail).remedy("make room: a full disk stops new runs"),
-                false => finding(subject, Verdict::Ok, detail),
-            }
-        }
-        Err(error) => finding(subject, Verdict::Warning, format!("free space is not known: {error}")),
-    }
-}
-
-fn processes() -> Finding {
-    let subject = "processes";
-    match wakeful_runner::process::identity::boot_id() {
-        Ok(_) => finding(subject, Verdict::Ok, "/proc shows processes and the boot"),
-        Err(error) => finding(subject, Verdict::Failed, format!("/proc cannot be read: {error}"))
-            .remedy("Wakeful needs Linux with /proc mounted"),
-    }
-}
-
-fn control_groups() -> Finding {
-    let subject = "control groups";
-    let able = wakeful_runner::process::control_groups();
-    let what = |is_able: bool, what: &'static str| is_able.then_some(what);
-    let found = [
-        what(able.kill, "end a whole tree at once"),
-        what(able.memory, "limit its memory"),
-        what(able.pids, "limit its processes"),
-    ];
-    match found.into_iter().flatten().collect::<Vec<_>>().as_slice() {
-        [] => finding(
-            subject,
-            Verdict::Ok,
-            "none may be made: trees are ended by walking them, limits are kept by sampling",
-        ),
-        able => finding(subject, Verdict::Ok, format!("runs get their own: they {}", able.join(", "))),
-    }
-}
-
-/// Whether the key of the data directory is for us alone.
-fn master_key(dir: &DataDir) -> Finding {
-    let subject = "master key";
-    let path = dir.master_key_file();
-    match std::fs::metadata(&path) {
-        Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
-            finding(subject, Verdict::Failed, format!("{} can be read by others", path.display()))
-                .remedy(format!("chmod 600 {}, and set the secrets anew", path.display()))
-        }
-        Ok(_) => finding(subject, Verdict::Ok, format!("{}: back it up apart from the store", path.display())),
-        Err(_) => {
-            finding(subject, Verdict::Ok, "not in the data directory: `wakeful up` makes it, or is told where it is")
-        }
-    }
-}
-
-/// What the server says of itself and of its store.
-async fn server(global: &Global) -> Vec<Finding> {
-    let client = match Client::find(global) {
-        Ok(client) => client,
-        Err(failure) => {
-            let remedy = failure.hint.unwrap_or_default();
-            return vec![finding("server", Verdict::Warning, failure.message).remedy(remedy)];
-        }
-    };
-    let checked = match client.get("/api/v1/invariants").await {
-        Ok(checked) => checked,
-        Err(failure) => {
-            let found = finding("server", Verdict::Warning, failure.message);
-            return vec![match failure.hint {
-                Some(hint) => found.remedy(hint),
-                None => found,
-            }];
-        }
-    };
-    let mut findings = vec![finding("server", Verdict::Ok, client.base().to_owned())];
-    let violations = checked.get("violations").and_then(Value::as_array).cloned().unwrap_or_default();
-    let count = checked.get("checked").and_then(Value::as_array).map_or(0, Vec::len);
-    if violations.is_empty() {
-        findings.push(finding("invariants", Verdict::Ok, format!("all {count} hold")));
-    }
-    findings.extend(violations.iter().map(|violation| {
-        let detail = format!(
-            "{}: {} ({})",
-            text(violation, "/name"),
-            text(violation, "/statement"),
-            text(violation, "/subject")
-        );
-        finding("invariants", Verdict::Failed, detail)
-            .remedy("this is a bug of Wakeful: please report it with this line")
-    }));
-    findings
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
+use wakeful_domain::retention;
 use wakeful_domain::time::parse_duration;
 use wakeful_engine::pressure::Reserve;
 
@@ -27,6 +28,7 @@ pub struct Settings {
     pub server: Server,
     pub store: Store,
     pub limits: Limits,
+    pub retention: Retention,
     pub daemon: Daemon,
     pub log: Log,
 }
@@ -53,6 +55,16 @@ pub struct Store {
 pub struct Limits {
     pub min_free_memory_mb: u64,
     pub min_free_disk_mb: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    pub days: u32,
+    pub events_days: u32,
+    pub logs_days: u32,
+    pub keys_days: u32,
+    pub rows: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -89,6 +101,20 @@ impl Limits {
     /// What must be left of the host for anything to start.
     pub fn reserve(&self) -> Reserve {
         Reserve { memory_bytes: self.min_free_memory_mb * MIB, disk_bytes: self.min_free_disk_mb * MIB }
+    }
+}
+
+impl Retention {
+    /// The same as the engine reads it.
+    pub fn policy(&self) -> retention::Retention {
+        let days = |count: u32| Duration::from_secs(u64::from(count) * 86_400);
+        retention::Retention {
+            rows: days(self.days),
+            events: days(self.events_days),
+            logs: days(self.logs_days),
+            keys: days(self.keys_days),
+            rows_max: self.rows,
+        }
     }
 }
 

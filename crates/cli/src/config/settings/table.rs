@@ -84,6 +84,11 @@ const LOG_FILE_MB_MAX: u64 = 102_400;
 /// Each turn renames them all.
 const LOG_FILES_MAX: u64 = 100;
 
+/// A hundred years, so that no reckoning with it overflows.
+const DAYS_MAX: u64 = 36_500;
+/// More rows than any store holds.
+const ROWS_MAX: u64 = 1_000_000_000_000;
+
 fn memory_mib() -> u64 {
     meminfo("MemTotal").unwrap_or(0) / MIB
 }
@@ -178,6 +183,51 @@ const SETTINGS: &[Setting] = &[
         unset: Unset::Number(64),
         says: "Start nothing while less room than this, in MiB, is left on the disk of the data directory; 0 for no such limit",
         changes_while_running: true,
+    },
+    Setting {
+        section: "retention",
+        key: "days",
+        option: "retain-days",
+        kind: Kind::Count { min: 1, max: DAYS_MAX },
+        unset: Unset::Number(90),
+        says: "Keep runs, wakeups, slots, notifications and mail that was read for so many days",
+        changes_while_running: false,
+    },
+    Setting {
+        section: "retention",
+        key: "events_days",
+        option: "retain-events-days",
+        kind: Kind::Count { min: 1, max: DAYS_MAX },
+        unset: Unset::Number(30),
+        says: "Keep events of companies for so many days",
+        changes_while_running: false,
+    },
+    Setting {
+        section: "retention",
+        key: "logs_days",
+        option: "retain-logs-days",
+        kind: Kind::Count { min: 1, max: DAYS_MAX },
+        unset: Unset::Number(30),
+        says: "Keep the logs of runs for so many days",
+        changes_while_running: false,
+    },
+    Setting {
+        section: "retention",
+        key: "keys_days",
+        option: "retain-keys-days",
+        kind: Kind::Count { min: 1, max: DAYS_MAX },
+        unset: Unset::Number(7),
+        says: "Keep idempotency keys for so many days",
+        changes_while_running: false,
+    },
+    Setting {
+        section: "retention",
+        key: "rows",
+        option: "retain-rows",
+        kind: Kind::Count { min: 0, max: ROWS_MAX },
+        unset: Unset::Number(1_000_000),
+        says: "Keep so many of the newest runs, wakeups and events each, and a day's in any case",
+        changes_while_running: false,
     },
     Setting {
         section: "daemon",

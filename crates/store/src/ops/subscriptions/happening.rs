@@ -79,7 +79,8 @@ pub(super) fn seen_end(run: &Run, source: Source) -> Seen {
 /// A run has ended: tells whoever waits for it.
 pub(crate) async fn run_ended(tx: &mut Tx, now: Timestamp, run: &Run) -> Result<(), Refusal> {
     let sources = waiting::sources_of_run(tx, run).await?;
-    if waiting::on(tx, run.company, &sources).await?.agents.is_empty() {
+    let sources = waiting::heard(tx, run.company, sources).await?;
+    if sources.is_empty() {
         return Ok(());
     }
     let happening = end_of_run(tx, now, run).await?;
@@ -158,7 +159,8 @@ pub(crate) async fn status_changed(
         return Ok(());
     }
     let Some((company, sources)) = waiting::sources_of_task(tx, task.id).await? else { return Ok(()) };
-    if waiting::on(tx, company, &sources).await?.agents.is_empty() {
+    let sources = waiting::heard(tx, company, sources).await?;
+    if sources.is_empty() {
         return Ok(());
     }
     let is_closing = task.status.is_closed() && !from.is_closed();
@@ -183,6 +185,39 @@ pub(crate) async fn status_changed(
     tell(tx, &happening, &seen).await.map(|_| ())
 }
 
+/// A task was moved, with all below it, from below a parent: what is left there may be all closed. `above` is the parent.
+pub(crate) async fn moved_away(
+    tx: &mut Tx,
+    now: Timestamp,
+    task: &Task,
+    above: TaskId,
+    by: (&Actor, Option<RunId>),
+) -> Result<(), Refusal> {
+    let is_open = !task.status.is_closed() || count_below(tx, task.id).await?.1 > 0;
+    let Some((company, mut left)) = waiting::sources_of_task(tx, above).await?.filter(|_| is_open) else {
+        return Ok(());
+    };
+    left.retain(|source| *source != Source::Task(above));
+    left.push(Source::Children(above));
+    // Those above both places have it below them as before.
+    let kept = waiting::sources_of_task(tx, task.id).await?.map(|(_, sources)| sources).unwrap_or_default();
+    left.retain(|source| !kept.contains(source));
+    let mut seen = Vec::new();
+    for source in waiting::heard(tx, company, left).await? {
+        if let Source::Children(parent) = source
+            && let (1.., 0) = count_below(tx, parent).await?
+        {
+            seen.push(Seen { source, names: vec![EventName::AllClosed], is_last: false });
+        }
+    }
+    if seen.is_empty() {
+        return Ok(());
+    }
+    let what = format!("{} \"{}\" was moved away, and what is left is closed", task.key, task.title);
+    let happening = Happening { what, ..change_of_task(tx, now, task, None, by).await? };
+    tell(tx, &happening, &seen).await.map(|_| ())
+}
+
 /// Something was said about a task: tells whoever waits for it. `by` is the name of who said it.
 pub(crate) async fn commented(
     tx: &mut Tx,
@@ -192,7 +227,8 @@ pub(crate) async fn commented(
     by: &str,
 ) -> Result<(), Refusal> {
     let Some((company, sources)) = waiting::sources_of_task(tx, task.id).await? else { return Ok(()) };
-    if waiting::on(tx, company, &sources).await?.agents.is_empty() {
+    let sources = waiting::heard(tx, company, sources).await?;
+    if sources.is_empty() {
         return Ok(());
     }
     let data = object!({

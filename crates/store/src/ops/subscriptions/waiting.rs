@@ -56,6 +56,22 @@ pub(super) fn placeholders(from: usize, count: usize) -> String {
     (from..from + count).map(|place| format!("${place}")).collect::<Vec<_>>().join(", ")
 }
 
+/// Those of these sources that somebody waits for something of.
+pub(super) async fn heard(tx: &mut Tx, company: CompanyId, sources: Vec<Source>) -> Result<Vec<Source>, Error> {
+    let names = padded(sources.iter().map(ToString::to_string).collect());
+    let sql = format!(
+        "select distinct source from subscriptions where company_id = $1 and source in ({}) and ended_at is null",
+        placeholders(2, names.len())
+    );
+    let mut parameters: Vec<Value<'_>> = vec![company.into()];
+    parameters.extend(names.iter().map(Value::from));
+    let mut found: BTreeSet<String> = BTreeSet::new();
+    for mut row in tx.query(&sql, &parameters).await? {
+        found.insert(row.get()?);
+    }
+    Ok(sources.into_iter().filter(|source| found.contains(&source.to_string())).collect())
+}
+
 /// Whoever waits for something of one of these sources.
 pub(crate) async fn on(tx: &mut Tx, company: CompanyId, sources: &[Source]) -> Result<Waiting, Error> {
     let names = padded(sources.iter().map(ToString::to_string).collect());
@@ -153,7 +169,7 @@ const TRY_TASK: &str = "select id from tasks where id = $1 {skip_locked}";
 const TRY_AGENT: &str = "select id from agents where id = $1 {skip_locked}";
 
 /// Locks what can be locked at once; false if someone is at one of them.
-pub(super) async fn try_lock(tx: &mut Tx, waiting: &Waiting) -> Result<bool, Error> {
+pub(crate) async fn try_lock(tx: &mut Tx, waiting: &Waiting) -> Result<bool, Error> {
     if tx.is_alone() {
         return Ok(true);
     }

@@ -1,0 +1,61 @@
+//! Bodies of logs, which go before their runs, and directories of runs that are gone. The rows say so first; the files are
+//! the engine's.
+
+use wakeful_domain::id::RunId;
+use wakeful_domain::time::Timestamp;
+
+use super::PAGE;
+use crate::{Error, Refusal, Row, Tx};
+
+const OLD: &str = "
+    select id
+    from runs
+    where log_removed_at is null
+      and finished_at is not null
+      and finished_at < $1
+      and pinned_at is null
+      and id > $2
+    order by id
+    limit $3";
+const MARK: &str = "
+    update runs
+    set log_removed_at = $2
+    where id = $1
+      and pinned_at is null
+      and finished_at is not null";
+const REMOVED: &str = "select run_id from removed_runs order by run_id limit $1";
+const FORGET: &str = "delete from removed_runs where run_id = $1";
+
+fn ids(rows: Vec<Row>) -> Result<Vec<RunId>, Error> {
+    rows.into_iter().map(|mut row| row.get()).collect()
+}
+
+/// Runs behind `after` that ended before `cut` and still have their log.
+pub async fn old(tx: &mut Tx, cut: Timestamp, after: Option<RunId>) -> Result<Vec<RunId>, Refusal> {
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    Ok(ids(tx.query(OLD, &[cut.into(), after.into(), PAGE.into()]).await?)?)
+}
+
+/// Notes that the logs of these runs are gone; gives those of which it is so.
+pub async fn mark(tx: &mut Tx, now: Timestamp, runs: &[RunId]) -> Result<Vec<RunId>, Refusal> {
+    let mut marked = Vec::with_capacity(runs.len());
+    for run in runs {
+        if tx.execute(MARK, &[(*run).into(), now.into()]).await? > 0 {
+            marked.push(*run);
+        }
+    }
+    Ok(marked)
+}
+
+/// Runs that are gone and whose directories may still be there.
+pub async fn removed(tx: &mut Tx) -> Result<Vec<RunId>, Refusal> {
+    Ok(ids(tx.query(REMOVED, &[PAGE.into()]).await?)?)
+}
+
+/// Notes that the directories of these runs are gone.
+pub async fn forget(tx: &mut Tx, runs: &[RunId]) -> Result<(), Refusal> {
+    for run in runs {
+        tx.execute(FORGET, &[(*run).into()]).await?;
+    }
+    Ok(())
+}
