@@ -134,9 +134,8 @@ async fn store(registry: &mut Registry, api: &Api) -> Result<(), Problem> {
     let told = "Wakes of schedules that were not made because there was nothing to do";
     gauge(registry, "wakeful_wakes_avoided", told, None, found.wakes_avoided);
     gauge(registry, "wakeful_store", "Size of the store", Some(Unit::Bytes), found.bytes);
-    let log = i64::try_from(db.log_bytes()).unwrap_or(i64::MAX);
-    let told = "Of the embedded store: what stands in its log and not in its file yet";
-    gauge(registry, "wakeful_store_log", told, Some(Unit::Bytes), log);
+    let told = "Size of the write-ahead log of SQLite; 0 on PostgreSQL";
+    gauge(registry, "wakeful_store_wal", told, Some(Unit::Bytes), i64::try_from(db.log_bytes()).unwrap_or(i64::MAX));
     Ok(())
 }
 

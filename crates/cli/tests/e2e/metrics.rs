@@ -114,7 +114,7 @@ async fn every_metric_counts_what_happens_and_is_documented_as_it_is() {
     let server = Server::start().await;
     let scraped = live(&server).await;
     check(&scraped);
-    assert!(value(&scraped, "wakeful_store_log_bytes").is_some_and(|bytes| bytes > 0.0));
+    assert!(value(&scraped, "wakeful_store_wal_bytes").is_some_and(|bytes| bytes > 0.0));
     assert!(!scraped.contains("/nowhere"), "a path that somebody made up is a label");
     let rows = rows(&scraped);
     let document = std::fs::read_to_string(Path::new(DOCUMENT)).unwrap_or_default();
@@ -125,6 +125,6 @@ async fn every_metric_counts_what_happens_and_is_documented_as_it_is() {
 #[tokio::test]
 async fn on_postgresql_the_same_is_counted() {
     let cluster = Cluster::start(&["fsync=off", "max_connections=100"]).unwrap();
-    let server = Server::start_with(&["--database", &cluster.address()], &[]).await;
+    let server = Server::start_with(&["--database", &cluster.url()], &[]).await;
     check(&live(&server).await);
 }
