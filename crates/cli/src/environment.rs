@@ -66,6 +66,30 @@ pub fn variable(name: &str) -> Option<String> {
     env::var_os(name).filter(|value| !value.is_empty()).map(|value| value.to_string_lossy().into_owned())
 }
 
+/// Variables of ours that are no settings.
+const NO_SETTINGS: &[&str] = &[
+    "AGENT",
+    "AGENT_NAME",
+    "COMPANY",
+    "CONFIG",
+    "CONTEXT_FILE",
+    "DATA_DIR",
+    "MASTER_KEY",
+    "REASON",
+    "RESULT_FILE",
+    "RUN",
+    "SOURCE",
+    "TASK",
+    "TOKEN",
+    "URL",
+];
+
+/// The variables that may be meant as settings, without their `WAKEFUL_`.
+pub fn said_settings() -> Vec<String> {
+    let names = env::vars_os().filter_map(|(name, _)| name.to_str()?.strip_prefix("WAKEFUL_").map(str::to_owned));
+    names.filter(|name| !NO_SETTINGS.contains(&name.as_str())).collect()
+}
+
 /// `WAKEFUL_CONFIG`: the configuration.
 pub fn config_file() -> Option<PathBuf> {
     env::var_os("WAKEFUL_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from)

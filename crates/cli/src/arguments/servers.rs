@@ -78,15 +78,15 @@ pub enum DaemonVerb {
     Start(DaemonStartArguments),
     /// Stop it; live runs go on and are found again at the next start
     Stop {
-        /// How long requests and calls in flight are waited for
-        #[arg(long, default_value = "60s", value_name = "DURATION")]
-        timeout: String,
+        /// How long requests and calls in flight are waited for [default: 60s, or longer if the setting daemon.drain is]
+        #[arg(long, value_name = "DURATION")]
+        timeout: Option<String>,
     },
     /// Stop it, and start it with the options it was started with; live runs go on
     Restart {
-        /// How long requests and calls in flight are waited for
-        #[arg(long, default_value = "60s", value_name = "DURATION")]
-        timeout: String,
+        /// How long requests and calls in flight are waited for [default: 60s, or longer if the setting daemon.drain is]
+        #[arg(long, value_name = "DURATION")]
+        timeout: Option<String>,
     },
     /// Say how it stands; exit code 3 if it does not run
     Status,

@@ -15,7 +15,7 @@ use wakeful_domain::time::{parse_duration, say_duration};
 use wakeful_engine::clock;
 use wakeful_runner::process::identity::boot_id;
 
-use crate::arguments::{DaemonVerb, Global};
+use crate::arguments::{DaemonVerb, Global, SettingOptions};
 use crate::client::Client;
 use crate::config::settings;
 use crate::data_dir::{DataDir, Owner};
@@ -26,6 +26,10 @@ use crate::output::{Output, text};
 
 /// A start is given up after this.
 const START_PATIENCE: Duration = Duration::from_secs(30);
+/// A stop is given up after this, if nothing else is said.
+const STOP_PATIENCE: Duration = Duration::from_secs(60);
+/// What a stop takes beside waiting.
+const STOP_MARGIN: Duration = Duration::from_secs(10);
 /// A server that takes longer to say how it stands does not answer.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -44,7 +48,7 @@ pub async fn run(global: &Global, verb: &DaemonVerb) -> Result<(), Failure> {
             Ok(())
         }
         DaemonVerb::Stop { timeout } => {
-            let stopped = stop(&dir, patience(timeout)?).await?;
+            let stopped = stop(&dir, patience(&dir, timeout.as_deref())?).await?;
             output.show(&stopped, || told_stopped(&stopped));
             Ok(())
         }
@@ -60,7 +64,7 @@ pub async fn run(global: &Global, verb: &DaemonVerb) -> Result<(), Failure> {
                 let told = format!("it was started with {}, which is not set here", missing.join(", "));
                 return Err(Failure::new(REFUSED, told).hint("set it, or `wakeful daemon stop` and `start` without it"));
             }
-            match stop(&dir, patience(timeout)?).await {
+            match stop(&dir, patience(&dir, timeout.as_deref())?).await {
                 Ok(_) => {}
                 Err(failure) if failure.code == NOT_FOUND => {}
                 Err(failure) => return Err(failure),
@@ -101,8 +105,15 @@ pub async fn run(global: &Global, verb: &DaemonVerb) -> Result<(), Failure> {
     }
 }
 
-fn patience(text: &str) -> Result<Duration, Failure> {
-    parse_duration(text).map_err(|error| Failure::usage(format!("--timeout: {error}")))
+/// As long as is wanted; else as a stop takes at most: it waits twice, for calls and for requests.
+fn patience(dir: &DataDir, wanted: Option<&str>) -> Result<Duration, Failure> {
+    if let Some(text) = wanted {
+        return parse_duration(text).map_err(|error| Failure::usage(format!("--timeout: {error}")));
+    }
+    // A configuration with a mistake must not keep a server from being stopped.
+    let loaded = settings::load(settings::found(dir, None), &SettingOptions::default());
+    let drain = loaded.map_or(Duration::ZERO, |loaded| loaded.effective.settings.daemon.drain);
+    Ok(STOP_PATIENCE.max(drain * 2 + STOP_MARGIN))
 }
 
 /// Who holds the data directory, if somebody does.

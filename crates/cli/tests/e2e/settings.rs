@@ -48,6 +48,8 @@ async fn every_mistake_of_file_and_environment_is_told_in_one_pass_with_its_plac
     let mut machine = Machine::new();
     let path = machine.write("[server]\nlissten = \"a:1\"\nmax_live_runs = \"many\"\n\n[daemon]\ndrain = 30\n");
     machine.set("WAKEFUL_MIN_FREE_DISK_MB", "lots");
+    machine.set("WAKEFUL_MAX_LIVE_RUN", "3");
+    machine.set("WAKEFUL_OF_MY_OWN", "is left alone");
     machine.set("WAKEFUL_DATABASE", "mysql://ann:canary@db/wakeful");
     for arguments in [&["check"][..], &["up"], &["daemon", "start"], &["config", "show"]] {
         let path = path.display();
@@ -60,9 +62,10 @@ async fn every_mistake_of_file_and_environment_is_told_in_one_pass_with_its_plac
                 &format!("{path}:6:1: `daemon.drain` must be a duration, as 90s, 5m or 2h30m; it is 30"),
                 "WAKEFUL_MIN_FREE_DISK_MB must be a whole number from 0 to 1048576; it is \"lots\"",
                 "WAKEFUL_DATABASE must be a URL, as postgres://user@host/name",
+                "WAKEFUL_MAX_LIVE_RUN is no setting: did you mean WAKEFUL_MAX_LIVE_RUNS?",
             ],
         );
-        assert!(!told.stderr.contains("canary"), "{}", told.stderr);
+        assert!(!told.stderr.contains("canary") && !told.stderr.contains("OF_MY_OWN"), "{}", told.stderr);
     }
     machine
         .cli(&["up", "--max-live-runs", "many"])

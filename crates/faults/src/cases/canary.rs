@@ -19,7 +19,7 @@ use crate::{Case, Measured, Scale};
 pub const CANARY: Case = Case {
     name: "canary",
     rows: "33",
-    provoked: "runs print, report and use a secret and their token, while every command line, environment, file and log is read all the time",
+    provoked: "runs print, report and use a secret and their token, while the server logs at trace and every command line, environment, file and log is read all the time",
     must_hold: "the values are never seen but in the environment of the run's own processes",
     run: |scale, seed| Box::pin(canary(scale, seed)),
 };

@@ -69,7 +69,7 @@ async fn long_reader() -> String {
     let is_told = |found: &Value| found["verdict"] == "warning" && found["detail"].to_string().contains("old snapshot");
     assert!(told.iter().any(is_told), "nobody is told of the log: {told:#?}");
     let metrics = server.request(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
-    assert!(metrics.contains("wakeful_store_log_bytes"), "{metrics}");
+    assert!(metrics.contains("wakeful_store_wal_bytes"), "{metrics}");
     let most = log_mib(&server);
     reader.execute_batch("rollback").unwrap();
     until("a log that is cut", Duration::from_secs(30), async || {

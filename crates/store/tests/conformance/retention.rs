@@ -3,9 +3,11 @@
 use wakeful_domain::id::{RunId, WakeupId};
 use wakeful_domain::run::Run;
 use wakeful_domain::subscription::Source;
+use wakeful_domain::task::WakeParent;
 use wakeful_domain::time::Timestamp;
 use wakeful_store::ops::events::{self as stream, Cursor};
 use wakeful_store::ops::request_keys::{self, RequestKey};
+use wakeful_store::ops::restore::{self, Fence};
 use wakeful_store::ops::retention::events::Found;
 use wakeful_store::ops::retention::kinds::{self, Key, Kind, Look};
 use wakeful_store::ops::retention::{BITE, events, logs, pin};
@@ -381,5 +383,46 @@ fn mail_that_was_read_slots_notifications_and_subscriptions_go_and_what_waits_of
         // The schedule goes on, and nothing fires a second time.
         world.fire().await;
         world.assert_sound().await;
+    });
+}
+
+#[test]
+fn a_wake_that_is_kept_for_an_assignee_outlives_the_wakeup_that_it_stands_for() {
+    on_both(async |world| {
+        let (ann, bob, carl) = (world.agent("ann").await, world.agent("bob").await, world.agent("carl").await);
+        let parent = world.parent_of(Some(ann)).await;
+        world.child_of(parent, bob, WakeParent::Each).await;
+        world.succeed(&world.claim_of(bob).await).await;
+        assert_eq!(world.heard(ann).await.len(), 1);
+        world.assign(parent, None).await;
+        world.pass(seconds(200 * DAY));
+        world.collect_all(world.days_ago(100)).await;
+        assert_eq!(world.heard(ann).await.len(), 0, "it was called off, and is old");
+        world.assign(parent, Some(carl)).await;
+        assert_eq!(world.heard(carl).await.len(), 1);
+    });
+}
+
+#[test]
+fn a_restored_store_knows_only_the_numbers_of_the_events_that_are_gone() {
+    on_both(async |world| {
+        world.done("old").await;
+        world.pass(seconds(40 * DAY));
+        let arguments = (world.now(), world.days_ago(30));
+        let remove = world.db.write("remove", arguments, |tx, (now, cut)| Box::pin(events::remove(tx, *now, *cut)));
+        assert!(remove.await.unwrap() > 0);
+        let fence = Fence { now: world.now(), id_seed: 3, taken_at: None };
+        world.db.write("fence", fence, |tx, fence| Box::pin(restore::fence(tx, fence))).await.unwrap();
+        // As in another cluster, whose transactions have smaller numbers than any before.
+        let last =
+            world.db.read("last", world.company, |tx, company| Box::pin(stream::last(tx, *company))).await.unwrap();
+        assert_eq!(
+            world
+                .number("select count(*) from meta where key = 'events_removed' and value not like '%\"txid\":0%'")
+                .await,
+            0
+        );
+        world.done("new").await;
+        assert!(world.found_behind(last).await.gap.is_none());
     });
 }

@@ -12,6 +12,9 @@ use crate::data_dir::DataDir;
 use crate::environment;
 use crate::failure::Failure;
 
+/// A variable is meant for a setting from this likeness on, from 0 to 1.
+const SPELT_LIKE: f64 = 0.9;
+
 /// A setting as a file has it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Written {
@@ -85,6 +88,7 @@ pub fn load(path: Option<PathBuf>, options: &SettingOptions) -> Result<Loaded, F
             (one.value, one.layer) = (value.clone(), Layer::Option);
         }
     }
+    mistakes.extend(environment::said_settings().iter().filter_map(|name| misspelt(name)));
     one_master_key(&mut held);
     if !mistakes.is_empty() {
         return Err(Failure::usage(mistakes.join("\n")));
@@ -97,6 +101,15 @@ fn configuration(path: &Path) -> Result<Configuration, Vec<String>> {
     let text =
         std::fs::read_to_string(path).map_err(|error| vec![format!("cannot read {}: {error}", path.display())])?;
     read(path, &text).map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
+}
+
+/// A variable that is no setting and is spelt much like one.
+fn misspelt(name: &str) -> Option<String> {
+    let variables: Vec<String> = table::settings().map(Setting::variable).collect();
+    let is_like = |variable: &&String| strsim::jaro(name, variable.trim_start_matches("WAKEFUL_")) >= SPELT_LIKE;
+    let given = format!("WAKEFUL_{name}");
+    let meant = variables.iter().find(is_like).filter(|_| !variables.contains(&given))?;
+    Some(format!("{given} is no setting: did you mean {meant}?"))
 }
 
 fn of_environment(setting: &Setting, text: &str) -> Result<Value, String> {
