@@ -72,6 +72,14 @@ const RAISE_FENCES: &str = "update lanes set fence = fence + $1";
 // The numbers of another cluster's transactions mean nothing here.
 const FORGET_TRANSACTIONS: &str = "update events set txid = 0 where txid <> 0";
 
+// The gate or the action may have been carried out since.
+const MISS_ASKED: &str = "
+    update slots
+    set status = 'missed',
+      reason = 'restored',
+      asked_until = null
+    where status = 'asked'";
+
 /// Makes this store the one that counts: raises its epoch, ends what was live in it, and holds it.
 pub async fn fence(tx: &mut Tx, fence: &Fence) -> Result<Restored, Refusal> {
     let now = fence.now;
@@ -80,6 +88,7 @@ pub async fn fence(tx: &mut Tx, fence: &Fence) -> Result<Restored, Refusal> {
     let epoch = epoch(tx).await? + 1;
     tx.execute(FORGET_TRANSACTIONS, &[]).await?;
     retention::events::forget_transactions(tx).await?;
+    tx.execute(MISS_ASKED, &[]).await?;
     // Readers whose cursor comes from the life before go on with what happens from here.
     tx.execute("{leave_room_for_events}", &[]).await?;
     let live = runs::live(tx).await?;

@@ -13,7 +13,7 @@ use wakeful_store::ops::schedules;
 use crate::world::{World, on_both, seconds};
 
 impl World {
-    async fn gated(&self, agent: AgentId, gate: Value) -> Schedule {
+    pub async fn gated(&self, agent: AgentId, gate: Value) -> Schedule {
         let target = json!({ "wake": { "agent": agent, "payload": { "n": 1 } } });
         let draft = self.draft_schedule("gated", json!({ "every": "1m" }), target);
         let gate = Some(serde_json::from_value(gate).unwrap());
@@ -25,7 +25,7 @@ impl World {
         self.insert_schedule(self.draft_schedule("mail", json!({ "every": "1m" }), action)).await.unwrap()
     }
 
-    async fn questions(&self) -> Vec<Question> {
+    pub async fn questions(&self) -> Vec<Question> {
         let claim = self.db.write("claim", self.now(), |tx, now| Box::pin(questions::claim(tx, *now, 10)));
         claim.await.unwrap()
     }
@@ -53,7 +53,7 @@ impl World {
     }
 
     /// Passes a minute, in which the next slot comes.
-    async fn minute(&self) -> Fired {
+    pub async fn minute(&self) -> Fired {
         self.pass(seconds(60));
         self.fire().await
     }

@@ -127,3 +127,21 @@ fn a_plan_names_what_would_run_and_slots_can_be_passed_over() {
         assert_eq!(world.plan().await.due_schedules, 0);
     });
 }
+
+#[test]
+fn what_a_schedule_was_asking_is_not_asked_again() {
+    on_both(async |world| {
+        let agent = world.agent("a").await;
+        let schedule = world.gated(agent, object!({ "command": ["check"] })).await;
+        world.minute().await;
+        assert_eq!(world.questions().await.len(), 1);
+        world.fence().await;
+        world.release(MissedSlots::CatchUp).await.unwrap();
+        assert_eq!(world.questions().await.len(), 0);
+        let slots = world.slots(schedule.id).await;
+        let [slot] = &slots[..] else { panic!("{slots:?}") };
+        assert_eq!((slot.status, slot.reason.as_deref()), (SlotStatus::Missed, Some("restored")));
+        world.minute().await;
+        assert_eq!(world.questions().await.len(), 1, "the next one is");
+    });
+}
