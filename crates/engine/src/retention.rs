@@ -257,27 +257,33 @@ impl Collection<'_> {
     /// Directories of runs whose rows are gone, also those that an earlier collection left.
     async fn directories(&mut self) -> Result<(), Refusal> {
         let mut gone = Gone { kind: "directories", ..Gone::default() };
+        let mut after: Option<RunId> = None;
         loop {
-            let found = self.engine.db().read("gc.directories", (), |tx, ()| Box::pin(logs::removed(tx))).await?;
-            if found.is_empty() {
-                break;
-            }
-            for run in &found {
-                let dir = self.engine.run_dir(*run);
-                gone.removed += u64::from(dir.exists());
-                gone.bytes += bytes_in(&dir);
-                if !self.report.is_dry
-                    && let Err(error) = std::fs::remove_dir_all(&dir)
-                    && error.kind() != std::io::ErrorKind::NotFound
-                {
-                    tracing::warn!(run.id = %run, "the directory {} could not be removed: {error}", dir.display());
+            let read = self.engine.db().read("gc.directories", after, |tx, after| Box::pin(logs::removed(tx, *after)));
+            let found = read.await?;
+            let Some(last) = found.last() else { break };
+            after = Some(*last);
+            // One that could not be removed stays for the next collection.
+            let mut removed = Vec::with_capacity(found.len());
+            for run in found {
+                let dir = self.engine.run_dir(run);
+                let (is_there, bytes) = (dir.exists(), bytes_in(&dir));
+                match if self.report.is_dry { Ok(()) } else { std::fs::remove_dir_all(&dir) } {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        tracing::warn!(run.id = %run, "the directory {} could not be removed: {error}", dir.display());
+                    }
+                    Ok(()) | Err(_) => {
+                        gone.removed += u64::from(is_there);
+                        gone.bytes += bytes;
+                        removed.push(run);
+                    }
                 }
             }
             if self.report.is_dry {
-                break;
+                continue;
             }
             let began = clock::monotonic();
-            self.engine.db().write("gc.forget", found, |tx, runs| Box::pin(logs::forget(tx, runs))).await?;
+            self.engine.db().write("gc.forget", removed, |tx, runs| Box::pin(logs::forget(tx, runs))).await?;
             self.rest(began).await;
         }
         self.report.gone.push(gone);

@@ -135,7 +135,7 @@ fn an_old_run_goes_with_its_events_and_its_wakeups_and_a_young_one_stays() {
             assert_eq!(left, 0, "{table}");
         }
         assert_eq!(world.number("select count(*) from removed_runs").await, 1, "its directory is still to go");
-        let found = world.db.read("removed", (), |tx, ()| Box::pin(logs::removed(tx))).await.unwrap();
+        let found = world.db.read("removed", (), |tx, ()| Box::pin(logs::removed(tx, None))).await.unwrap();
         assert_eq!(found, [old.id]);
         world.db.write("forget", found, |tx, runs| Box::pin(logs::forget(tx, runs))).await.unwrap();
         assert_eq!(world.number("select count(*) from removed_runs").await, 0);

@@ -23,7 +23,12 @@ const MARK: &str = "
     where id = $1
       and pinned_at is null
       and finished_at is not null";
-const REMOVED: &str = "select run_id from removed_runs order by run_id limit $1";
+const REMOVED: &str = "
+    select run_id
+    from removed_runs
+    where run_id > $1
+    order by run_id
+    limit $2";
 const FORGET: &str = "delete from removed_runs where run_id = $1";
 
 fn ids(rows: Vec<Row>) -> Result<Vec<RunId>, Error> {
@@ -47,9 +52,10 @@ pub async fn mark(tx: &mut Tx, now: Timestamp, runs: &[RunId]) -> Result<Vec<Run
     Ok(marked)
 }
 
-/// Runs that are gone and whose directories may still be there.
-pub async fn removed(tx: &mut Tx) -> Result<Vec<RunId>, Refusal> {
-    Ok(ids(tx.query(REMOVED, &[PAGE.into()]).await?)?)
+/// Runs behind `after` that are gone and whose directories may still be there.
+pub async fn removed(tx: &mut Tx, after: Option<RunId>) -> Result<Vec<RunId>, Refusal> {
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    Ok(ids(tx.query(REMOVED, &[after.into(), PAGE.into()]).await?)?)
 }
 
 /// Notes that the directories of these runs are gone.
