@@ -129,7 +129,7 @@ async fn in_safe_mode_everything_works_but_nothing_starts() {
 
 #[tokio::test]
 async fn a_host_short_of_memory_starts_nothing_and_says_so() {
-    let server = Server::start_with(&["--min-free-memory-mb", "1000000000"], &[]).await;
+    let server = Server::start_with(&["--min-free-memory-mb", "1048576"], &[]).await;
     let agent = server.process_agent("ann", "true").await;
     let waiting = server.wake(&agent, json!({})).await;
     assert_eq!(reason_of(&server, &waiting).await, "host_pressure");
