@@ -156,8 +156,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a permanent failure is tried again",
         file: SETTLE,
-        old: "Some(FailureClass::Permanent) => Fate::Failed,",
-        new: "Some(FailureClass::Permanent) => self.retried(wakeup, wakeup.max_attempts),",
+        old: "Some(FailureClass::Permanent | FailureClass::Uncertain) => Fate::Failed,",
+        new: "Some(FailureClass::Permanent | FailureClass::Uncertain) => self.retried(wakeup, wakeup.max_attempts),",
     },
     Mutant {
         name: "what a reassigned run puts back stays with the former agent",
