@@ -106,6 +106,14 @@ impl Principal {
         }
     }
 
+    /// Whether this is a person, or a program in a person's place: whoever may have a session of the console.
+    pub fn is_person(&self) -> bool {
+        match self {
+            Principal::Admin | Principal::Company { .. } => true,
+            Principal::Agent { .. } | Principal::Run(_) => false,
+        }
+    }
+
     /// Where a change comes from that the caller makes now.
     pub fn origin(&self, api: &Api) -> Origin {
         api.engine.origin(self.actor(), self.own_run())
@@ -138,23 +146,36 @@ impl FromRequestParts<Api> for Principal {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        let header = parts.headers.get(header::AUTHORIZATION).ok_or_else(|| {
-            unauthorized(
-                "a token is required: send `Authorization: Bearer <token>`; the server's is in <data-dir>/admin.token",
-            )
-        })?;
-        let text = header.to_str().map_err(|_| unauthorized("the Authorization header holds other than text"))?;
-        let token = text
-            .split_once(' ')
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim())
-            .ok_or_else(|| unauthorized("the Authorization header must read `Bearer <token>`"))?;
-        let hash = hash_of(token);
-        if bool::from(hash.as_bytes().ct_eq(api.admin_hash.as_bytes())) {
-            return Ok(Principal::Admin);
+        if let Some(token) = bearer(&parts.headers)? {
+            let found = principal_of(api, hash_of(token)).await?;
+            return found.ok_or_else(|| unauthorized("the token is not known here: it may have been revoked"));
         }
-        find(api, hash).await?.ok_or_else(|| unauthorized("the token is not known here: it may have been revoked"))
+        let Some(session) = api.sessions().of(&parts.headers) else {
+            return Err(unauthorized(
+                "a token is required: send `Authorization: Bearer <token>`; the server's is in <data-dir>/admin.token",
+            ));
+        };
+        api.sessions().guard(&parts.method, &parts.headers)?;
+        let found = principal_of(api, session.token_hash).await?.filter(Principal::is_person);
+        found.ok_or_else(|| unauthorized("the token of this session has been revoked: sign in with another"))
     }
+}
+
+/// The token in the header `Authorization`, if there is that header.
+pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(header) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let text = header.to_str().map_err(|_| unauthorized("the Authorization header holds other than text"))?;
+    let token = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let token = token.ok_or_else(|| unauthorized("the Authorization header must read `Bearer <token>`"))?;
+    Ok(Some(token.1.trim()))
+}
+
+/// Whose token has this hash.
+pub async fn principal_of(api: &Api, hash: String) -> Result<Option<Principal>, Problem> {
+    if bool::from(hash.as_bytes().ct_eq(api.admin_hash.as_bytes())) {
+        return Ok(Some(Principal::Admin));
+    }
+    find(api, hash).await
 }
 
 /// The run whose token the request carries, live or not. Whose token it is otherwise is asked elsewhere.

@@ -13,6 +13,7 @@ mod observe;
 mod openapi;
 mod parameters;
 mod routes;
+mod session;
 mod sse;
 mod standing;
 pub mod wire;
@@ -25,6 +26,7 @@ use wakeful_engine::Engine;
 pub use access::ADMIN_TOKEN_NAME;
 pub use errors::{FieldError, Problem};
 pub use openapi::document;
+pub use session::Sessions;
 pub use standing::{ConfigurationView, Standing};
 
 /// What every handler can reach.
@@ -36,13 +38,22 @@ pub struct Api {
     standing: Arc<Standing>,
     http: observe::HttpMeters,
     kept: Arc<metrics::Kept>,
+    sessions: Sessions,
 }
 
 impl Api {
     /// An API over an engine. `admin_hash` is the hash of the instance's admin token.
     pub fn new(engine: Engine, admin_hash: &str, standing: Arc<Standing>) -> Api {
         let (http, kept) = (observe::HttpMeters::default(), Arc::default());
-        Api { engine, admin_hash: admin_hash.into(), standing, http, kept }
+        // Under the admin token as well: another one ends every session.
+        let key = engine.config().vault.key().derive(&format!("sessions of {admin_hash}"));
+        let sessions = Sessions::new(key, engine.config().public_url.as_deref());
+        Api { engine, admin_hash: admin_hash.into(), standing, http, kept, sessions }
+    }
+
+    /// The sessions of the console.
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     /// Counts what happens from here on.

@@ -12,6 +12,8 @@ pub enum TokenKind {
     Company,
     Agent,
     Run,
+    /// A link that begins a session of the console.
+    Link,
 }
 
 impl TokenKind {
@@ -26,6 +28,7 @@ impl TokenKind {
             TokenKind::Company => "wkf_company_",
             TokenKind::Agent => "wkf_agent_",
             TokenKind::Run => "wkf_run_",
+            TokenKind::Link => "wkf_link_",
         }
     }
 }

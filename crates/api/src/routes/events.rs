@@ -4,9 +4,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use wakeful_domain::id::{EventId, kind};
+use wakeful_engine::clock;
 use wakeful_store::ops::events::{self, Cursor};
 use wakeful_store::ops::retention;
 
@@ -16,7 +18,7 @@ use crate::wire::{EventView, Page};
 use crate::{Api, Problem, sse};
 
 pub fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(list))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(latest))
 }
 
 #[derive(Debug, Deserialize)]
@@ -65,4 +67,23 @@ async fn list(
         response.headers_mut().insert(HeaderName::from_static("wakeful-gap"), gap);
     }
     Ok(response)
+}
+
+/// The cursor behind everything that has happened so far: with it as `after`, a stream begins here.
+#[derive(Debug, Serialize, ToSchema)]
+struct LatestView {
+    id: String,
+}
+
+/// Says where the events of a company end now.
+#[utoipa::path(get, path = "/companies/{company}/events/latest", tag = "events",
+    params(("company" = String, Path, description = "id or slug")), responses((status = 200, body = LatestView)))]
+async fn latest(
+    State(api): State<Api>,
+    principal: Principal,
+    PathCompany(company): PathCompany,
+) -> Result<Json<LatestView>, Problem> {
+    principal.require(Permission::Read)?;
+    let last = api.engine.db().read("event.last", company.id, |tx, id| Box::pin(events::last(tx, *id))).await?;
+    Ok(Json(LatestView { id: last.id(clock::now()).to_string() }))
 }

@@ -22,6 +22,7 @@ mod run_calls;
 mod runs;
 pub(crate) mod schedules;
 mod secrets;
+mod sessions;
 mod slots;
 mod subscriptions;
 mod task_calls;
@@ -71,6 +72,7 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(events::routes())
         .merge(why::routes())
         .merge(me::routes())
+        .merge(sessions::routes())
         .merge(restore::routes())
         .merge(retention::routes())
         .merge(instance::documented())

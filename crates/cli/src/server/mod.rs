@@ -105,7 +105,7 @@ async fn serve(
     dir.publish_address(&mut lock, &address)?;
     let api = Api::new(engine.clone(), &hash_of(&admin_token), Arc::clone(&standing));
     api.begin().await.map_err(|refusal| Failure::failed(refusal.to_string()))?;
-    let router = wakeful_api::router(api);
+    let router = wakeful_web::router(api);
     let client = Client::new(&address, &admin_token)?;
     let is_over = Arc::new(Notify::new());
     let serving = {

@@ -28,7 +28,7 @@ impl Cursor {
     }
 
     /// The id of the event at this place: a UUIDv7 that holds the place, so that it is a cursor too.
-    pub(crate) fn id(self, at: Timestamp) -> EventId {
+    pub fn id(self, at: Timestamp) -> EventId {
         let (txid, seq) = (self.txid.unsigned_abs(), self.seq.unsigned_abs());
         let ms = u128::from(at.as_millis().unsigned_abs()) & ((1 << 48) - 1);
         let high = u128::from(txid >> TXID_LOW_BITS) & 0xfff;

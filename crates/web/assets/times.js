@@ -1,0 +1,149 @@
+// times.js — writes <time> elements for the reader: "2 min ago", "until 14:20", "1 min 12 s", in the reader's zone.
+// The server writes a plain time into each; without this file that stays. The server's clock is the one that counts:
+// the difference to the browser's is measured with each GET /api/v1/standing, which also tells the scheduler's last beat.
+(() => {
+  'use strict';
+  const wakeful = (window.wakeful ??= {});
+  const SELECTOR = 'time[data-ago], time[data-until], time[data-clock], time[data-since]';
+  const STANDING_MS = 10_000;
+
+  let skew = 0; // server − browser, ms
+  const now = () => Date.now() + skew;
+
+  const format = (options) => new Intl.DateTimeFormat(undefined, options);
+  const clock = format({ hour: '2-digit', minute: '2-digit' });
+  const dayClock = format({ month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' });
+  const yearClock = format({ year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' });
+  const full = format({ dateStyle: 'full', timeStyle: 'long' });
+
+  const STEPS = [
+    [60, 1, 's'],
+    [3_600, 60, 'min'],
+    [86_400, 3_600, 'h'],
+    [86_400 * 60, 86_400, 'd'],
+    [86_400 * 730, 86_400 * 30.44, 'months'],
+    [Infinity, 86_400 * 365.25, 'years'],
+  ];
+
+  function span(seconds) {
+    const [, size, unit] = STEPS.find(([limit]) => seconds < limit);
+    return `${Math.floor(seconds / size)} ${unit}`;
+  }
+
+  function ago(at) {
+    const seconds = Math.round((now() - at) / 1_000);
+    if (Math.abs(seconds) < 2) return 'just now';
+    return seconds > 0 ? `${span(seconds)} ago` : `in ${span(-seconds)}`;
+  }
+
+  function absolute(at) {
+    const [date, today] = [new Date(at), new Date(now())];
+    if (date.toDateString() === today.toDateString()) return clock.format(date);
+    return (date.getFullYear() === today.getFullYear() ? dayClock : yearClock).format(date);
+  }
+
+  function duration(from) {
+    const s = Math.max(0, Math.floor((now() - from) / 1_000));
+    if (s < 60) return `${s} s`;
+    if (s < 3_600) return `${Math.floor(s / 60)} min ${s % 60} s`;
+    if (s < 86_400) return `${Math.floor(s / 3_600)} h ${Math.floor((s % 3_600) / 60)} min`;
+    return `${Math.floor(s / 86_400)} d ${Math.floor((s % 86_400) / 3_600)} h`;
+  }
+
+  function textOf(time, at) {
+    if ('ago' in time.dataset) return ago(at);
+    if ('since' in time.dataset) return duration(at);
+    return 'until' in time.dataset ? `until ${absolute(at)}` : absolute(at);
+  }
+
+  const showsSeconds = (time, age) =>
+    ('ago' in time.dataset && age < 61_000) || ('since' in time.dataset && age < 3_600_000);
+
+  function write(time, isAll) {
+    const at = Date.parse(time.dateTime);
+    if (Number.isNaN(at)) return;
+    if (!isAll && !showsSeconds(time, Math.abs(now() - at))) return;
+    const text = textOf(time, at);
+    if (time.textContent !== text) time.textContent = text;
+    if (time.dataset.titled === time.dateTime) return;
+    time.title = `${full.format(at)}\n${new Date(at).toISOString().replace('.000Z', 'Z')}`;
+    time.dataset.titled = time.dateTime;
+  }
+
+  function writeAll(isAll = true) {
+    for (const time of document.querySelectorAll(SELECTOR)) if (!time.closest('.tick')) write(time, isAll);
+    writeTick();
+  }
+
+  // ---- The scheduler's last beat -----------------------------------------------------------------------------------
+
+  const beat = { at: NaN, askedAt: performance.now(), isUnknown: false, isAsking: false };
+
+  function writeTick() {
+    const tick = document.querySelector('.tick');
+    if (!tick) return;
+    if (tick.dataset.tick && tick.dataset.tick !== beat.shown) {
+      beat.shown = tick.dataset.tick;
+      beat.at = Math.max(beat.at || 0, Date.parse(beat.shown));
+    }
+    const age = Math.max(0, now() - beat.at);
+    const isUnknown = beat.isUnknown || Number.isNaN(age);
+    const isStale = !isUnknown && age > 60_000;
+    tick.classList.toggle('late', isUnknown || age > 10_000);
+    tick.classList.toggle('stale', isStale);
+    const time = tick.querySelector('time');
+    const [before, after] = isUnknown ? ['tick ', 'unknown'] : isStale ? ['scheduler silent for ', duration(beat.at)] : ['tick ', ago(beat.at)];
+    const text = [...tick.childNodes].find((node) => node.nodeType === 3);
+    if (text && text.data.trim() !== before.trim()) text.data = before;
+    if (time && time.textContent !== after) time.textContent = after;
+  }
+
+  async function ask() {
+    if (beat.isAsking || !document.querySelector('.tick')) return;
+    beat.isAsking = true;
+    beat.askedAt = performance.now();
+    try {
+      const response = await fetch('/api/v1/standing', { cache: 'no-store', signal: AbortSignal.timeout(8_000) });
+      if (response.status === 401) document.dispatchEvent(new CustomEvent('wakeful:signed-out'));
+      if (!response.ok) throw new Error(`standing: ${response.status}`);
+      const { tick_age_ms: age } = await response.json();
+      const served = Date.parse(response.headers.get('date') ?? '');
+      // The header has whole seconds: what is less than two is no difference.
+      if (!Number.isNaN(served)) skew = Math.abs(served - Date.now()) > 2_000 ? served - Date.now() : 0;
+      beat.isUnknown = typeof age !== 'number';
+      if (!beat.isUnknown) beat.at = now() - age;
+    } catch {
+      beat.isUnknown = true;
+    }
+    beat.isAsking = false;
+    writeTick();
+  }
+
+  // ---- The clockwork: nothing runs while the tab is hidden ---------------------------------------------------------
+
+  let timer = 0;
+  let turns = 0;
+
+  function turn() {
+    turns += 1;
+    writeAll(turns % 15 === 0);
+    if (performance.now() - beat.askedAt >= STANDING_MS) ask();
+  }
+
+  function start() {
+    if (timer || document.hidden) return;
+    writeAll();
+    timer = setInterval(turn, 1_000);
+  }
+
+  document.addEventListener('visibilitychange', () => {
+    if (!document.hidden) return start();
+    clearInterval(timer);
+    timer = 0;
+  });
+  for (const kind of ['htmx:afterSwap', 'wakeful:refreshed']) document.addEventListener(kind, () => writeAll());
+
+  wakeful.times = { ago, absolute, now, write: writeAll };
+  start();
+  ask();
+})();

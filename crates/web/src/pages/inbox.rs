@@ -1,0 +1,149 @@
+//! The inbox: what needs a person, each with the one thing to do about it. What went well never comes here.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use serde::Deserialize;
+
+use super::{Shown, page};
+use crate::call::query;
+use crate::frame::Frame;
+use crate::pieces;
+use crate::seen::{List, Mail, Names, Wakeup};
+use crate::visit::Visit;
+
+/// Shown of each kind at most.
+const SHOWN: &str = "50";
+/// How far back the inbox looks for what has failed for good, and for slots that were missed.
+const LOOKS_BACK_DAYS: i64 = 7;
+
+#[derive(Template)]
+#[template(path = "inbox.html")]
+struct InboxPage {
+    frame: Frame,
+    escalations: Vec<Escalation>,
+    dead_letters: Vec<Wakeup>,
+    mail: Vec<Mail>,
+    deliveries: Vec<Delivery>,
+    missed: Vec<Missed>,
+    has_agents: bool,
+    names: Names,
+}
+
+/// What a person has to know or decide.
+#[derive(Debug, Deserialize)]
+struct Escalation {
+    id: String,
+    kind: String,
+    severity: String,
+    subject: String,
+    title: String,
+    detail: String,
+    count: i64,
+    last_at: String,
+}
+
+/// A notification that a channel did not take.
+#[derive(Debug, Deserialize)]
+struct Delivery {
+    id: String,
+    channel: String,
+    notification: String,
+    attempts: i64,
+    finished_at: Option<String>,
+}
+
+/// Slots of a schedule that came while nothing could fire them.
+#[derive(Debug)]
+struct Missed {
+    schedule: String,
+    name: String,
+    count: i64,
+    last_at: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Slot {
+    schedule: String,
+    name: String,
+    slot_at: String,
+    status: Option<String>,
+    count: i64,
+}
+
+/// Anything, when only whether there is one matters.
+#[derive(Debug, Deserialize)]
+struct One {}
+
+impl Escalation {
+    /// The page of what it is about, if it has one.
+    fn about(&self) -> Option<String> {
+        let page = match self.subject.split('_').next()? {
+            "run" => "runs",
+            "wak" => "wakes",
+            "agt" => "agents",
+            "tsk" => "tasks",
+            "sch" => "schedules",
+            _ => return None,
+        };
+        Some(format!("{page}/{}", self.subject))
+    }
+
+    fn kind_words(&self) -> String {
+        self.kind.replace('_', " ")
+    }
+}
+
+impl InboxPage {
+    fn is_empty(&self) -> bool {
+        self.escalations.is_empty()
+            && self.dead_letters.is_empty()
+            && self.mail.is_empty()
+            && self.deliveries.is_empty()
+            && self.missed.is_empty()
+    }
+}
+
+/// Shows what needs a person.
+pub async fn show(visit: Visit) -> Shown {
+    let frame =
+        Frame::around(&visit, "inbox", "escalation wakeup schedule notification agent message").await?.titled("Inbox");
+    let calls = &visit.calls;
+    let now = wakeful_engine::clock::now().to_jiff();
+    let back = now.checked_sub(jiff::SignedDuration::from_hours(24 * LOOKS_BACK_DAYS)).unwrap_or(now).to_string();
+    let of = |list: &str, pairs: &[(&str, &str)]| visit.of_company(&format!("{list}{}", query(pairs)));
+    let escalations: List<Escalation> = calls.get(&of("escalations", &[("status", "open"), ("limit", SHOWN)])).await?;
+    let failed = [("status", "failed"), ("since", back.as_str()), ("limit", SHOWN)];
+    let dead_letters: List<Wakeup> = calls.get(&of("wakeups", &failed)).await?;
+    let mail: List<Mail> = calls.get(&of("messages", &[("to", "user"), ("unread", "true"), ("limit", SHOWN)])).await?;
+    let deliveries: List<Delivery> = calls.get(&of("deliveries", &[("status", "failed"), ("limit", SHOWN)])).await?;
+    let passed: List<Slot> = calls.get(&of("plan", &[("from", &back), ("to", &now.to_string())])).await?;
+    let agents: List<One> = calls.get(&of("agents", &[("limit", "1")])).await?;
+    let ids =
+        dead_letters.items.iter().flat_map(|wakeup| [Some(wakeup.agent.as_str()), wakeup.task.as_deref()]).flatten();
+    let senders = mail.items.iter().map(|message| message.from.id.as_str());
+    let names = Names::of(calls, &visit.company, ids.chain(senders).collect()).await?;
+    page(&InboxPage {
+        frame,
+        escalations: escalations.items,
+        dead_letters: dead_letters.items,
+        mail: mail.items,
+        deliveries: deliveries.items,
+        missed: by_schedule(passed.items),
+        has_agents: !agents.items.is_empty(),
+        names,
+    })
+}
+
+/// One line a schedule, however many slots it missed.
+fn by_schedule(slots: Vec<Slot>) -> Vec<Missed> {
+    let mut missed: BTreeMap<String, Missed> = BTreeMap::new();
+    for slot in slots.into_iter().filter(|slot| slot.status.as_deref() == Some("missed")) {
+        let Slot { schedule, name, slot_at, count, .. } = slot;
+        let entry =
+            missed.entry(schedule.clone()).or_insert(Missed { schedule, name, count: 0, last_at: String::new() });
+        entry.count += count;
+        entry.last_at = entry.last_at.clone().max(slot_at);
+    }
+    missed.into_values().collect()
+}

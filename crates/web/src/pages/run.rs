@@ -1,0 +1,259 @@
+//! One run: why it came about, what was decided for it, what happened when, and what can be done about it.
+
+use askama::Template;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Shown, page};
+use crate::call::query;
+use crate::failure::Failure;
+use crate::frame::Frame;
+use crate::pieces::{self, money};
+use crate::seen::{List, Names, Run, RunEvent, Wakeup, Why, millis_between};
+use crate::visit::Visit;
+
+/// Events that a page shows at most: a longer run is read on by its `after`.
+const EVENTS_MAX: usize = 1_000;
+/// Events of one answer.
+const EVENTS_PAGE: usize = 200;
+/// The width of the waterfall, in units of its own.
+const WIDTH: i64 = 1_000;
+/// Narrower bars could not be seen.
+const BAR_MIN: i64 = 3;
+/// Longer texts are folded.
+const FOLDED_CHARS: usize = 600;
+
+#[derive(Template)]
+#[template(path = "run.html")]
+struct RunPage {
+    frame: Frame,
+    run: Run,
+    names: Names,
+    why: Why,
+    /// The wakeup that leads it, whole.
+    lead: Option<Wakeup>,
+    events: Vec<RunEvent>,
+    /// The number behind which events go on that are not shown.
+    goes_on: Option<i64>,
+    tab: &'static str,
+    bars: Vec<Bar>,
+    processes: Vec<Process>,
+    /// Runs of the same lane before and behind this one.
+    before: Option<String>,
+    behind: Option<String>,
+}
+
+/// A line of the waterfall: something that took time.
+#[derive(Debug)]
+struct Bar {
+    name: String,
+    depth: usize,
+    /// `wait` or `work`, or the state of what it ended in.
+    kind: &'static str,
+    x: i64,
+    width: i64,
+    took: String,
+    cost: String,
+}
+
+/// A process of a live run.
+#[derive(Debug, Deserialize)]
+struct Process {
+    pid: i64,
+    parent: i64,
+    command: String,
+    state: String,
+    rss_bytes: i64,
+    cpu_ms: i64,
+}
+
+const TABS: &[(&str, &str)] = &[
+    ("transcript", "Transcript"),
+    ("log", "Log"),
+    ("events", "Events"),
+    ("context", "Context"),
+    ("cost", "Cost"),
+    ("process", "Process"),
+];
+
+impl RunPage {
+    fn tabs(&self) -> &'static [(&'static str, &'static str)] {
+        TABS
+    }
+
+    /// The command that shows the same.
+    fn command(&self) -> String {
+        format!("wakeful run logs {}", self.run.id)
+    }
+
+    fn transcript(&self) -> impl Iterator<Item = &RunEvent> {
+        let told = [
+            "session",
+            "message",
+            "tool",
+            "tool_result",
+            "error",
+            "rate_limit",
+            "steered",
+            "progress",
+            "finished",
+            "stopping",
+        ];
+        self.events.iter().filter(move |event| told.contains(&event.r#type.as_str()))
+    }
+
+    fn pretty(&self, value: &Value) -> String {
+        serde_json::to_string_pretty(value).unwrap_or_default()
+    }
+
+    fn is_long(&self, text: &str) -> bool {
+        text.chars().count() > FOLDED_CHARS
+    }
+
+    fn head(&self, text: &str) -> String {
+        text.chars().take(160).collect::<String>() + " …"
+    }
+}
+
+/// Shows a run.
+pub async fn show(visit: Visit) -> Shown {
+    let calls = &visit.calls;
+    let run: Run = calls.get(&format!("/runs/{}", visit.id)).await?;
+    let mut frame = Frame::around(&visit, "runs", "run wakeup").await?;
+    frame.run = run.id.clone();
+    let why: Why = calls.get(&format!("/runs/{}/why", run.id)).await?;
+    let lead = match run.lead() {
+        Some(lead) => calls.find(&format!("/wakeups/{}", lead.id)).await?,
+        None => None,
+    };
+    let (events, goes_on) = events(&visit, &run).await?;
+    let asked = visit.asked("tab");
+    let fallback = if events.iter().any(|event| event.r#type == "message") { "transcript" } else { "log" };
+    let tab = TABS.iter().find(|(name, _)| *name == asked).map_or(fallback, |(name, _)| name);
+    let processes = match tab == "process" && run.is_live() {
+        true => calls.find::<List<Process>>(&format!("/runs/{}/processes", run.id)).await?.map(|list| list.items),
+        false => None,
+    };
+    let (before, behind) = neighbours(&visit, &run).await?;
+    let ids = [Some(run.agent.as_str()), run.task.as_deref()].into_iter().flatten().collect();
+    let names = Names::of(calls, &visit.company, ids).await?;
+    let title = format!("{} · {}", names.name(&run.agent), run.status);
+    let bars = waterfall(&run, &events, wakeful_engine::clock::now().to_jiff());
+    let processes = processes.unwrap_or_default();
+    page(&RunPage {
+        frame: frame.titled(title),
+        run,
+        names,
+        why,
+        lead,
+        events,
+        goes_on,
+        tab,
+        bars,
+        processes,
+        before,
+        behind,
+    })
+}
+
+/// The events behind the one that the address names, and where they go on.
+async fn events(visit: &Visit, run: &Run) -> Result<(Vec<RunEvent>, Option<i64>), Failure> {
+    let mut after: i64 = visit.asked("after").parse().unwrap_or(0);
+    let mut events: Vec<RunEvent> = Vec::new();
+    loop {
+        let path = format!("/runs/{}/events{}", run.id, query(&[("after", &after.to_string())]));
+        let some: List<RunEvent> = visit.calls.get(&path).await?;
+        let is_last = some.items.len() < EVENTS_PAGE;
+        events.extend(some.items);
+        after = events.last().map_or(after, |event| event.seq);
+        if is_last {
+            return Ok((events, None));
+        }
+        if events.len() >= EVENTS_MAX {
+            return Ok((events, Some(after)));
+        }
+    }
+}
+
+/// The runs of the agent before and behind this one, as far as its newest runs tell.
+async fn neighbours(visit: &Visit, run: &Run) -> Result<(Option<String>, Option<String>), Failure> {
+    let older = query(&[("agent", &run.agent), ("cursor", &run.id), ("limit", "1")]);
+    let older: List<Run> = visit.calls.get(&visit.of_company(&format!("runs{older}"))).await?;
+    let newest = query(&[("agent", &run.agent), ("limit", "50")]);
+    let newest: List<Run> = visit.calls.get(&visit.of_company(&format!("runs{newest}"))).await?;
+    let place = newest.items.iter().position(|other| other.id == run.id);
+    let newer = place.and_then(|place| place.checked_sub(1)).map(|place| newest.items[place].id.clone());
+    Ok((older.items.into_iter().next().map(|run| run.id), newer))
+}
+
+/// What took how long: the wait, then each event until the next one.
+fn waterfall(run: &Run, events: &[RunEvent], now: jiff::Timestamp) -> Vec<Bar> {
+    let now = now.to_string();
+    let end = run.finished_at.as_deref().unwrap_or(&now);
+    let whole = millis_between(&run.created_at, end).unwrap_or(0).max(1);
+    let bar = |name: &str, depth, kind, from: &str, to: &str| {
+        let begins = millis_between(&run.created_at, from).unwrap_or(0).clamp(0, whole);
+        let lasts = millis_between(from, to).unwrap_or(0).max(0);
+        let x = (begins * WIDTH / whole).min(WIDTH - BAR_MIN);
+        let width = (lasts * WIDTH / whole).clamp(BAR_MIN, WIDTH - x);
+        Bar { name: name.to_owned(), depth, kind, x, width, took: pieces::duration(lasts), cost: String::new() }
+    };
+    let started = run.started_at.as_deref().unwrap_or(end);
+    let mut work = bar("run", 0, pieces::kind_of(&run.status), started, end);
+    work.cost = run.cost_micros.map(money).unwrap_or_default();
+    let mut bars = vec![bar("waiting to start", 0, "wait", &run.created_at, started), work];
+    let shown =
+        |event: &&RunEvent| matches!(event.r#type.as_str(), "message" | "tool" | "error" | "rate_limit" | "progress");
+    let steps: Vec<&RunEvent> = events.iter().filter(shown).collect();
+    for (place, event) in steps.iter().enumerate().take(EVENTS_PAGE) {
+        let until = steps.get(place + 1).map_or(end, |next| next.at.as_str());
+        let kind = if event.level == "error" { "failed" } else { "work" };
+        let name = match event.r#type.as_str() {
+            "tool" => event.data["name"].as_str().unwrap_or("tool").to_owned(),
+            kind => kind.replace('_', " "),
+        };
+        bars.push(bar(&name, 1, kind, &event.at, until));
+    }
+    bars
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn bars_lie_within_the_run() {
+        let run: Run = serde_json::from_value(json!({
+            "id": "run_1", "agent": "agt_1", "task": null, "adapter": "process", "fence": 1, "status": "succeeded",
+            "error_code": null, "error": null, "exit_code": 0, "signal": null, "session_before": null, "session_after": null,
+            "session": null, "usage": {"input_tokens": 0, "output_tokens": 0, "cache_read_tokens": 0, "cache_write_tokens": 0},
+            "cost_micros": null, "model": null, "provider": null, "billing": null, "summary": null, "result": null, "stop": null,
+            "workspace": null, "last_output_at": null, "log": {"bytes": 0, "lines": 0, "truncated": false},
+            "created_at": "2026-11-22T05:00:00.000Z", "started_at": "2026-11-22T05:00:01.000Z",
+            "finished_at": "2026-11-22T05:00:10.000Z", "pinned_at": null, "log_removed_at": null, "wakeups": []
+        }))
+        .unwrap();
+        let event = |seq, second: u8, kind: &str| RunEvent {
+            seq,
+            at: format!("2026-11-22T05:00:{second:02}.000Z"),
+            r#type: kind.into(),
+            level: "info".into(),
+            message: String::new(),
+            data: json!({"name": "Bash"}),
+        };
+        let events = [event(1, 2, "message"), event(2, 4, "tool"), event(3, 59, "message")];
+        let bars = waterfall(&run, &events, jiff::Timestamp::UNIX_EPOCH);
+        let drawn: Vec<_> = bars.iter().map(|bar| (bar.name.as_str(), bar.x, bar.width)).collect();
+        assert_eq!(
+            drawn,
+            [
+                ("waiting to start", 0, 100),
+                ("run", 100, 900),
+                ("message", 200, 200),
+                ("Bash", 400, 600),
+                ("message", 997, 3)
+            ]
+        );
+    }
+}

@@ -1,0 +1,283 @@
+//! What the API answers, as far as pages show it. A field that the API renamed is an error of the page, not a blank.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::call::{Calls, query};
+use crate::failure::Failure;
+use crate::pieces;
+
+/// One page of a list.
+#[derive(Debug, Deserialize)]
+pub struct List<T> {
+    pub items: Vec<T>,
+    #[serde(default)]
+    pub next_cursor: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Company {
+    pub slug: String,
+    pub name: String,
+    pub state: String,
+    pub state_reason: Option<String>,
+    pub time_zone: String,
+    pub max_concurrent_runs: i64,
+    pub live_runs: i64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Usage {
+    pub input_tokens: i64,
+    pub output_tokens: i64,
+    pub cache_read_tokens: i64,
+    pub cache_write_tokens: i64,
+}
+
+impl Usage {
+    /// All tokens, those from caches too.
+    pub fn total(&self) -> i64 {
+        self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Log {
+    pub bytes: i64,
+    pub lines: i64,
+    pub truncated: bool,
+}
+
+/// A choice and why it was made.
+#[derive(Debug, Clone, Deserialize)]
+pub struct SessionChoice {
+    pub choice: String,
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Workspace {
+    pub cwd: String,
+    pub reason: String,
+    pub worktree: Option<Worktree>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Worktree {
+    pub branch: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Stop {
+    pub reason: String,
+    pub at: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct RunWakeup {
+    pub id: String,
+    pub source: String,
+    pub reason: Option<String>,
+    pub lead: bool,
+    pub payload: Value,
+    pub status: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Run {
+    pub id: String,
+    pub agent: String,
+    pub task: Option<String>,
+    pub adapter: String,
+    pub status: String,
+    pub error_code: Option<String>,
+    pub error: Option<String>,
+    pub exit_code: Option<i64>,
+    pub signal: Option<i64>,
+    pub session_before: Option<String>,
+    pub session_after: Option<String>,
+    pub session: Option<SessionChoice>,
+    pub usage: Usage,
+    pub cost_micros: Option<i64>,
+    pub model: Option<String>,
+    pub provider: Option<String>,
+    pub billing: Option<String>,
+    pub summary: Option<String>,
+    pub result: Option<Value>,
+    pub stop: Option<Stop>,
+    pub workspace: Option<Workspace>,
+    pub last_output_at: Option<String>,
+    pub log: Log,
+    pub created_at: String,
+    pub started_at: Option<String>,
+    pub finished_at: Option<String>,
+    pub pinned_at: Option<String>,
+    pub log_removed_at: Option<String>,
+    pub wakeups: Vec<RunWakeup>,
+}
+
+impl Run {
+    pub fn is_live(&self) -> bool {
+        matches!(self.status.as_str(), "starting" | "running")
+    }
+
+    /// The wakeup that gave the run its reason.
+    pub fn lead(&self) -> Option<&RunWakeup> {
+        self.wakeups.iter().find(|wakeup| wakeup.lead).or(self.wakeups.first())
+    }
+
+    /// From the start to the end, once it has ended.
+    pub fn took(&self) -> Option<String> {
+        let millis = millis_between(self.started_at.as_deref()?, self.finished_at.as_deref()?)?;
+        Some(pieces::duration(millis))
+    }
+
+    /// From the claim to the start of the process.
+    pub fn queued(&self) -> Option<String> {
+        let millis = millis_between(&self.created_at, self.started_at.as_deref()?)?;
+        Some(pieces::duration(millis))
+    }
+}
+
+/// Milliseconds from one RFC 3339 time to another.
+pub fn millis_between(from: &str, to: &str) -> Option<i64> {
+    let (from, to): (jiff::Timestamp, jiff::Timestamp) = (from.parse().ok()?, to.parse().ok()?);
+    Some(to.as_millisecond() - from.as_millisecond())
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Waiting {
+    pub reason: String,
+    pub detail: String,
+    pub until: Option<String>,
+}
+
+impl Waiting {
+    /// `lane_busy` as "lane busy".
+    pub fn words(&self) -> String {
+        self.reason.replace('_', " ")
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Wakeup {
+    pub id: String,
+    pub agent: String,
+    pub task: Option<String>,
+    pub source: String,
+    pub reason: Option<String>,
+    pub count: i64,
+    pub priority: i64,
+    pub payload: Value,
+    pub context: Value,
+    pub actor: Value,
+    pub idempotency_key: Option<String>,
+    pub cause_id: Option<String>,
+    pub requested_at: String,
+    pub due_at: String,
+    pub expires_at: Option<String>,
+    pub status: String,
+    pub status_reason: Option<String>,
+    pub run_id: Option<String>,
+    pub attempt: i64,
+    pub max_attempts: i64,
+    pub error_code: Option<String>,
+    pub error: Option<String>,
+    pub finished_at: Option<String>,
+    pub waiting: Option<Waiting>,
+}
+
+/// The answer to `why`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Why {
+    pub summary: String,
+    pub chain: Vec<Link>,
+    pub waiting: Option<Waiting>,
+    pub next: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Link {
+    pub at: String,
+    pub kind: String,
+    pub id: String,
+    pub text: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct RunEvent {
+    pub seq: i64,
+    pub at: String,
+    pub r#type: String,
+    pub level: String,
+    pub message: String,
+    pub data: Value,
+}
+
+/// How the server stands, as everybody may know it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Standing {
+    pub version: String,
+    pub tick_age_ms: u64,
+    pub live_runs: usize,
+    pub live_runs_max: usize,
+    pub is_draining: bool,
+    pub safe_mode: Option<String>,
+    pub restored_from: Option<String>,
+}
+
+/// Names of things by their ids. What has none is shown by the end of its id.
+#[derive(Debug, Default)]
+pub struct Names(BTreeMap<String, String>);
+
+#[derive(Debug, Deserialize)]
+struct Name {
+    id: String,
+    name: String,
+}
+
+/// Ids that one call names at most.
+const NAMES_MAX: usize = 200;
+
+impl Names {
+    /// Asks for the names of these; an id may come up often.
+    pub async fn of(calls: &Calls, company: &str, mut ids: Vec<&str>) -> Result<Names, Failure> {
+        ids.sort_unstable();
+        ids.dedup();
+        let mut names = BTreeMap::new();
+        for some in ids.chunks(NAMES_MAX) {
+            let path = format!("/companies/{company}/names{}", query(&[("ids", &some.join(","))]));
+            let found: List<Name> = calls.get(&path).await?;
+            names.extend(found.items.into_iter().map(|name| (name.id, name.name)));
+        }
+        Ok(Names(names))
+    }
+
+    /// The name of one.
+    pub fn name<'a>(&'a self, id: &'a str) -> &'a str {
+        self.0.get(id).map_or_else(|| pieces::short(id), String::as_str)
+    }
+}
+
+/// Who did something.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Actor {
+    pub r#type: String,
+    pub id: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Mail {
+    pub id: String,
+    pub from: Actor,
+    pub to: String,
+    pub subject: Option<String>,
+    pub body: String,
+    pub thread: String,
+    pub kind: String,
+    pub task: Option<String>,
+    pub created_at: String,
+    pub acked_at: Option<String>,
+}
