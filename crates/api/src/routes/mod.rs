@@ -14,6 +14,7 @@ mod live_run;
 mod logs;
 mod mail;
 mod me;
+mod names;
 mod notifications;
 mod projects;
 mod restore;
@@ -71,6 +72,7 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(events::routes())
         .merge(why::routes())
         .merge(me::routes())
+        .merge(names::routes())
         .merge(restore::routes())
         .merge(retention::routes())
         .merge(instance::documented())
