@@ -70,6 +70,7 @@ fn tests(root: &Path) -> Result<(Verdict, Option<Counts>)> {
     let line = format!("cargo nextest run --workspace --locked --no-fail-fast --profile {profile}");
     let mut nextest = command(root, &line);
     nextest.env("WAKEFUL_TEST_AGENTS_DIR", setup::agents::programs(root));
+    nextest.env("WAKEFUL_TEST_AXE", setup::browser::axe_script(root));
     if let Some(programs) = setup::postgres::programs() {
         nextest.env("WAKEFUL_TEST_PG_BIN", programs);
     }

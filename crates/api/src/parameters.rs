@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use wakeful_domain::company::Company;
 use wakeful_domain::id::{Id, Kind};
 use wakeful_domain::time::{TimeError, Timestamp};
+use wakeful_domain::wakeup::Source;
 
 use crate::access::Principal;
 use crate::{Api, Problem};
@@ -110,6 +111,16 @@ pub fn id_in_option<K: Kind>(field: &str, text: Option<&String>) -> Result<Optio
 /// A time in a field.
 pub fn time_in(field: &str, text: &str) -> Result<Timestamp, Problem> {
     text.parse().map_err(|error: TimeError| Problem::invalid(field, error.to_string()))
+}
+
+/// The same, if there is one.
+pub fn time_in_option(field: &str, text: Option<&String>) -> Result<Option<Timestamp>, Problem> {
+    text.map(|text| time_in(field, text)).transpose()
+}
+
+/// What gave the reason of a wakeup.
+pub fn source_in(text: &str) -> Result<Source, Problem> {
+    text.parse().map_err(|message: String| Problem::invalid("source", message))
 }
 
 /// Refuses what is no time zone.

@@ -108,6 +108,12 @@ pub enum Command {
     /// List, show, cancel or retry wakeups
     #[command(subcommand)]
     Wakeup(WakeupVerb),
+    /// Open the console in a browser, signed in
+    Open {
+        /// Only print the link: it is good once, for two minutes
+        #[arg(long)]
+        print: bool,
+    },
     /// Explain a wakeup, run, agent or task
     Why {
         /// Its id, the key of a task, or the name of an agent

@@ -73,6 +73,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Schedule(verb) => commands::schedule::run(&session()?, &verb).await,
         Command::Run(verb) => commands::run::run(&session()?, &verb).await,
         Command::Wakeup(verb) => commands::wakeup::run(&session()?, &verb).await,
+        Command::Open { print } => commands::open::run(&session()?, print).await,
         Command::Why { id } => commands::why::run(&session()?, &id).await,
         Command::Events(events) => commands::events::run(&session()?, &events).await,
         Command::Escalation(verb) => commands::escalation::run(&session()?, &verb).await,

@@ -185,6 +185,12 @@ impl<K: Kind> Id<K> {
         Self { uuid, kind: PhantomData }
     }
 
+    /// What no id made from this time on is less than, and every id made before it is.
+    pub fn first_of(at: Timestamp) -> Self {
+        let ms = u64::try_from(at.as_millis()).unwrap_or(0);
+        Self::from_uuid(Uuid::from_u128(u128::from(ms) << 80))
+    }
+
     /// Its 128 bits.
     pub fn uuid(&self) -> Uuid {
         self.uuid
@@ -348,6 +354,14 @@ mod tests {
             assert!(next > last && next.to_string() > last.to_string());
             last = next;
         }
+    }
+
+    #[test]
+    fn a_time_parts_the_ids_before_it_from_those_after() {
+        let mut ids = IdSource::new(3);
+        let before: RunId = ids.next(Timestamp::from_millis(4_999));
+        let (bound, after) = (RunId::first_of(Timestamp::from_millis(5_000)), ids.next(Timestamp::from_millis(5_000)));
+        assert!(before < bound && bound < after && before.to_string() < bound.to_string());
     }
 
     #[test]

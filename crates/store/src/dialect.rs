@@ -6,6 +6,8 @@
 //! - `{store_bytes}`: what stands behind `select` for the size of the store;
 //! - `{behind_cursor}`: a condition on `events`: behind the place that $2 (transaction) and $3 (row) name;
 //! - `{event_order}`: the order of that place. SQLite has one writer, so the row alone gives it;
+//! - `{in_list}`: behind a column: it is one of the texts in the JSON list $2;
+//! - `{ilike}`: `like` in either case, with a pattern of [`containing`]: of letters outside ASCII, SQLite knows no case;
 //! - `{leave_room_for_events}`: a statement after which events get numbers that no store gave before. A cursor of
 //!   PostgreSQL begins with the transaction, so its numbers may stay.
 
@@ -26,6 +28,8 @@ pub fn sqlite(sql: &str) -> String {
         .replace("{behind_cursor}", "seq > ?3 and ?2 >= 0")
         .replace("{store_bytes}", "page_count * page_size from pragma_page_count(), pragma_page_size()")
         .replace("{event_order}", "seq")
+        .replace("{in_list}", "in (select value from json_each(?2))")
+        .replace("{ilike}", "like")
         .replace(
             "{leave_room_for_events}",
             "update sqlite_sequence set seq = ((seq >> 32) + 1) << 32 where name = 'events'",
@@ -39,8 +43,24 @@ pub fn postgres(sql: &str) -> String {
         .replace("{store_bytes}", "pg_database_size(current_database())")
         .replace("{behind_cursor}", "(txid > $2 or (txid = $2 and seq > $3))")
         .replace("{event_order}", "txid, seq")
+        .replace("{in_list}", "= any(array(select json_array_elements_text($2::text::json)))")
+        .replace("{ilike}", "ilike")
         .replace("{leave_room_for_events}", "select 1")
         .replace("{committed}", "events.txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+}
+
+/// The pattern of texts that hold this one, for `{ilike} … escape '\'`.
+pub fn containing(text: &str) -> String {
+    format!("%{}%", escaped(text))
+}
+
+/// The pattern of texts that begin with this one.
+pub fn beginning(text: &str) -> String {
+    format!("{}%", escaped(text))
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")
 }
 
 /// The engine a migration is meant for.
@@ -90,6 +110,12 @@ mod tests {
         let sql = "select a from t where b = $1 and {committed} {skip_locked}";
         assert_eq!(sqlite(sql), "select a from t where b = ?1 and 1 = 1 ");
         assert!(postgres(sql).ends_with("for update skip locked"));
+    }
+
+    #[test]
+    fn a_pattern_takes_a_text_as_it_is() {
+        assert_eq!(containing(r"50%_\"), r"%50\%\_\\%");
+        assert_eq!(beginning("T-1"), "T-1%");
     }
 
     #[test]

@@ -27,6 +27,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 10, sql: include_str!("../migrations/0010_mail.sql") },
     Migration { version: 11, sql: include_str!("../migrations/0011_late_ends.sql") },
     Migration { version: 12, sql: include_str!("../migrations/0012_retention.sql") },
+    Migration { version: 13, sql: include_str!("../migrations/0013_console.sql") },
 ];
 
 const LEDGER: &str =

@@ -205,7 +205,11 @@
     const hadFocus = document.activeElement === submitter;
     if (isBusy) form.setAttribute('aria-busy', 'true');
     else form.removeAttribute('aria-busy');
-    for (const button of form.querySelectorAll('button:not([type=button]), input[type=submit]')) button.disabled = isBusy;
+    for (const button of form.querySelectorAll('button:not([type=button])')) {
+      if (isBusy === button.disabled && !('busy' in button.dataset)) continue;
+      button.disabled = isBusy;
+      button.toggleAttribute('data-busy', isBusy);
+    }
     if (isBusy && hadFocus) form.dataset.refocus = '';
     if (!isBusy && 'refocus' in form.dataset) {
       delete form.dataset.refocus;
@@ -286,7 +290,7 @@
     const notice = make('div', { className: 'notice bad' });
     notice.setAttribute('role', 'alert');
     for (const line of lines) notice.append(make('p', { textContent: line }));
-    if (status === 401) notice.append(make('p', {}, make('a', { href: '/login', target: '_blank', textContent: 'Log in in a new tab, then try again' })));
+    if (status === 401 && !document.body.matches('.login')) notice.append(make('p', {}, make('a', { href: '/login', target: '_blank', textContent: 'Log in in a new tab, then try again' })));
     form.prepend(notice);
     notice.scrollIntoView({ block: 'nearest' });
   }
@@ -360,7 +364,8 @@
     class extends HTMLElement {
       connectedCallback() {
         this.dataset.keep = ''; // a morph would take the button out again
-        if (!this.querySelector('button')) this.append(make('button', { type: 'button', className: 'button quiet', textContent: 'Copy' }));
+        if (this.querySelector('button')) return;
+        this.replaceChildren(make('button', { type: 'button', className: 'button quiet', textContent: this.textContent.trim() || 'Copy' }));
       }
     },
   );
@@ -399,11 +404,23 @@
   }
   wakeful.closeDrawer = () => setDrawer(false);
 
+  // A click beside the open drawer closes it and does nothing else.
+  document.addEventListener(
+    'click',
+    (event) => {
+      if (event.target.closest?.('.side, .top .menu') || !setDrawer(false)) return;
+      event.preventDefault();
+      event.stopPropagation();
+    },
+    true,
+  );
+
   document.addEventListener('click', (event) => {
     const at = (selector) => event.target.closest?.(selector);
     if (at('.top .menu')) return setDrawer(!document.querySelector('.side.open'));
-    if (!at('.side')) setDrawer(false);
     if (at('[data-theme-next]')) wakeful.nextTheme();
+    const target = at('a[href^="#"]') && document.getElementById(at('a').hash.slice(1));
+    target?.querySelector('input, textarea, select')?.focus();
     const host = at('copy-text');
     if (host && at('button')) copyFrom(host);
     return undefined;

@@ -258,11 +258,7 @@
     });
   }
 
-  document.addEventListener('wakeful:refreshed', () => {
-    const isHere = current();
-    paint();
-    if (isHere && document.activeElement === document.body) isHere.focus({ preventScroll: true });
-  });
+  document.addEventListener('wakeful:refreshed', paint);
 
   // ---- The list of keys --------------------------------------------------------------------------------------------
 

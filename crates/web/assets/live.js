@@ -322,8 +322,8 @@
       return false;
     },
     beforeNodeRemoved: (node) => node.nodeType !== 1 || !hasKept(node),
-    // What the reader opened stays open.
-    beforeAttributeUpdated: (name, el) => !(name === 'open' && el.matches('details, dialog')),
+    // What the reader opened stays open; the row that has the focus keeps it.
+    beforeAttributeUpdated: (name, el) => !(name === 'open' && el.matches('details, dialog')) && !(name === 'tabindex' && el.matches('[data-row]')),
   };
   if (window.Idiomorph) Object.assign(Idiomorph.defaults.callbacks, callbacks);
 

@@ -103,7 +103,8 @@
     const classes = ['fg', 'bg'].filter((key) => typeof pen[key] === 'number').map((key) => `ansi-${key}-${pen[key]}`);
     const isPlain = !flags.length && pen.fg === undefined && pen.bg === undefined;
     if (isPlain) return document.createTextNode(text);
-    const span = wakeful.make('span', { className: [...flags, ...classes].join(' '), textContent: text });
+    const span = wakeful.make('span', { textContent: text });
+    if (flags.length + classes.length) span.className = [...flags, ...classes].join(' ');
     if (typeof pen.fg === 'string') span.style.color = pen.fg;
     if (typeof pen.bg === 'string') span.style.backgroundColor = pen.bg;
     return span;
@@ -202,8 +203,9 @@
       if (next && next.from <= from) from = Math.max(from, next.to + 1);
       const after = this.all.find((page) => page.from > from);
       const own = records.filter(({ seq }) => seq >= from && (!after || seq < after.from));
-      if (own.length === 0) return null;
-      const page = { from, to: own.at(-1).seq, records: [], bytes, used: (this.turn += 1), isKept: true };
+      const to = own.at(-1)?.seq ?? (after ? after.from - 1 : 0); // without records: a gap in the log
+      if (to < from) return null;
+      const page = { from, to, records: [], bytes, used: (this.turn += 1), isKept: true };
       for (const record of own) page.records[record.seq - from] = record;
       this.all.push(page);
       this.all.sort((a, b) => a.from - b.from);
@@ -318,11 +320,17 @@
       if (this.dataset.raw) parts.push(raw);
       this.space = make('div', { className: 'log-space' });
       this.body = make('div', { className: 'log-body', tabIndex: 0, ariaLabel: 'Log of the run' }, this.space);
+      this.body.style.overflowAnchor = 'none'; // the rows keep their places by themselves
       this.body.setAttribute('role', 'log');
       this.body.setAttribute('aria-live', 'off');
       this.end = button('Jump to end ↓', 'The last line, and follow (End)', () => this.toEnd());
       this.end.className = 'log-end';
       this.end.hidden = true;
+      const roll = (event) => {
+        event.preventDefault();
+        this.body.scrollTop += event.deltaY;
+      };
+      this.end.addEventListener('wheel', roll, { passive: false }); // it lies over the log, not in it
       this.status = make('div', { className: 'log-status' });
       this.said = make('span');
       this.trouble = make('span');
@@ -350,16 +358,25 @@
         if (line >= from && line <= to) return;
         this.asked.abort();
       }
-      const from = isUp ? Math.max(1, line - Math.floor(this.perPage * 0.7)) : line;
+      let from = isUp ? Math.max(1, line - Math.floor(this.perPage * 0.7)) : line;
+      while (this.records.of(from)) from = this.records.of(from).to + 1;
       const asked = (this.asked = Object.assign(new AbortController(), { from, to: from + this.perPage }));
       const isWanted = this.fetch({ line: from }, asked.signal).then((page) => {
         this.asked = null;
         if (!page) return;
         this.take(from, page);
-        if (!page.records.length) this.total = Math.min(this.total, Math.max(from - 1, this.records.all.at(-1)?.to ?? 0));
+        this.setEnd(from, page);
         this.draw();
       });
       isWanted.catch((error) => this.failed(error, asked));
+    }
+
+    /** What a page says about where the log ends: before it when it is empty, behind it when there is more. */
+    setEnd(from, { records, isComplete }) {
+      const last = this.records.all.at(-1)?.to ?? 0;
+      this.isEmpty = records.length === 0 && last === 0;
+      if (records.length === 0) this.total = Math.min(this.total, Math.max(from - 1, last));
+      else if (!this.isLive && !isComplete && records.at(-1).seq >= this.total) this.total = records.at(-1).seq + 1;
     }
 
     failed(error, asked) {
@@ -492,6 +509,7 @@
     addGroup(page, from, to, id) {
       if (to - from + 1 <= GROUP_MIN) return;
       this.groups.set(from, { from, to, id });
+      if (this.target > from && this.target <= to) this.shown.add(`g${from}`);
       this.foldGroup(from);
     }
 
@@ -574,7 +592,8 @@
       if (Math.abs(moved) < 1) return;
       this.lastTop = top;
       if (Math.abs(moved) > 3 * this.view) this.place(top);
-      this.isFollowing = this.isLive && moved > 0 ? this.isAtEnd() : this.isFollowing && moved >= 0;
+      this.target = 0;
+      this.isFollowing = this.isLive && this.isAtEnd();
       this.draw();
       clearTimeout(this.idle);
       this.idle = setTimeout(() => this.sync(2 * this.view), 200);
@@ -720,7 +739,7 @@
 
     lookAhead() {
       const lines = [...this.rows.keys()];
-      if (lines.length === 0) return this.need(1);
+      if (lines.length === 0) return this.isEmpty ? undefined : this.need(1);
       const [first, last] = [Math.min(...lines), Math.max(...lines)];
       for (let line = first; line <= last; line += 1) {
         const page = this.records.of(line);
@@ -753,7 +772,7 @@
     }
 
     tell() {
-      const lines = `${count.format(this.total)} ${this.total === 1 ? 'line' : 'lines'}`;
+      const lines = this.total ? `${count.format(this.total)} ${this.total === 1 ? 'line' : 'lines'}` : 'No output yet';
       const text = [lines, this.bytes ? size(this.bytes) : '', this.isLive ? 'live' : ''].filter(Boolean).join(' · ');
       if (this.said.textContent !== text) this.said.textContent = text;
       this.end.hidden = this.isFollowing || this.isAtEnd();
@@ -877,6 +896,7 @@
     jump(line) {
       const at = clamp(line, 1, Math.max(this.total, 1));
       this.isFollowing = false;
+      this.target = at;
       this.reveal(at);
       this.space.style.height = `${this.length}px`;
       const place = this.ideal(at);

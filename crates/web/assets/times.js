@@ -3,7 +3,6 @@
 // the difference to the browser's is measured with each GET /api/v1/standing, which also tells the scheduler's last beat.
 (() => {
   'use strict';
-  const wakeful = (window.wakeful ??= {});
   const SELECTOR = 'time[data-ago], time[data-until], time[data-clock], time[data-since]';
   const STANDING_MS = 10_000;
 
@@ -11,9 +10,11 @@
   const now = () => Date.now() + skew;
 
   const format = (options) => new Intl.DateTimeFormat(undefined, options);
-  const clock = format({ hour: '2-digit', minute: '2-digit' });
-  const dayClock = format({ month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' });
-  const yearClock = format({ year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' });
+  const minute = { hour: '2-digit', minute: '2-digit' };
+  const day = { month: 'short', day: 'numeric' };
+  const kindsOf = (time) => [format(time), format({ ...day, ...time }), format({ year: 'numeric', ...day, ...time })];
+  const toMinute = kindsOf(minute);
+  const toSecond = kindsOf({ ...minute, second: '2-digit' });
   const full = format({ dateStyle: 'full', timeStyle: 'long' });
 
   const STEPS = [
@@ -36,10 +37,10 @@
     return seconds > 0 ? `${span(seconds)} ago` : `in ${span(-seconds)}`;
   }
 
-  function absolute(at) {
-    const [date, today] = [new Date(at), new Date(now())];
-    if (date.toDateString() === today.toDateString()) return clock.format(date);
-    return (date.getFullYear() === today.getFullYear() ? dayClock : yearClock).format(date);
+  function absolute(at, [today, thisYear, other]) {
+    const [date, here] = [new Date(at), new Date(now())];
+    if (date.toDateString() === here.toDateString()) return today.format(date);
+    return (date.getFullYear() === here.getFullYear() ? thisYear : other).format(date);
   }
 
   function duration(from) {
@@ -53,7 +54,7 @@
   function textOf(time, at) {
     if ('ago' in time.dataset) return ago(at);
     if ('since' in time.dataset) return duration(at);
-    return 'until' in time.dataset ? `until ${absolute(at)}` : absolute(at);
+    return 'until' in time.dataset ? `until ${absolute(at, toMinute)}` : absolute(at, toSecond);
   }
 
   const showsSeconds = (time, age) =>
@@ -143,7 +144,6 @@
   });
   for (const kind of ['htmx:afterSwap', 'wakeful:refreshed']) document.addEventListener(kind, () => writeAll());
 
-  wakeful.times = { ago, absolute, now, write: writeAll };
   start();
   ask();
 })();

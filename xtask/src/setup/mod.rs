@@ -2,6 +2,7 @@
 //! together with the way to get it. Nothing here changes a machine that has everything.
 
 pub mod agents;
+pub mod browser;
 pub mod postgres;
 mod programs;
 mod system;
@@ -25,8 +26,8 @@ pub enum Standing {
 /// A thing that the tests need: found, installed or missing.
 type Requirement = fn(&Path) -> Result<Standing>;
 
-/// In the order in which they need each other. Whatever else the tests come to need (a browser for
-/// the console, say) is a line here and a function that answers for it.
+/// In the order in which they need each other. Whatever else the tests come to need is a line here and
+/// a function that answers for it.
 const REQUIREMENTS: &[(&str, Requirement)] = &[
     ("git", programs::git),
     ("rustfmt and clippy", programs::rust_components),
@@ -34,6 +35,8 @@ const REQUIREMENTS: &[(&str, Requirement)] = &[
     ("PostgreSQL server", postgres::server),
     ("Node.js and npm", programs::npm),
     ("agent CLIs", agents::clis),
+    ("Chromium", browser::chromium),
+    ("axe-core", browser::axe),
 ];
 
 pub fn run(root: &Path) -> Result<ExitCode> {

@@ -26,6 +26,7 @@ pub fn routes() -> Router<Api> {
 pub fn documented() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(server))
+        .routes(routes!(standing))
         .routes(routes!(check_invariants))
         .routes(routes!(drain))
         .routes(routes!(undrain))
@@ -82,14 +83,12 @@ impl HostView {
     }
 }
 
-/// How the process stands.
+/// How the server stands, as everybody may know.
 #[derive(Debug, Serialize, ToSchema)]
-struct ServerView {
+struct StandingView {
     version: &'static str,
     /// `sqlite` or `postgres`.
     store: &'static str,
-    started_at: String,
-    uptime_s: u64,
     live_runs: usize,
     live_runs_max: usize,
     is_draining: bool,
@@ -99,6 +98,31 @@ struct ServerView {
     restored_from: Option<String>,
     /// Milliseconds since the dispatcher last completed a beat; it sleeps for minutes while nothing is due.
     tick_age_ms: u64,
+}
+
+impl StandingView {
+    fn of(api: &Api) -> StandingView {
+        let (host, now) = (api.engine.host(), clock::now());
+        StandingView {
+            version: env!("CARGO_PKG_VERSION"),
+            store: api.engine.db().engine_name(),
+            live_runs: host.live_runs,
+            live_runs_max: host.live_runs_max,
+            is_draining: host.is_draining,
+            safe_mode: api.standing.safe_mode.clone(),
+            restored_from: host.restored_from.map(|at| at.to_string()),
+            tick_age_ms: u64::try_from(now.since(api.engine.meters().last_beat()).as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// How the process stands.
+#[derive(Debug, Serialize, ToSchema)]
+struct ServerView {
+    #[serde(flatten)]
+    standing: StandingView,
+    started_at: String,
+    uptime_s: u64,
     /// What this start has found and made good.
     #[schema(value_type = Object)]
     recovery: Recovery,
@@ -109,21 +133,21 @@ struct ServerView {
 #[utoipa::path(get, path = "/server", tag = "instance", responses((status = 200, body = ServerView)))]
 async fn server(State(api): State<Api>, principal: Principal) -> Result<Json<ServerView>, Problem> {
     principal.require(Permission::Instance)?;
-    let (host, standing, now) = (api.engine.host(), &api.standing, clock::now());
+    let started_at = api.standing.started_at;
     Ok(Json(ServerView {
-        version: env!("CARGO_PKG_VERSION"),
-        store: api.engine.db().engine_name(),
-        started_at: standing.started_at.to_string(),
-        uptime_s: now.since(standing.started_at).as_secs(),
-        live_runs: host.live_runs,
-        live_runs_max: host.live_runs_max,
-        is_draining: host.is_draining,
-        safe_mode: standing.safe_mode.clone(),
-        restored_from: host.restored_from.map(|at| at.to_string()),
-        tick_age_ms: u64::try_from(now.since(api.engine.meters().last_beat()).as_millis()).unwrap_or(u64::MAX),
+        standing: StandingView::of(&api),
+        started_at: started_at.to_string(),
+        uptime_s: clock::now().since(started_at).as_secs(),
         recovery: api.engine.recovery(),
-        configuration: standing.configuration(),
+        configuration: api.standing.configuration(),
     }))
+}
+
+/// Says how the server stands, to whoever has a token.
+#[utoipa::path(get, path = "/standing", tag = "instance", responses((status = 200, body = StandingView)))]
+async fn standing(State(api): State<Api>, principal: Principal) -> Result<Json<StandingView>, Problem> {
+    principal.require(Permission::Read)?;
+    Ok(Json(StandingView::of(&api)))
 }
 
 /// Starts nothing new; live runs go on, and wakes are accepted and wait.

@@ -14,6 +14,7 @@ mod live_run;
 mod logs;
 mod mail;
 mod me;
+mod names;
 mod notifications;
 mod projects;
 mod restore;
@@ -73,6 +74,7 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(why::routes())
         .merge(me::routes())
         .merge(sessions::routes())
+        .merge(names::routes())
         .merge(restore::routes())
         .merge(retention::routes())
         .merge(instance::documented())

@@ -5,15 +5,16 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
-use wakeful_domain::id::{RunId, kind};
+use wakeful_domain::id::{CompanyId, RunId, TaskId, kind};
 use wakeful_domain::run::{Run, RunStatus};
+use wakeful_store::ops::run_lists::{self, RunFilter, StatusFilter};
 use wakeful_store::ops::{run_events, runs, wakeups};
 
 use crate::access::{Permission, Principal};
 use crate::body::Body;
 use crate::errors::ProblemDocument;
-use crate::parameters::{Parameters, PathCompany, PathId, check_text, id_in, id_in_option, limit};
-use crate::wire::{CancelRequest, Page, RunEventView, RunView, Whole};
+use crate::parameters::{Parameters, PathCompany, PathId, check_text, id_in_option, limit, source_in, time_in_option};
+use crate::wire::{CancelRequest, RunEventView, RunView, RunsPage, Whole};
 use crate::{Api, Problem};
 
 /// Events in one answer.
@@ -47,43 +48,84 @@ pub async fn view(api: &Api, run: Run) -> Result<Json<RunView>, Problem> {
 struct ListQuery {
     limit: Option<i64>,
     cursor: Option<String>,
-    status: Option<RunStatus>,
+    status: Option<String>,
     agent: Option<String>,
     task: Option<String>,
+    source: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    q: Option<String>,
 }
 
-/// Lists a company's runs.
+/// Longer texts are not searched for.
+const SOUGHT_CHARS_MAX: usize = 200;
+
+impl ListQuery {
+    fn filter(&self, company: CompanyId) -> Result<RunFilter, Problem> {
+        let text = self.q.as_deref().map(str::trim).filter(|text| !text.is_empty());
+        if text.is_some_and(|text| text.chars().count() > SOUGHT_CHARS_MAX || text.contains('\0')) {
+            return Err(Problem::invalid("q", format!("must have at most {SOUGHT_CHARS_MAX} characters, and no NUL")));
+        }
+        let task: Option<TaskId> = id_in_option("task", self.task.as_ref())?;
+        Ok(RunFilter {
+            company: Some(company),
+            status: self.status.as_deref().map(status_filter).transpose()?,
+            agent: id_in_option("agent", self.agent.as_ref())?,
+            task: task.map(|task| task.to_string()),
+            source: self.source.as_deref().map(source_in).transpose()?,
+            since: time_in_option("since", self.since.as_ref())?,
+            until: time_in_option("until", self.until.as_ref())?,
+            text: text.map(str::to_owned),
+        })
+    }
+}
+
+/// A status, or one of the two groups that they fall into.
+fn status_filter(text: &str) -> Result<StatusFilter, Problem> {
+    let one = || RunStatus::ALL.iter().find(|(name, _)| *name == text).map(|(_, status)| StatusFilter::One(*status));
+    match text {
+        "live" => Ok(StatusFilter::Live),
+        "ended" => Ok(StatusFilter::Ended),
+        _ => one().ok_or_else(|| {
+            let names: Vec<&str> = RunStatus::ALL.iter().map(|(name, _)| *name).collect();
+            Problem::invalid("status", format!("`{text}` is none of live, ended, {}", names.join(", ")))
+        }),
+    }
+}
+
+/// Lists a company's runs. `source` is that of the wakeup which leads the batch; `since` and `until` (not included) are about
+/// `created_at`; `q` is searched for in the summary, the error and its code, of the newest runs as `searched` says.
 #[utoipa::path(get, path = "/companies/{company}/runs", tag = "runs",
     params(("company" = String, Path, description = "id or slug"), ("limit" = Option<i64>, Query), ("cursor" = Option<String>, Query),
-        ("status" = Option<String>, Query), ("agent" = Option<String>, Query), ("task" = Option<String>, Query)),
-    responses((status = 200, body = Page<RunView>)))]
+        ("status" = Option<String>, Query, description = "a status, `live` or `ended`"), ("agent" = Option<String>, Query),
+        ("task" = Option<String>, Query), ("source" = Option<String>, Query), ("since" = Option<String>, Query),
+        ("until" = Option<String>, Query), ("q" = Option<String>, Query)),
+    responses((status = 200, body = RunsPage), (status = 422, body = ProblemDocument)))]
 async fn list(
     State(api): State<Api>,
     principal: Principal,
     PathCompany(company): PathCompany,
     Parameters(query): Parameters<ListQuery>,
-) -> Result<Json<Page<RunView>>, Problem> {
+) -> Result<Json<RunsPage>, Problem> {
     principal.require(Permission::Read)?;
     id_in_option::<kind::Run>("cursor", query.cursor.as_ref())?;
-    let task = query.task.as_deref().map(|task| id_in::<kind::Task>("task", task)).transpose()?;
-    let filter = runs::RunFilter {
-        company: Some(company.id),
-        status: query.status,
-        agent: id_in_option("agent", query.agent.as_ref())?,
-        task: task.map(|task| task.to_string()),
-    };
+    let arguments = (company.id, query.filter(company.id)?, query.cursor, limit(query.limit)?);
     let page = api
         .engine
         .db()
-        .read("run.list", (filter, query.cursor, limit(query.limit)?), |tx, (filter, cursor, limit)| {
+        .read("run.list", arguments, |tx, (company, filter, cursor, limit)| {
             Box::pin(async move {
-                let page = runs::list(tx, filter, cursor.clone(), *limit).await?;
+                let page = run_lists::list(tx, filter, cursor.clone(), *limit).await?;
                 let mut items = Vec::with_capacity(page.items.len());
                 for run in page.items {
                     let batch = wakeups::of_run(tx, run.id).await?;
                     items.push(RunView::new(run, batch));
                 }
-                Ok(Page { items, next_cursor: page.next_cursor })
+                let searched = match filter.text {
+                    Some(_) => Some(run_lists::searched(tx, *company).await?.0),
+                    None => None,
+                };
+                Ok(RunsPage { items, next_cursor: page.next_cursor, searched })
             })
         })
         .await?;

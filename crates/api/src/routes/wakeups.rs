@@ -12,7 +12,7 @@ use wakeful_store::ops::{standing, wakeups};
 
 use crate::access::{Permission, Principal};
 use crate::errors::ProblemDocument;
-use crate::parameters::{Parameters, PathCompany, PathId, id_in, id_in_option, limit};
+use crate::parameters::{Parameters, PathCompany, PathId, id_in, id_in_option, limit, source_in, time_in_option};
 use crate::wire::{Page, WakeupView};
 use crate::{Api, Problem};
 
@@ -61,13 +61,15 @@ struct ListQuery {
     agent: Option<String>,
     task: Option<String>,
     source: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
 }
 
-/// Lists a company's wakeups.
+/// Lists a company's wakeups; `since` and `until` (not included) are about `requested_at`.
 #[utoipa::path(get, path = "/companies/{company}/wakeups", tag = "wakeups",
     params(("company" = String, Path, description = "id or slug"), ("limit" = Option<i64>, Query), ("cursor" = Option<String>, Query),
         ("status" = Option<String>, Query), ("agent" = Option<String>, Query), ("task" = Option<String>, Query),
-        ("source" = Option<String>, Query)),
+        ("source" = Option<String>, Query), ("since" = Option<String>, Query), ("until" = Option<String>, Query)),
     responses((status = 200, body = Page<WakeupView>)))]
 async fn list(
     State(api): State<Api>,
@@ -77,9 +79,7 @@ async fn list(
 ) -> Result<Json<Page<WakeupView>>, Problem> {
     principal.require(Permission::Read)?;
     id_in_option::<kind::Wakeup>("cursor", query.cursor.as_ref())?;
-    if let Some(source) = &query.source {
-        source.parse::<wakeful_domain::wakeup::Source>().map_err(|message| Problem::invalid("source", message))?;
-    }
+    query.source.as_deref().map(source_in).transpose()?;
     let task = query.task.as_deref().map(|task| id_in::<kind::Task>("task", task)).transpose()?;
     let filter = wakeups::WakeupFilter {
         company: Some(company.id),
@@ -87,6 +87,8 @@ async fn list(
         agent: id_in_option("agent", query.agent.as_ref())?,
         task: task.map(|task| task.to_string()),
         source: query.source,
+        since: time_in_option("since", query.since.as_ref())?,
+        until: time_in_option("until", query.until.as_ref())?,
     };
     let (host, now) = (api.engine.host(), clock::now());
     let arguments = (filter, query.cursor, limit(query.limit)?, host, now);

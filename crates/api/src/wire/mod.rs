@@ -69,6 +69,14 @@ pub struct Whole<T> {
     pub items: Vec<T>,
 }
 
+/// What something is called.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NamedView {
+    pub id: String,
+    /// Of a task its key and title; of a run or a wakeup its agent and the key of its task.
+    pub name: String,
+}
+
 /// Something that happened in a company.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct EventView {

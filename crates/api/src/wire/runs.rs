@@ -65,6 +65,17 @@ pub struct RunView {
     pub wakeups: Vec<RunWakeup>,
 }
 
+/// A page of runs.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RunsPage {
+    pub items: Vec<RunView>,
+    /// Where to go on; null at the end.
+    pub next_cursor: Option<String>,
+    /// With `q`: how many of the newest runs were searched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub searched: Option<i64>,
+}
+
 /// The lane of a run.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LaneView {

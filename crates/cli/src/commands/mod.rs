@@ -12,6 +12,7 @@ pub mod goal;
 pub mod inside;
 pub mod mail;
 pub mod notification;
+pub mod open;
 pub mod project;
 pub mod run;
 pub mod schedule;

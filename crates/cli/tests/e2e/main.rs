@@ -16,6 +16,7 @@ mod budgets;
 mod cli;
 mod colours;
 mod configuration;
+mod console;
 mod contract;
 mod crash;
 mod daemon;

@@ -6,7 +6,8 @@ use wakeful_domain::time::{Timestamp, say_duration};
 use wakeful_domain::waiting::{Standing, Waiting, why_waiting};
 use wakeful_domain::wakeup::WakeupStatus;
 use wakeful_store::Refusal;
-use wakeful_store::ops::{agents, events, runs, standing, wakeups};
+use wakeful_store::ops::run_lists::{self, RunFilter};
+use wakeful_store::ops::{agents, events, standing, wakeups};
 
 use super::words::{link_of_run, links_of, what_ends};
 use super::{Explanation, in_order, waits};
@@ -34,8 +35,8 @@ impl Engine {
                         Some(wakeup) => Some(standing::of(tx, &wakeup).await?),
                         None => None,
                     };
-                    let of_agent = runs::RunFilter { agent: Some(agent.id), ..runs::RunFilter::default() };
-                    let last = runs::list(tx, &of_agent, None, RUNS_SHOWN).await?.items;
+                    let of_agent = RunFilter { agent: Some(agent.id), ..RunFilter::default() };
+                    let last = run_lists::list(tx, &of_agent, None, RUNS_SHOWN).await?.items;
                     let told = events::about(tx, &agent.id.to_string()).await?;
                     let waits = waits::of_agent(tx, agent.id).await?;
                     Ok((agent, pending, last, told, waits))

@@ -8,7 +8,8 @@ use wakeful_domain::time::Timestamp;
 use wakeful_domain::waiting::{Standing, TaskHolder, Waiting, why_waiting};
 use wakeful_domain::wakeup::WakeupStatus;
 use wakeful_store::ops::events::Event;
-use wakeful_store::ops::{agents, blockers, events, kept_wakes, runs, standing, tasks, wakeups};
+use wakeful_store::ops::run_lists::{self, RunFilter};
+use wakeful_store::ops::{agents, blockers, events, kept_wakes, standing, tasks, wakeups};
 use wakeful_store::{Refusal, Tx};
 
 use super::words::{link_of_run, links_of, what_ends};
@@ -76,10 +77,10 @@ async fn facts(tx: &mut Tx, id: TaskId) -> Result<Facts, Refusal> {
         Some(wakeup) => Some(standing::of(tx, &wakeup).await?),
         None => None,
     };
-    let of_task = runs::RunFilter { company: Some(task.company), task: about, ..runs::RunFilter::default() };
+    let of_task = RunFilter { company: Some(task.company), task: about, ..RunFilter::default() };
     Ok(Facts {
         holder: standing::holder(tx, id).await?,
-        runs: runs::list(tx, &of_task, None, RUNS_SHOWN).await?.items,
+        runs: run_lists::list(tx, &of_task, None, RUNS_SHOWN).await?.items,
         events: events::about(tx, &id.to_string()).await?,
         kept: kept_wakes::count(tx, id).await?,
         waits: (waits::of_lanes(tx, id).await?, waits::for_task(tx, &task).await?),

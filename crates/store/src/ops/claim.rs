@@ -291,11 +291,11 @@ async fn start(
     ];
     tx.execute(CLAIM_WAKEUPS, &parameters).await?;
     tx.execute(KEEP_BATCH, &[run.into()]).await?;
-    runs::insert(tx, request, &agent, task, fence).await?;
+    let wakeups = wakeups::of_run(tx, run).await?;
+    runs::insert(tx, request, &agent, task, fence, wakeups.iter().find(|wakeup| wakeup.lead)).await?;
     ready::refresh(tx, agent.company, agent.id, task).await?;
     let data = object!({ "run": run, "agent": agent.id });
     tx.execute(TELL_CLAIMED, &[run.into(), request.now.into(), data.to_string().into()]).await?;
-    let wakeups = wakeups::of_run(tx, run).await?;
     if wakeups.iter().any(|wakeup| wakeup.depth > 0) {
         guards::count_run(tx, request.now, run).await?;
     }

@@ -1,6 +1,14 @@
 //! Lists with filters and cursors: the one place where a statement's text is put together.
 
+use std::time::Duration;
+
+use wakeful_domain::id::{Id, Kind};
+use wakeful_domain::time::Timestamp;
+
 use crate::{Error, Row, Tx, Value};
+
+/// An id is made a moment before or after its row gets its time, and goes on from where it was if the clock goes back.
+const SLACK: Duration = Duration::from_secs(3_600);
 
 /// A list under construction: conditions are added, then one page is read, newest first.
 #[derive(Debug)]
@@ -47,6 +55,16 @@ impl List {
             self.sql.push_str(condition);
         }
         self
+    }
+
+    /// Keeps what was made from `since` on and before `until`, as `column` says. The ids say nearly the same, so that only
+    /// that part of an index is looked at.
+    pub fn in_time<K: Kind>(self, column: &str, since: Option<Timestamp>, until: Option<Timestamp>) -> List {
+        let first = |at: Timestamp| Id::<K>::first_of(at);
+        self.and_if(&format!("{column} >= $"), since)
+            .and_if("id >= $", since.map(|since| first(since - SLACK)))
+            .and_if(&format!("{column} < $"), until)
+            .and_if("id < $", until.map(|until| first(until + SLACK)))
     }
 
     /// Reads one page, ordered by id from the newest.

@@ -1,28 +1,28 @@
-//! Runs as rows: made by a claim, read, listed, moved on. Every write of a run names its fence;
-//! a late one changes nothing. How a run ends is `finish`.
+//! Runs as rows: made by a claim, read, moved on. Every write of a run names its fence; a late one changes nothing.
+//! How a run ends is `finish`; lists are `run_lists`.
 
 use serde_json::{Value as Json, json as object};
 use wakeful_domain::agent::Agent;
-use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId};
+use wakeful_domain::id::{AgentId, CompanyId, RunId, ScheduleId, TaskId};
 use wakeful_domain::run::{LogSummary, ProcessIdentity, Run, RunStatus, SessionChoice, StopRequest, Workspace};
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::usage::Usage;
+use wakeful_domain::wakeup::{SCHEDULE_KEY, Source as WakeupSource, Wakeup};
 
 use crate::ops::agents::adapter_type;
 use crate::ops::claim::ClaimRequest;
-use crate::ops::filter::{List, Page};
 use crate::ops::run_events::NewRunEvent;
 use crate::ops::spending::{self, Spent};
 use crate::ops::{events, run_events};
 use crate::value::{json, json_option, task_key};
 use crate::{Error, Refusal, Row, Tx};
 
-const COLUMNS: &str = "id, company_id, agent_id, task_id, adapter, fence, status, error_code, error, exit_code, signal, \
+pub(super) const COLUMNS: &str = "id, company_id, agent_id, task_id, adapter, fence, status, error_code, error, exit_code, signal, \
     session_before, session_after, session_choice, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, \
     cost_micros, model, provider, billing, summary, result, stop, workspace, process, last_output_at, last_event_at, \
     log_bytes, log_lines, log_sha256, log_truncated, created_at, started_at, finished_at, pinned_at, log_removed_at";
 
-fn read(mut row: Row) -> Result<Run, Error> {
+pub(super) fn read(mut row: Row) -> Result<Run, Error> {
     Ok(Run {
         id: row.get()?,
         company: row.get()?,
@@ -65,15 +65,26 @@ fn read(mut row: Row) -> Result<Run, Error> {
 }
 
 const INSERT: &str = "
-    insert into runs (id, company_id, agent_id, task_id, adapter, fence, status, created_at, token_hash)
-    values ($1, $2, $3, $4, $5, $6, 'starting', $7, $8)";
+    insert into runs (id, company_id, agent_id, task_id, adapter, fence, status, created_at, token_hash,
+      lead_source, schedule_id)
+    values ($1, $2, $3, $4, $5, $6, 'starting', $7, $8, $9, $10)";
 
+/// The schedule whose slot made a wakeup, if one did.
+fn schedule_of(wakeup: &Wakeup) -> Option<ScheduleId> {
+    match wakeup.source {
+        WakeupSource::Schedule | WakeupSource::Timer => wakeup.context.get(SCHEDULE_KEY)?.as_str()?.parse().ok(),
+        _ => None,
+    }
+}
+
+/// Makes the run of a batch that this wakeup leads.
 pub(crate) async fn insert(
     tx: &mut Tx,
     request: &ClaimRequest,
     agent: &Agent,
     task: Option<TaskId>,
     fence: i64,
+    lead: Option<&Wakeup>,
 ) -> Result<(), Error> {
     let parameters = [
         request.run.into(),
@@ -84,6 +95,8 @@ pub(crate) async fn insert(
         fence.into(),
         request.now.into(),
         (&request.token_hash).into(),
+        lead.map(|lead| lead.source.as_str()).into(),
+        lead.and_then(schedule_of).into(),
     ];
     tx.execute(INSERT, &parameters).await?;
     Ok(())
@@ -148,25 +161,6 @@ pub async fn by_token(tx: &mut Tx, hash: &str) -> Result<Option<Run>, Refusal> {
 pub async fn live(tx: &mut Tx) -> Result<Vec<Run>, Refusal> {
     let sql = format!("select {COLUMNS} from runs where status in ('starting', 'running') order by id");
     Ok(tx.query(&sql, &[]).await?.into_iter().map(read).collect::<Result<_, _>>()?)
-}
-
-/// What a list of runs is narrowed to.
-#[derive(Debug, Clone, Default)]
-pub struct RunFilter {
-    pub company: Option<CompanyId>,
-    pub status: Option<RunStatus>,
-    pub agent: Option<AgentId>,
-    pub task: Option<String>,
-}
-
-/// A page of runs.
-pub async fn list(tx: &mut Tx, filter: &RunFilter, cursor: Option<String>, limit: i64) -> Result<Page<Run>, Refusal> {
-    let list = List::of(COLUMNS, "runs")
-        .and_if("company_id = $", filter.company)
-        .and_if("status = $", filter.status.map(RunStatus::as_str))
-        .and_if("agent_id = $", filter.agent)
-        .and_if("task_id = $", filter.task.clone());
-    Ok(list.page(tx, cursor, limit, read, |run| run.id.to_string()).await?)
 }
 
 /// A process has been started for a run.

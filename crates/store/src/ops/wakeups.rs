@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json as object};
 use wakeful_domain::actor::Actor;
 use wakeful_domain::agent::AgentState;
-use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId, WakeupId};
+use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId, WakeupId, kind};
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::wakeup::{Source, Wakeup, WakeupEvent, WakeupStatus, rank};
 
@@ -126,6 +126,9 @@ pub struct WakeupFilter {
     pub agent: Option<AgentId>,
     pub task: Option<String>,
     pub source: Option<String>,
+    /// By `requested_at`: from `since` on, and before `until`.
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
 }
 
 /// A page of wakeups.
@@ -140,7 +143,8 @@ pub async fn list(
         .and_if("status = $", filter.status.map(WakeupStatus::as_str))
         .and_if("agent_id = $", filter.agent)
         .and_if("task_id = $", filter.task.clone())
-        .and_if("source = $", filter.source.clone());
+        .and_if("source = $", filter.source.clone())
+        .in_time::<kind::Wakeup>("requested_at", filter.since, filter.until);
     Ok(list.page(tx, cursor, limit, read, |wakeup| wakeup.id.to_string()).await?)
 }
 

@@ -38,6 +38,7 @@ mod races;
 mod records;
 mod restore;
 mod retention;
+mod run_lists;
 mod schedules;
 mod secrets;
 mod sessions;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use uuid::Uuid;
 use wakeful_domain::id::{Id, Kind as IdKind, kind};
 use wakeful_domain::time::Timestamp;
 
@@ -67,8 +66,7 @@ impl Kind {
     /// Before the key of every row of this kind that was made at `cut` or later.
     fn cut_key(self, cut: Timestamp) -> Value<'static> {
         fn of<K: IdKind>(cut: Timestamp) -> Value<'static> {
-            let ms = u128::from(cut.as_millis().max(0).unsigned_abs());
-            Id::<K>::from_uuid(Uuid::from_u128(ms << 80)).into()
+            Id::<K>::first_of(cut).into()
         }
         match self {
             Kind::Runs => of::<kind::Run>(cut),

@@ -1,0 +1,81 @@
+//! What a console asks for: names of ids, how the server stands, runs by what a person looks for.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::access::company_key;
+use crate::shape::assert_field;
+use crate::support::{Server, id};
+
+#[tokio::test]
+async fn names_are_told_in_the_order_of_the_request_and_only_of_what_the_company_has() {
+    let server = Server::start().await;
+    let agent = server.process_agent("ann", "true").await;
+    let (_, task) = server.post("/companies/default/tasks", &json!({ "title": "Paint" })).await;
+    let run = id(&server.run_of(&agent, json!({ "task": id(&task) })).await);
+    server.post("/companies", &json!({ "slug": "other", "name": "Other" })).await;
+    let path = |company: &str| format!("/companies/{company}/names?ids={run},{agent},agt_nope,{},", id(&task));
+    let named = format!("{} Paint", task["key"].as_str().unwrap());
+    let expected = json!({ "items": [
+        { "id": run, "name": format!("ann {}", task["key"].as_str().unwrap()) },
+        { "id": agent, "name": "ann" },
+        { "id": id(&task), "name": named },
+    ]});
+    assert_eq!(server.show(&path("default")).await, expected);
+    assert_eq!(server.show(&path("other")).await, json!({ "items": [] }));
+    assert_field(&server.get("/companies/default/names").await, "ids");
+    let many = vec!["agt_x"; 201].join(",");
+    assert_field(&server.get(&format!("/companies/default/names?ids={many}")).await, "ids");
+}
+
+#[tokio::test]
+async fn how_the_server_stands_is_told_to_every_token() {
+    let server = Server::start().await;
+    let default = id(&server.show("/companies/default").await);
+    let viewer = company_key(&server, &default, "viewer");
+    let standing = viewer.show("/standing").await;
+    assert_eq!((&standing["live_runs"], &standing["is_draining"]), (&json!(0), &json!(false)));
+    assert_eq!((&standing["store"], &standing["safe_mode"]), (&json!("sqlite"), &Value::Null));
+    let whole = server.show("/server").await;
+    for field in standing.as_object().unwrap().keys() {
+        assert!(whole.get(field).is_some(), "{field} is in both");
+    }
+    assert!(whole["recovery"].is_object() && standing.get("recovery").is_none());
+    assert_eq!(server.with_token("").get("/standing").await.0, 401);
+}
+
+#[tokio::test]
+async fn runs_are_found_by_group_source_time_and_text() {
+    let server = Server::start().await;
+    let ann = server.process_agent("ann", "echo '{\"summary\": \"All painted\"}' > $WAKEFUL_RESULT_FILE").await;
+    let bob = server.process_agent("bob", "exit 3").await;
+    let (good, bad) = (server.run_of(&ann, json!({})).await, server.run_of(&bob, json!({ "source": "comment" })).await);
+    let ids = async |query: &str| -> Vec<String> {
+        let page = server.show(&format!("/companies/default/runs?{query}")).await;
+        page["items"].as_array().unwrap().iter().map(id).collect()
+    };
+    assert_eq!(ids("status=ended").await, [id(&bad), id(&good)]);
+    assert_eq!(ids("status=live").await, [""; 0]);
+    assert_eq!(ids("source=comment").await, [id(&bad)]);
+    assert_eq!(ids("q=PAINTED").await, [id(&good)]);
+    assert_eq!(server.show("/companies/default/runs?q=nothing").await["searched"], 2);
+    assert!(server.show("/companies/default/runs").await.get("searched").is_none());
+    let second = bad["created_at"].as_str().unwrap();
+    assert_eq!(ids(&format!("since={second}")).await, [id(&bad)]);
+    assert_eq!(ids(&format!("until={second}")).await, [id(&good)]);
+    let requested = server.show(&format!("/companies/default/wakeups?until={second}")).await;
+    assert!(!requested["items"].as_array().unwrap().is_empty());
+    for (query, field) in [
+        ("runs?status=asleep", "status"),
+        ("runs?source=boredom", "source"),
+        ("runs?since=yesterday", "since"),
+        ("runs?until=1", "until"),
+        ("wakeups?since=x", "since"),
+        ("wakeups?until=x", "until"),
+    ] {
+        assert_field(&server.get(&format!("/companies/default/{query}")).await, field);
+    }
+    let long = "x".repeat(201);
+    assert_field(&server.get(&format!("/companies/default/runs?q={long}")).await, "q");
+    assert_eq!(server.request(Method::GET, "/companies/default/runs?q=%00").send().await.unwrap().status(), 422);
+}
