@@ -30,6 +30,7 @@ usage: cargo xtask <command>
   bench [names…]    build for release and run the benchmarks, or those named
   bench peers --peers <folder>
                     beside other queues, whose harnesses lie in that folder
+  images            make the pictures of the console in docs/images
   faults [options]  build for release and run the fault suite: --seed N, --small, --case NAME, --table FILE, --list
   sim [options]     build for release and simulate: --seeds N, --seed S, --steps M, --file, --trace
   sim --mutants     break the product on purpose, in many ways, and let the simulator find each";
@@ -53,6 +54,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         ["setup"] => setup::run(root),
         ["tidy"] => tidy::run(root),
         ["bench", names @ ..] => bench::run(root, names),
+        ["images"] => test::images(root),
         ["faults", options @ ..] => faults::run(root, options),
         ["sim", "--mutants", names @ ..] => mutants::run(root, names),
         ["sim", options @ ..] => sim::run(root, options),

@@ -78,6 +78,16 @@ fn tests(root: &Path) -> Result<(Verdict, Option<Counts>)> {
     Ok((verdict, std::fs::read_to_string(&results).ok().as_deref().and_then(counts)))
 }
 
+/// Makes the pictures of the console that the documents show, with the browser of its tests.
+pub fn images(root: &Path) -> Result<ExitCode> {
+    let made = succeeds(&mut command(root, "cargo build --locked --package wakeful"))?
+        && succeeds(&mut command(
+            root,
+            "cargo nextest run --locked --package wakeful-web --run-ignored only pictures",
+        ))?;
+    Ok(if made { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 /// The totals of a JUnit report: the attributes of its outermost element.
 fn counts(junit: &str) -> Option<Counts> {
     let (_, rest) = junit.split_once("<testsuites ")?;

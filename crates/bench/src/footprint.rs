@@ -41,7 +41,8 @@ pub fn measure(binary: &Path, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn resident_mb(pid: u32) -> Result<f64> {
+/// Memory of a process that is in use.
+pub fn resident_mb(pid: u32) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let kb: f64 = line.trim().trim_end_matches("kB").trim().parse()?;

@@ -12,24 +12,40 @@ use serde_json::Value;
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
-    token: String,
+    /// The headers that say who asks, and of whom.
+    headers: String,
     buffer: Vec<u8>,
 }
 
 impl Connection {
-    /// Connects to `address` (`host:port`).
+    /// Connects to `address` (`host:port`) with a token.
     pub fn open(address: &str, token: &str) -> Result<Connection> {
+        Connection::with_headers(address, &format!("host: {address}\r\nauthorization: Bearer {token}\r\n"))
+    }
+
+    /// Connects with a session of the console, as a browser has it.
+    pub fn open_console(address: &str, cookie: &str) -> Result<Connection> {
+        Connection::with_headers(address, &format!("host: {address}\r\ncookie: {cookie}\r\n"))
+    }
+
+    fn with_headers(address: &str, headers: &str) -> Result<Connection> {
         let stream = TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        Ok(Connection { stream, token: token.to_owned(), buffer: Vec::with_capacity(64 * 1024) })
+        Ok(Connection { stream, headers: headers.to_owned(), buffer: Vec::with_capacity(64 * 1024) })
+    }
+
+    /// Begins a stream of events, of which nothing is read: what comes is the kernel's to keep.
+    pub fn listen(&mut self, path: &str) -> Result<()> {
+        let head = format!("GET {path} HTTP/1.1\r\n{}accept: text/event-stream\r\n\r\n", self.headers);
+        Ok(self.stream.write_all(head.as_bytes())?)
     }
 
     /// Sends a request, reads the answer: status and body.
     pub fn request(&mut self, method: &str, path: &str, body: &str) -> Result<(u16, Vec<u8>)> {
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: wakeful\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            self.token,
+            "{method} {path} HTTP/1.1\r\n{}content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            self.headers,
             body.len()
         );
         let mut message = head.into_bytes();
@@ -46,6 +62,14 @@ impl Connection {
             bail!("{method} {path}: {status} {}", String::from_utf8_lossy(&answer));
         }
         Ok(serde_json::from_slice(&answer).unwrap_or(Value::Null))
+    }
+
+    /// The cookie that the answer to `path` sets.
+    pub fn cookie_of(mut self, path: &str) -> Result<String> {
+        self.request("GET", path, "")?;
+        let head = String::from_utf8_lossy(&self.buffer).into_owned();
+        let line = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).context("no cookie is set")?;
+        Ok(line.split(';').next().unwrap_or_default().to_owned())
     }
 
     fn answer(&mut self) -> Result<(u16, Vec<u8>)> {

@@ -8,6 +8,7 @@
 mod accepts;
 mod ceilings;
 mod children;
+mod console;
 mod engines;
 mod fleet;
 mod footprint;
@@ -65,6 +66,9 @@ fn main() -> Result<()> {
     }
     if is_wanted("metrics") {
         metrics::measure(&binary, &mut report)?;
+    }
+    if is_wanted("console") {
+        console::measure(&binary, &mut report)?;
     }
     if is_wanted("footprint") {
         footprint::measure(&binary, &mut report)?;

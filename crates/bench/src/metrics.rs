@@ -29,7 +29,7 @@ pub fn measure(binary: &Path, report: &mut Report) -> Result<()> {
     let store = Store::open(server.dir().join("wakeful.db"))?;
     store.busy_timeout(Duration::from_secs(60))?;
     for (table, prefix) in [("wakeups", "wak"), ("runs", "run")] {
-        multiply(&store, table, prefix)?;
+        multiply(&store, table, prefix, ENDED)?;
     }
     let many = median_ms(&server)?;
     let beside = format!("{few:.2} ms with one of each");
@@ -37,8 +37,8 @@ pub fn measure(binary: &Path, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Copies the one row that there is.
-fn multiply(store: &Store, table: &str, prefix: &str) -> Result<()> {
+/// Copies the one row that there is, so many times.
+pub fn multiply(store: &Store, table: &str, prefix: &str, rows: i64) -> Result<()> {
     let mut named = store
         .prepare(&format!("select name from pragma_table_info('{table}') where name not in ('id', 'token_hash')"))?;
     let columns: Vec<String> = named.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
@@ -51,9 +51,9 @@ fn multiply(store: &Store, table: &str, prefix: &str) -> Result<()> {
             from numbers
             cross join (select {columns} from {table} limit 1)"
         ),
-        [ENDED],
+        [rows],
     )?;
-    ensure!(copied as i64 == ENDED, "{copied} rows of {table} were made");
+    ensure!(copied as i64 == rows, "{copied} rows of {table} were made");
     Ok(())
 }
 

@@ -194,8 +194,8 @@ fn cpu_share(server: &Server, over: Duration) -> Result<f64> {
     Ok((cpu_seconds(server.pid())? - before) / over.as_secs_f64())
 }
 
-/// Of a process, in the hundredths that the kernel counts in.
-fn cpu_seconds(pid: u32) -> Result<f64> {
+/// Processor time of a process, in the hundredths that the kernel counts in.
+pub fn cpu_seconds(pid: u32) -> Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let after_name = stat.rsplit(") ").next().context("no name in a process's stat")?;
     let fields: Vec<&str> = after_name.split(' ').collect();

@@ -62,6 +62,14 @@ impl Server {
         Connection::open(&self.address, &self.token)
     }
 
+    /// A new connection with a session of the console, signed in by a link.
+    pub fn console(&self) -> Result<Connection> {
+        let link = self.connect()?.json("POST", "/api/v1/session/links", &json!({}))?;
+        let path = link["path"].as_str().context("a link has a path")?;
+        let cookie = Connection::open_console(&self.address, "")?.cookie_of(path)?;
+        Connection::open_console(&self.address, &cookie)
+    }
+
     /// Makes a process agent.
     pub fn agent(&self, name: &str, command: &Value, more: &Value) -> Result<String> {
         let mut body = json!({ "name": name, "adapter": { "type": "process", "command": command } });

@@ -136,7 +136,8 @@
   const inputsOf = (form) => [...form.elements].filter((el) => el.name && !el.disabled && !/^(submit|button|reset|image|file|fieldset|output)$/.test(el.type));
 
   function bodyOf(form, submitter) {
-    const groups = Map.groupBy ? Map.groupBy(inputsOf(form), (el) => el.name) : groupBy(inputsOf(form));
+    const groups = new Map();
+    for (const el of inputsOf(form)) groups.set(el.name, [...(groups.get(el.name) ?? []), el]);
     const body = {};
     for (const [name, inputs] of groups) {
       const value = valueOfAll(inputs);
@@ -144,12 +145,6 @@
     }
     if (submitter?.name) put(body, submitter.name, CONVERT[submitter.dataset.type]?.(submitter.value) ?? submitter.value);
     return body;
-  }
-
-  function groupBy(inputs) {
-    const groups = new Map();
-    for (const el of inputs) groups.set(el.name, [...(groups.get(el.name) ?? []), el]);
-    return groups;
   }
 
   // ---- Sending -----------------------------------------------------------------------------------------------------
@@ -420,7 +415,7 @@
     if (at('.top .menu')) return setDrawer(!document.querySelector('.side.open'));
     if (at('[data-theme-next]')) wakeful.nextTheme();
     const target = at('a[href^="#"]') && document.getElementById(at('a').hash.slice(1));
-    target?.querySelector('input, textarea, select')?.focus();
+    setTimeout(() => target?.querySelector('input, textarea, select')?.focus()); // after the browser has gone there
     const host = at('copy-text');
     if (host && at('button')) copyFrom(host);
     return undefined;

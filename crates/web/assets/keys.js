@@ -23,7 +23,8 @@
   const isVisible = (el) => el.checkVisibility?.() ?? el.offsetParent !== null;
   const company = () => document.body.dataset.company ?? '';
   const companyPath = (rest) => `/c/${encodeURIComponent(company())}/${rest}`;
-  const go = (href) => /^\/(?!\/)/.test(href ?? '') && location.assign(href);
+  const isLocal = (href) => /^\/(?!\/)/.test(href ?? '');
+  const go = (href) => isLocal(href) && location.assign(href);
 
   function goTo(page) {
     const links = [...document.querySelectorAll('#side a[href]')];
@@ -253,8 +254,8 @@
       const isOther = event.target.closest?.('a, button, input, select, textarea, label, summary, copy-text, form');
       if (!row || isOther || event.defaultPrevented || event.button > 1 || !getSelection().isCollapsed) return;
       const isNewTab = event.ctrlKey || event.metaKey || event.button === 1;
-      if (isNewTab) open(row.dataset.href, '_blank', 'noopener');
-      else go(row.dataset.href);
+      if (!isNewTab) go(row.dataset.href);
+      else if (isLocal(row.dataset.href)) open(row.dataset.href, '_blank', 'noopener');
     });
   }
 
@@ -266,13 +267,17 @@
     const { make } = wakeful;
     const line = ([keys, does]) => make('div', {}, make('dt', {}, ...keys.split(' ').map((key) => make('kbd', { textContent: key }))), make('dd', { textContent: does }));
     const groups = HELP.flatMap(([title, lines]) => [make('h3', { textContent: title }), make('dl', {}, ...lines.map(line))]);
-    const close = make('button', { type: 'button', className: 'button', textContent: 'Close', autofocus: true });
-    const { dialog } = wakeful.dialog('keys', 'Keyboard', make('h2', { textContent: 'Keyboard' }), ...groups, make('div', { className: 'form-actions' }, close));
+    const close = make('button', { type: 'button', className: 'button', textContent: 'Close' });
+    const title = make('h2', { textContent: 'Keyboard', tabIndex: -1, autofocus: true }); // the top is seen first
+    title.style.outline = 'none';
+    const { dialog } = wakeful.dialog('keys', 'Keyboard', title, ...groups, make('div', { className: 'form-actions' }, close));
     close.addEventListener('click', () => dialog.close());
   }
 
   // ---- The palette -------------------------------------------------------------------------------------------------
 
+  /** Where the page of a thing is that the search finds. */
+  const PAGE_OF = { agent: 'agents', task: 'tasks', schedule: 'schedules', run: 'runs', wakeup: 'wakes' };
   let palette = null;
 
   const togglePalette = () => (palette ? palette.dialog.close() : openPalette());
@@ -347,10 +352,12 @@
     const asked = (mine.asked = new AbortController());
     if (!company()) return;
     try {
-      const response = await fetch(`${companyPath('palette')}?q=${encodeURIComponent(text)}`, { headers: { Accept: 'application/json' }, signal: asked.signal });
+      const address = `/api/v1/companies/${company()}/search?q=${encodeURIComponent(text)}`;
+      const response = await fetch(address, { headers: { Accept: 'application/json' }, signal: asked.signal });
       if (!response.ok) throw new Error(`the server answered ${response.status}`);
-      const found = await response.json();
-      mine.found = found.map(({ title, sub, href, kind }) => ({ title, sub, kind, act: () => go(href) }));
+      const { items } = await response.json();
+      const shown = items.filter(({ kind }) => PAGE_OF[kind]);
+      mine.found = shown.map(({ kind, id, name, detail }) => ({ title: name, sub: detail, kind, act: () => go(`${companyPath(PAGE_OF[kind])}/${id}`) }));
       mine.failure = '';
     } catch (error) {
       if (asked.signal.aborted) return;

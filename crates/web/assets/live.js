@@ -289,6 +289,7 @@
 
   function lost(status) {
     unreachable(status);
+    if (status && status < 500) return; // the next event tries again
     plan.isDue = true;
     setTimeout(() => plan.isDue && due(), 3_000);
   }

@@ -264,7 +264,16 @@
 
     attributeChangedCallback() {
       if (this.records === undefined) return;
-      if (this.isLive && this.dataset.live === 'true') this.total = Math.max(this.total, this.known);
+      if (this.isLive) this.total = Math.max(this.total, this.known); // also where streams do not get through
+      if (this.isLive && this.dataset.live === 'false') setTimeout(() => this.isLive && this.finish(), 5_000);
+      this.draw();
+    }
+
+    finish() {
+      this.isLive = false;
+      this.bytes = Math.max(this.bytes, Number(this.dataset.bytes) || 0);
+      this.unfollow();
+      this.say('');
       this.draw();
     }
 
@@ -277,7 +286,6 @@
       this.total = this.known;
       this.bytes = Number(this.dataset.bytes) || 0;
       this.isLive = this.dataset.live === 'true';
-      this.isComplete = !this.isLive;
       this.rows = new Map(); // line → {el, look}
       this.heights = new Map(); // line → px, where it is not ROW
       this.extra = 0;
@@ -437,7 +445,7 @@
       const { signal } = (this.follower = new AbortController());
       for (let delay = 1_000; !signal.aborted && this.isLive; delay = Math.min(delay * 2, 15_000)) {
         try {
-          if (this.offset === undefined || this.known - this.total > BEHIND_MAX) await this.readTail(signal);
+          if (this.offset === undefined || this.known - this.seen > BEHIND_MAX) await this.readTail(signal);
           const url = new URL(this.dataset.src, location.origin);
           url.searchParams.set('offset', this.offset);
           const onEvent = (event) => {
@@ -464,6 +472,7 @@
         this.take(line, page);
         this.offset = page.next;
         if (page.records.length) line = page.records.at(-1).seq + 1;
+        this.seen = line - 1;
         this.draw();
         if (page.bytes < PAGE_BYTES / 2) return;
       }
@@ -472,9 +481,10 @@
     event({ name, id, data }) {
       if (id) this.offset = Number(id);
       if (name === 'end') {
-        this.isLive = false;
+        this.finish();
       } else if (name === 'log') {
         const record = JSON.parse(data);
+        this.seen = record.seq;
         if (record.seq <= this.total && this.records.of(record.seq)) return;
         this.total = Math.max(this.total, record.seq);
         this.bytes = Math.max(this.bytes, this.offset || 0);

@@ -78,7 +78,7 @@
 
   // ---- The scheduler's last beat -----------------------------------------------------------------------------------
 
-  const beat = { at: NaN, askedAt: performance.now(), isUnknown: false, isAsking: false };
+  const beat = { at: NaN, askedAt: -Infinity, isUnknown: false, isAsking: false };
 
   function writeTick() {
     const tick = document.querySelector('.tick');
@@ -125,15 +125,14 @@
   let timer = 0;
   let turns = 0;
 
-  function turn() {
-    turns += 1;
-    writeAll(turns % 15 === 0);
+  function turn(isAll = ++turns % 15 === 0) {
+    writeAll(isAll);
     if (performance.now() - beat.askedAt >= STANDING_MS) ask();
   }
 
   function start() {
     if (timer || document.hidden) return;
-    writeAll();
+    turn(true);
     timer = setInterval(turn, 1_000);
   }
 
@@ -145,5 +144,4 @@
   for (const kind of ['htmx:afterSwap', 'wakeful:refreshed']) document.addEventListener(kind, () => writeAll());
 
   start();
-  ask();
 })();

@@ -1,1 +1,52 @@
-//! Being written.
+//! What axe-core finds on every page, in both themes, and that nothing scrolls sideways on a phone.
+
+use serde_json::{Value, json};
+
+use crate::browser::Console;
+use crate::pages;
+
+/// Serious findings are failures; what is less is for a person to judge.
+const RUN: &str = "
+    const done = arguments[arguments.length - 1];
+    axe.run(document, { resultTypes: ['violations'] }).then(found => done(found.violations
+        .filter(violation => ['serious', 'critical'].includes(violation.impact))
+        .map(violation => violation.id + ': ' + violation.nodes.map(node => node.html.slice(0, 200)).slice(0, 5).join(' | '))));";
+
+#[tokio::test]
+async fn no_page_has_a_serious_finding() {
+    let console = Console::open().await;
+    let script =
+        std::fs::read_to_string(std::env::var("WAKEFUL_TEST_AXE").expect("`cargo xtask test` says where axe-core is"));
+    let script = script.unwrap();
+    let made = pages::furnish(&console.server).await;
+    let mut found = Vec::new();
+    for theme in ["light", "dark"] {
+        for page in made.pages() {
+            console.goto(&page).await;
+            console
+                .driver
+                .execute(format!("document.documentElement.dataset.theme = '{theme}'"), vec![])
+                .await
+                .unwrap();
+            console.driver.execute(&script, vec![]).await.unwrap();
+            let answer = console.driver.execute_async(RUN, vec![]).await.unwrap();
+            let findings: Vec<Value> = answer.json().as_array().unwrap().clone();
+            found.extend(findings.into_iter().map(|finding| format!("{theme} {page}: {finding}")));
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[tokio::test]
+async fn no_page_scrolls_sideways_on_a_phone() {
+    let console = Console::open().await;
+    let made = pages::furnish(&console.server).await;
+    let metrics = json!({ "width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": true });
+    let tools = console.driver.cdp();
+    tools.send_raw("Emulation.setDeviceMetricsOverride", metrics).await.unwrap();
+    for page in made.pages() {
+        console.goto(&page).await;
+        let width = console.ask("return document.scrollingElement.scrollWidth").await.as_i64().unwrap();
+        assert!(width <= 360, "{page} is {width} px wide");
+    }
+}

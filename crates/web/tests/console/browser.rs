@@ -154,17 +154,21 @@ impl Console {
         self.driver.action_chain().send_keys(keys).perform().await.unwrap();
     }
 
+    /// Presses a key that is no letter.
+    pub async fn key(&self, key: Key) {
+        self.driver.action_chain().send_keys(key).perform().await.unwrap();
+    }
+
+    /// Presses a key while Control is held down.
+    pub async fn with_control(&self, key: &str) {
+        let chain = self.driver.action_chain().key_down(Key::Control).send_keys(key).key_up(Key::Control);
+        chain.perform().await.unwrap();
+    }
+
     /// Waits until the page is fed by its stream.
     pub async fn until_live(&self) {
         self.until_script("return document.querySelector('live-pill')?.dataset.state", vec![], |state| state == "live")
             .await;
-    }
-
-    /// What the browser complained about since the last look: scripts that failed, content that was refused.
-    pub async fn complaints(&self) -> Vec<String> {
-        let answer = self.driver.execute("return window.__complaints || []", vec![]).await;
-        let found = answer.map(|found| found.json().clone()).unwrap_or_default();
-        found.as_array().into_iter().flatten().filter_map(|line| line.as_str().map(str::to_owned)).collect()
     }
 }
 

@@ -1,1 +1,68 @@
-//! Being written.
+//! What agents write is shown, and does nothing.
+
+use serde_json::json;
+
+use crate::browser::Console;
+
+/// Tags, escapes that colour, link, retitle and clear, marks that turn text around, bytes that are no text, and a line
+/// longer than anybody reads.
+const SCRIPT: &str = r#"printf '<script>window.pwned=1</script><img src=x onerror="window.pwned=1">\n'
+printf '\033[31mred\033[0m plain \033]0;title\007\033]8;;javascript:window.pwned=1\033\\link\033]8;;\033\\ \033[2J\033[H end\n'
+printf 'left \342\200\256thgir\n'
+printf 'bytes \377\376 end\n'
+head -c 10000000 /dev/zero | tr '\0' 'x'; echo
+printf 'last line\n'"#;
+
+#[tokio::test]
+async fn a_hostile_log_is_text() {
+    let console = Console::open().await;
+    let agent = console.server.process_agent("<b>bold</b>", "true").await;
+    assert!(agent.is_empty() || agent.starts_with("agt_"));
+    let agent = console.server.process_agent("hostile", SCRIPT).await;
+    let reason = "<img src=x onerror=\"window.pwned=1\"><script>window.pwned=1</script>";
+    let wakeup = console.server.wake(&agent, json!({ "reason": reason })).await;
+    let settled = console.server.settled(&wakeup).await;
+    let run = settled["run_id"].as_str().unwrap().to_owned();
+    console.goto("runs").await;
+    console.until_shown(reason).await;
+    console.goto(&format!("runs/{run}?tab=log")).await;
+    console.until("log-view", |text| text.contains("<script>window.pwned=1</script>")).await;
+    console
+        .until("log-view", |text| text.contains("plain") && text.contains("link") && text.contains("bytes \u{fffd}"))
+        .await;
+    let red = console
+        .ask("return [...document.querySelectorAll('log-view [class*=ansi-fg-1]')].map(e => e.innerText).join()")
+        .await;
+    assert_eq!(red, "red");
+    assert_eq!(
+        console
+            .ask(
+                "return document.querySelectorAll('log-view script, log-view img, log-view a[href^=javascript]').length"
+            )
+            .await,
+        0
+    );
+    let text = console.ask("return document.querySelector('log-view').textContent").await;
+    let text = text.as_str().unwrap();
+    assert!(!text.contains('\u{1b}') && !text.contains('\u{7}'), "no escape reaches the page");
+    assert!(!text.contains('\u{202e}') && text.contains("U+202E"), "marks that turn text around are named");
+    console.click("log-view .log-end").await;
+    console.until("log-view", |text| text.contains("last line")).await;
+    assert_eq!(console.ask("return window.pwned ?? null").await, json!(null));
+    assert!(console.ask("return document.title").await.as_str().unwrap().contains("Wakeful"));
+}
+
+#[tokio::test]
+async fn a_name_is_no_markup() {
+    let console = Console::open().await;
+    let (status, task) = console
+        .server
+        .post("/companies/default/tasks", &json!({ "title": "<img src=x onerror=window.pwned=1>" }))
+        .await;
+    assert_eq!(status, 201, "{task}");
+    for page in ["tasks".to_owned(), format!("tasks/{}", task["id"].as_str().unwrap()), "tasks?view=board".to_owned()] {
+        console.goto(&page).await;
+        console.until_shown("<img src=x onerror=window.pwned=1>").await;
+        assert_eq!(console.ask("return window.pwned ?? null").await, json!(null), "{page}");
+    }
+}

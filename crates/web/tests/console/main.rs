@@ -7,6 +7,7 @@ mod accessibility;
 mod browser;
 mod first_run;
 mod hostile;
+mod images;
 mod keyboard;
 mod live;
 mod pages;

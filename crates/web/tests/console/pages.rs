@@ -1,1 +1,206 @@
-//! Being written.
+//! Every page as the server gives it, empty and furnished.
+
+use serde_json::json;
+
+use crate::access::{get, session};
+use crate::support::Server;
+
+/// What a furnished server holds that pages are about.
+pub struct Made {
+    agent: String,
+    task: String,
+    schedule: String,
+    failed_run: String,
+    live_run: String,
+    failed_wakeup: String,
+    thread: String,
+}
+
+impl Made {
+    /// Every page, in its main states.
+    pub fn pages(&self) -> Vec<String> {
+        let Made { agent, task, schedule, failed_run, live_run, failed_wakeup, thread } = self;
+        let mut pages: Vec<String> = LISTS.iter().map(|page| (*page).to_owned()).collect();
+        pages.extend([
+            "runs?status=lost".to_owned(),
+            format!("runs/{failed_run}?tab=events"),
+            format!("runs/{failed_run}?tab=context"),
+            format!("runs/{failed_run}?tab=cost"),
+            format!("runs/{live_run}?tab=transcript"),
+            format!("runs/{live_run}?tab=log"),
+            format!("runs/{live_run}?tab=process"),
+            format!("wakes/{failed_wakeup}"),
+            format!("schedules/{schedule}"),
+            format!("schedules/{schedule}/edit"),
+            format!("agents/{agent}"),
+            format!("agents/{agent}?tab=runs"),
+            format!("agents/{agent}?tab=sessions"),
+            format!("agents/{agent}?tab=configuration"),
+            format!("agents/{agent}/edit"),
+            format!("tasks/{task}"),
+            format!("tasks/{task}/edit"),
+            format!("mail?thread={thread}"),
+        ]);
+        pages
+    }
+}
+
+/// Pages that need nothing to be about.
+const LISTS: &[&str] = &[
+    "inbox",
+    "now",
+    "runs",
+    "wakes",
+    "timeline",
+    "agents",
+    "agents/new",
+    "agents/new?kind=claude",
+    "tasks",
+    "tasks?view=board",
+    "tasks?view=tree",
+    "tasks/new",
+    "schedules",
+    "schedules/new",
+    "schedules/plan",
+    "subscriptions",
+    "subscriptions/new",
+    "mail",
+    "costs",
+    "costs?by=day",
+    "notifications",
+    "settings",
+    "health",
+];
+
+async fn made(server: &Server, path: &str, body: serde_json::Value) -> String {
+    let (status, made) = server.post(&format!("/companies/default/{path}"), &body).await;
+    assert_eq!(status, 201, "{path}: {made}");
+    made["id"].as_str().unwrap().to_owned()
+}
+
+/// Something on every page: what runs, waits, failed, is planned, was said and asked.
+pub async fn furnish(server: &Server) -> Made {
+    let agent = server.process_agent("builder", "echo building; sleep 300").await;
+    let failing = server.process_agent("tester", "echo 'assertion failed: 1 + 1' >&2; exit 3").await;
+    let live = server.wake(&agent, json!({ "reason": "build the release" })).await;
+    let live_run = server.running(&live).await["id"].as_str().unwrap().to_owned();
+    server.wake(&agent, json!({ "reason": "build it again", "priority": 90 })).await;
+    server.wake(&failing, json!({ "reason": "later", "delay_ms": 3_600_000 })).await;
+    let failed_wakeup = server.wake(&failing, json!({ "reason": "test the release" })).await;
+    let failed = server.settled(&failed_wakeup).await;
+    let failed_run = failed["run_id"].as_str().unwrap().to_owned();
+    let task = made(server, "tasks", json!({ "title": "Ship the release", "description": "All of it." })).await;
+    made(server, "tasks", json!({ "title": "Write the notes", "parent": task, "status": "backlog" })).await;
+    let (status, comment) = server.post(&format!("/tasks/{task}/comments"), &json!({ "body": "Nearly there." })).await;
+    assert_eq!(status, 201, "{comment}");
+    let wake = json!({ "agent": agent, "reason": "the nightly build" });
+    let nightly = json!({ "name": "nightly", "trigger": { "cron": "0 3 * * *" }, "target": { "wake": wake } });
+    let schedule = made(server, "schedules", nightly).await;
+    made(server, "subscriptions", json!({ "agent": agent, "source": { "topic": "deploys" }, "on": ["published"] }))
+        .await;
+    made(server, "budgets", json!({ "scope": "company", "metric": "runs", "window": "day", "limit": 100 })).await;
+    made(server, "escalations", json!({ "title": "Which branch?", "detail": "There are two.", "severity": "high" }))
+        .await;
+    let thread = made(
+        server,
+        "messages",
+        json!({ "to": "builder", "subject": "Release", "body": "Please take the second branch." }),
+    )
+    .await;
+    let (status, secret) =
+        server.post("/companies/default/secrets", &json!({ "name": "deploy_key", "value": "s3cret-value" })).await;
+    assert_eq!(status, 201, "{secret}");
+    Made { agent, task, schedule, failed_run, live_run, failed_wakeup, thread }
+}
+
+/// The page's own part, with what differs from run to run taken out.
+fn normal(page: &str) -> String {
+    let main = page.split_once("<main").and_then(|(_, rest)| rest.split_once("</main>")).map_or(page, |(main, _)| main);
+    let mut text = String::new();
+    let mut rest = main;
+    while let Some((before, from)) = rest.split_once("<svg") {
+        text.push_str(before);
+        rest = from.split_once("</svg>").map_or("", |(_, behind)| behind);
+    }
+    text.push_str(rest);
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "_-:.+".contains(c);
+    let mut shown = String::new();
+    let mut word = String::new();
+    for c in text.chars().chain(['\n']) {
+        if is_word(c) {
+            word.push(c);
+            continue;
+        }
+        shown.push_str(&plain(&word));
+        word.clear();
+        shown.push(c);
+    }
+    let lines: Vec<&str> = shown.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join("\n")
+}
+
+/// A word that is the same in every run.
+fn plain(word: &str) -> String {
+    let is_id = |word: &str| word.split_once('_').is_some_and(|(kind, key)| kind.len() <= 4 && key.len() == 26);
+    match word {
+        word if is_id(word) => format!("[{}]", word.split('_').next().unwrap_or_default()),
+        word if word.len() > 18 && word.starts_with("20") && word.contains('T') => "[time]".into(),
+        word if word.parse::<f64>().is_ok() && word != "0" => "[n]".into(),
+        word if word.len() == 8 && word.bytes().any(|byte| byte.is_ascii_digit()) && !word.contains('-') => {
+            "[end]".into()
+        }
+        word => word.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn every_page_is_as_it_was() {
+    let server = Server::start().await;
+    let cookie = session(&server, server.token()).await;
+    let directory = server.path().display().to_string();
+    let mut shown = String::new();
+    for page in LISTS {
+        let answer = get(&server, &cookie, &format!("/c/default/{page}")).await;
+        assert_eq!(answer.status(), 200, "{page}");
+        let text = answer.text().await.unwrap().replace(&directory, "[data]");
+        shown.push_str(&format!("\n=== {page}\n{}\n", normal(&text)));
+    }
+    insta::assert_snapshot!("empty", shown);
+}
+
+#[tokio::test]
+async fn every_furnished_page_is_as_it_was() {
+    let server = Server::start().await;
+    let cookie = session(&server, server.token()).await;
+    let directory = server.path().display().to_string();
+    let made = furnish(&server).await;
+    let mut shown = String::new();
+    for page in made.pages() {
+        let answer = get(&server, &cookie, &format!("/c/default/{page}")).await;
+        let status = answer.status();
+        let text = answer.text().await.unwrap().replace(&directory, "[data]");
+        assert_eq!(status, 200, "{page}: {text}");
+        assert!(!text.contains("s3cret-value"), "{page} shows a secret");
+        shown.push_str(&format!("\n=== {}\n{}\n", normal(&page), normal(&text)));
+    }
+    insta::assert_snapshot!("furnished", shown);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said_so() {
+    let server = Server::start().await;
+    let cookie = session(&server, server.token()).await;
+    for path in [
+        "/c/default/runs/run_01m80tmn6pevjtt1x2br3d4sr5",
+        "/c/nobody/runs",
+        "/c/default/nothing",
+        "/c/default/runs/..%2Fme",
+    ] {
+        let answer = get(&server, &cookie, path).await;
+        assert_eq!(answer.status(), 404, "{path}");
+        assert!(answer.text().await.unwrap().contains("Not here"), "{path}");
+    }
+    let wrong = get(&server, &cookie, "/c/default/runs?status=nonsense").await;
+    assert_eq!(wrong.status(), 422);
+    assert!(wrong.text().await.unwrap().contains("status"));
+}
