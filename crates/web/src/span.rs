@@ -17,8 +17,11 @@ pub fn length(span: &str) -> Option<SignedDuration> {
     (1..=366 * 24).contains(&number).then(|| SignedDuration::from_secs(number * unit))
 }
 
-/// When a span that ends now began, as the API takes it; empty for what is no span.
+/// When a span that ends now began, as the API takes it; a time stays as it is, and what is neither is empty.
 pub fn begin(span: &str, now: Timestamp) -> String {
+    if span.parse::<Timestamp>().is_ok() {
+        return span.to_owned();
+    }
     let begun = length(span).and_then(|length| now.checked_sub(length).ok());
     begun.map(|at| at.to_string()).unwrap_or_default()
 }
@@ -33,6 +36,7 @@ mod tests {
         let check = |span, expected: &str| assert_eq!(begin(span, now), expected);
         check("1h", "2026-11-22T04:00:00Z");
         check("7d", "2026-11-15T05:00:00Z");
+        check("2026-11-01T00:00:00Z", "2026-11-01T00:00:00Z");
         check("", "");
         check("d", "");
         check("-1h", "");

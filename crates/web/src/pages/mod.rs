@@ -10,6 +10,8 @@ mod runs;
 mod schedule;
 mod schedule_form;
 mod schedules;
+mod timeline;
+mod timeline_rows;
 mod wakes;
 mod wakeup;
 
@@ -49,6 +51,7 @@ pub fn router(console: Console) -> Router {
         .route("/c/{company}/schedules/plan", get(plan::show))
         .route("/c/{company}/schedules/{id}", get(schedule::show))
         .route("/c/{company}/schedules/{id}/edit", get(schedule_form::edit))
+        .route("/c/{company}/timeline", get(timeline::show))
         .route("/c/{company}/wakes", get(wakes::show))
         .route("/c/{company}/wakes/{id}", get(wakeup::show))
         .route("/c/{company}/{*rest}", get(unknown))

@@ -28,6 +28,7 @@ struct Filter {
     task: String,
     source: String,
     since: String,
+    until: String,
     q: String,
 }
 
@@ -43,25 +44,27 @@ impl Filter {
             task: asked("task"),
             source: asked("source"),
             since: asked("since"),
+            until: asked("until"),
             q: asked("q"),
         }
     }
 
     fn is_set(&self) -> bool {
-        [&self.status, &self.agent, &self.task, &self.source, &self.since, &self.q]
+        [&self.status, &self.agent, &self.task, &self.source, &self.since, &self.until, &self.q]
             .iter()
             .any(|value| !value.is_empty())
     }
 
     /// The parameters of the page's address, with another cursor.
     fn address(&self, cursor: &str) -> String {
-        let Filter { status, agent, task, source, since, q } = self;
+        let Filter { status, agent, task, source, since, until, q } = self;
         query(&[
             ("status", status),
             ("agent", agent),
             ("task", task),
             ("source", source),
             ("since", since),
+            ("until", until),
             ("q", q),
             ("cursor", cursor),
         ])
@@ -69,7 +72,7 @@ impl Filter {
 
     /// The parameters that the API takes: a span of time becomes a time.
     fn asked_of_api(&self, cursor: &str) -> String {
-        let Filter { status, agent, task, source, q, .. } = self;
+        let Filter { status, agent, task, source, until, q, .. } = self;
         let since = span::begin(&self.since, wakeful_engine::clock::now().to_jiff());
         query(&[
             ("status", status),
@@ -77,6 +80,7 @@ impl Filter {
             ("task", task),
             ("source", source),
             ("since", &since),
+            ("until", until),
             ("q", q),
             ("cursor", cursor),
         ])
