@@ -16,6 +16,7 @@ mod frame;
 mod pages;
 mod pieces;
 mod seen;
+mod span;
 mod visit;
 
 use axum::Router;

@@ -28,6 +28,26 @@ pub struct Company {
     pub live_runs: i64,
 }
 
+/// Something to choose by its name.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Choice {
+    pub id: String,
+    pub name: String,
+}
+
+/// The page of a thing below its company, by the kind that its id names.
+pub fn page_of(id: &str) -> Option<String> {
+    let page = match id.split('_').next()? {
+        "run" => "runs",
+        "wak" => "wakes",
+        "agt" => "agents",
+        "tsk" => "tasks",
+        "sch" => "schedules",
+        _ => return None,
+    };
+    Some(format!("{page}/{id}"))
+}
+
 #[derive(Debug, Clone, Deserialize)]
 pub struct Usage {
     pub input_tokens: i64,
@@ -280,4 +300,87 @@ pub struct Mail {
     pub task: Option<String>,
     pub created_at: String,
     pub acked_at: Option<String>,
+}
+
+/// What wakes an agent or makes a task by the clock.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Schedule {
+    pub id: String,
+    pub name: String,
+    /// `{cron, time_zone?}`, `{every}` or `{at}`.
+    pub trigger: Value,
+    /// `{wake}`, `{task}` or `{action}`.
+    pub target: Value,
+    pub gate: Option<Value>,
+    pub active_hours: Option<Value>,
+    pub jitter: Option<String>,
+    pub overlap: String,
+    pub catch_up: String,
+    pub stale_after: Option<String>,
+    pub starts_at: Option<String>,
+    pub ends_at: Option<String>,
+    pub max_fires: Option<i64>,
+    pub fires: i64,
+    pub wakes_avoided: i64,
+    pub failures_in_row: i64,
+    pub last_error: Option<String>,
+    pub state: String,
+    pub note: Option<String>,
+    pub next_slot_at: Option<String>,
+    pub words: String,
+}
+
+impl Schedule {
+    /// The trigger in words, without when it is next.
+    pub fn rhythm(&self) -> &str {
+        self.words.split_once("; next ").map_or(&self.words, |(rhythm, _)| rhythm)
+    }
+
+    /// `wake`, `task` or `action`.
+    pub fn kind(&self) -> &str {
+        let kinds = self.target.as_object();
+        kinds.and_then(|kinds| kinds.keys().next()).map_or("wake", String::as_str)
+    }
+
+    /// What it does, as its kind says it.
+    pub fn aim(&self) -> &Value {
+        &self.target[self.kind()]
+    }
+
+    /// The agent that it wakes, or has to do with.
+    pub fn agent(&self) -> Option<&str> {
+        let key = if self.kind() == "task" { "assignee" } else { "agent" };
+        self.aim()[key].as_str()
+    }
+
+    /// What it does, in words.
+    pub fn does(&self, names: &Names) -> String {
+        let agent = self.agent().map(|agent| names.name(agent));
+        let word = |key: &str| self.aim()[key].as_str().unwrap_or_default();
+        match (self.kind(), agent) {
+            ("task", Some(agent)) => format!("makes the task “{}” for {agent}", word("title")),
+            ("task", None) => format!("makes the task “{}”", word("title")),
+            ("action", Some(agent)) => format!("{} for {agent}", word("name")),
+            ("action", None) => word("name").to_owned(),
+            (_, agent) => format!("wakes {}", agent.unwrap_or("an agent")),
+        }
+    }
+
+    /// Whether it is the timer of an agent, which is changed with the agent.
+    pub fn is_heartbeat(&self) -> bool {
+        self.name.starts_with(wakeful_domain::schedule::HEARTBEAT_PREFIX)
+    }
+}
+
+/// What became of a slot of a schedule.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Slot {
+    pub slot_at: String,
+    pub count: i64,
+    pub status: String,
+    pub reason: Option<String>,
+    pub wakeup: Option<String>,
+    pub task: Option<String>,
+    pub answer: Option<Value>,
+    pub at: String,
 }

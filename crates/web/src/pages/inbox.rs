@@ -9,7 +9,7 @@ use super::{Shown, page};
 use crate::call::query;
 use crate::frame::Frame;
 use crate::pieces;
-use crate::seen::{List, Mail, Names, Wakeup};
+use crate::seen::{List, Mail, Names, Wakeup, page_of};
 use crate::visit::Visit;
 
 /// Shown of each kind at most.
@@ -78,15 +78,7 @@ struct One {}
 impl Escalation {
     /// The page of what it is about, if it has one.
     fn about(&self) -> Option<String> {
-        let page = match self.subject.split('_').next()? {
-            "run" => "runs",
-            "wak" => "wakes",
-            "agt" => "agents",
-            "tsk" => "tasks",
-            "sch" => "schedules",
-            _ => return None,
-        };
-        Some(format!("{page}/{}", self.subject))
+        page_of(&self.subject)
     }
 
     fn kind_words(&self) -> String {

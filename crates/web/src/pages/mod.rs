@@ -4,8 +4,16 @@
 mod inbox;
 mod login;
 mod now;
+mod plan;
 mod run;
 mod runs;
+mod schedule;
+mod schedule_form;
+mod schedules;
+mod timeline;
+mod timeline_rows;
+mod wakes;
+mod wakeup;
 
 use askama::Template;
 use axum::Router;
@@ -38,6 +46,14 @@ pub fn router(console: Console) -> Router {
         .route("/c/{company}/now", get(now::show))
         .route("/c/{company}/runs", get(runs::show))
         .route("/c/{company}/runs/{id}", get(run::show))
+        .route("/c/{company}/schedules", get(schedules::show))
+        .route("/c/{company}/schedules/new", get(schedule_form::new))
+        .route("/c/{company}/schedules/plan", get(plan::show))
+        .route("/c/{company}/schedules/{id}", get(schedule::show))
+        .route("/c/{company}/schedules/{id}/edit", get(schedule_form::edit))
+        .route("/c/{company}/timeline", get(timeline::show))
+        .route("/c/{company}/wakes", get(wakes::show))
+        .route("/c/{company}/wakes/{id}", get(wakeup::show))
         .route("/c/{company}/{*rest}", get(unknown))
         .layer(middleware::from_fn_with_state(console.clone(), keep))
         .layer(CompressionLayer::new())

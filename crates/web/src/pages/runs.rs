@@ -5,9 +5,9 @@ use askama::Template;
 use super::{Shown, page};
 use crate::call::query;
 use crate::frame::Frame;
-use crate::pieces;
-use crate::seen::{List, Names, Run};
+use crate::seen::{Choice, List, Names, Run};
 use crate::visit::Visit;
+use crate::{pieces, span};
 
 #[derive(Template)]
 #[template(path = "runs.html")]
@@ -16,15 +16,8 @@ struct RunsPage {
     filter: Filter,
     runs: Vec<Run>,
     names: Names,
-    agents: Vec<Agent>,
+    agents: Vec<Choice>,
     next: Option<String>,
-}
-
-/// An agent to choose.
-#[derive(Debug, serde::Deserialize)]
-struct Agent {
-    id: String,
-    name: String,
 }
 
 /// What is asked for, as it stands in the address.
@@ -35,14 +28,12 @@ struct Filter {
     task: String,
     source: String,
     since: String,
+    until: String,
     q: String,
 }
 
 const STATUSES: &[&str] =
     &["live", "ended", "starting", "running", "succeeded", "failed", "timed_out", "cancelled", "lost"];
-const SINCE: &[(&str, &str)] =
-    &[("1h", "last hour"), ("24h", "last day"), ("7d", "last week"), ("30d", "last 30 days")];
-const HOUR_S: i64 = 3_600;
 
 impl Filter {
     fn of(visit: &Visit) -> Filter {
@@ -53,25 +44,27 @@ impl Filter {
             task: asked("task"),
             source: asked("source"),
             since: asked("since"),
+            until: asked("until"),
             q: asked("q"),
         }
     }
 
     fn is_set(&self) -> bool {
-        [&self.status, &self.agent, &self.task, &self.source, &self.since, &self.q]
+        [&self.status, &self.agent, &self.task, &self.source, &self.since, &self.until, &self.q]
             .iter()
             .any(|value| !value.is_empty())
     }
 
     /// The parameters of the page's address, with another cursor.
     fn address(&self, cursor: &str) -> String {
-        let Filter { status, agent, task, source, since, q } = self;
+        let Filter { status, agent, task, source, since, until, q } = self;
         query(&[
             ("status", status),
             ("agent", agent),
             ("task", task),
             ("source", source),
             ("since", since),
+            ("until", until),
             ("q", q),
             ("cursor", cursor),
         ])
@@ -79,23 +72,15 @@ impl Filter {
 
     /// The parameters that the API takes: a span of time becomes a time.
     fn asked_of_api(&self, cursor: &str) -> String {
-        let Filter { status, agent, task, source, q, .. } = self;
-        let hours = match self.since.as_str() {
-            "1h" => 1,
-            "24h" => 24,
-            "7d" => 7 * 24,
-            "30d" => 30 * 24,
-            _ => 0,
-        };
-        let now = wakeful_engine::clock::now().to_jiff();
-        let since = now.checked_sub(jiff::SignedDuration::from_secs(hours * HOUR_S)).unwrap_or(now);
-        let since = if hours == 0 { String::new() } else { since.to_string() };
+        let Filter { status, agent, task, source, until, q, .. } = self;
+        let since = span::begin(&self.since, wakeful_engine::clock::now().to_jiff());
         query(&[
             ("status", status),
             ("agent", agent),
             ("task", task),
             ("source", source),
             ("since", &since),
+            ("until", until),
             ("q", q),
             ("cursor", cursor),
         ])
@@ -108,7 +93,7 @@ impl RunsPage {
     }
 
     fn spans(&self) -> &'static [(&'static str, &'static str)] {
-        SINCE
+        span::SPANS
     }
 
     fn sources(&self) -> impl Iterator<Item = &'static str> {
@@ -122,7 +107,7 @@ pub async fn show(visit: Visit) -> Shown {
     let filter = Filter::of(&visit);
     let list: List<Run> =
         visit.calls.get(&visit.of_company(&format!("runs{}", filter.asked_of_api(&visit.asked("cursor"))))).await?;
-    let agents: List<Agent> = visit.calls.get(&visit.of_company("agents?limit=200")).await?;
+    let agents: List<Choice> = visit.calls.get(&visit.of_company("agents?limit=200")).await?;
     let ids = list.items.iter().flat_map(|run| [Some(run.agent.as_str()), run.task.as_deref()]).flatten().collect();
     let names = Names::of(&visit.calls, &visit.company, ids).await?;
     let next = list.next_cursor.map(|cursor| filter.address(&cursor));

@@ -1,0 +1,140 @@
+//! The form that makes a schedule, and the one that changes it. Both send what the API takes, in its own shape.
+
+use askama::Template;
+use serde_json::{Value, json};
+use wakeful_domain::schedule::{CatchUp, Overlap};
+
+use super::{Shown, page};
+use crate::failure::Failure;
+use crate::frame::Frame;
+use crate::seen::{Choice, List, Schedule};
+use crate::visit::Visit;
+
+/// What a schedule can do: how the address names it, and how people do.
+const KINDS: &[(&str, &str)] = &[("wake", "Wake an agent"), ("task", "Make a task"), ("action", "Carry out an action")];
+
+#[derive(Template)]
+#[template(path = "schedule_form.html")]
+struct SchedulePageForm {
+    frame: Frame,
+    /// The one that is changed.
+    schedule: Option<Schedule>,
+    agents: Vec<Choice>,
+    /// Of [`KINDS`].
+    kind: &'static str,
+}
+
+impl SchedulePageForm {
+    fn kinds(&self) -> &'static [(&'static str, &'static str)] {
+        KINDS
+    }
+
+    fn overlaps(&self) -> impl Iterator<Item = &'static str> {
+        Overlap::ALL.iter().map(|(name, _)| *name)
+    }
+
+    fn catch_ups(&self) -> impl Iterator<Item = &'static str> {
+        CatchUp::ALL.iter().map(|(name, _)| *name)
+    }
+
+    /// A word of the trigger; empty if it has none.
+    fn trigger(&self, key: &str) -> &str {
+        self.schedule.as_ref().and_then(|schedule| schedule.trigger[key].as_str()).unwrap_or_default()
+    }
+
+    /// What the target says under a key, if it is of the kind that the form is for.
+    fn aim(&self, key: &str) -> &Value {
+        let schedule = self.schedule.as_ref().filter(|schedule| schedule.kind() == self.kind);
+        schedule.map_or(&Value::Null, |schedule| &schedule.aim()[key])
+    }
+
+    fn aim_text(&self, key: &str) -> String {
+        match self.aim(key) {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            value => pretty(value),
+        }
+    }
+
+    /// The whole target of its kind, as it is or as an example.
+    fn aim_whole(&self) -> String {
+        let example = match self.kind {
+            "task" => json!({"title": "Report of {{date}}", "description": "What happened since yesterday."}),
+            _ => json!({"name": "daily-summary"}),
+        };
+        let schedule = self.schedule.as_ref().filter(|schedule| schedule.kind() == self.kind);
+        pretty(schedule.map_or(&example, Schedule::aim))
+    }
+
+    fn overlap(&self) -> &str {
+        self.schedule.as_ref().map_or(Overlap::default().as_str(), |schedule| &schedule.overlap)
+    }
+
+    fn catch_up(&self) -> &str {
+        self.schedule.as_ref().map_or(CatchUp::default().as_str(), |schedule| &schedule.catch_up)
+    }
+
+    /// What the schedule says now; empty for what is not said.
+    fn said(&self, key: &str) -> String {
+        let Some(schedule) = &self.schedule else { return String::new() };
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let object = |value: &Option<Value>| value.as_ref().map(pretty).unwrap_or_default();
+        match key {
+            "name" => schedule.name.clone(),
+            "stale_after" => text(&schedule.stale_after),
+            "jitter" => text(&schedule.jitter),
+            "starts_at" => text(&schedule.starts_at),
+            "ends_at" => text(&schedule.ends_at),
+            "gate" => object(&schedule.gate),
+            "active_hours" => object(&schedule.active_hours),
+            "max_fires" => schedule.max_fires.map(|most| most.to_string()).unwrap_or_default(),
+            _ => String::new(),
+        }
+    }
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+/// Of [`KINDS`] the one that is asked for.
+fn kind_of(asked: &str, otherwise: &str) -> &'static str {
+    let named = |name: &str| KINDS.iter().map(|(kind, _)| *kind).find(|kind| *kind == name);
+    named(asked).or_else(|| named(otherwise)).unwrap_or("wake")
+}
+
+async fn form(visit: &Visit, schedule: Option<Schedule>) -> Shown {
+    let title = schedule.as_ref().map_or("New schedule".into(), |schedule| format!("Edit {}", schedule.name));
+    let frame = Frame::around(visit, "schedules", "").await?.titled(title);
+    let agents: List<Choice> = visit.calls.get(&visit.of_company("agents?limit=200")).await?;
+    let kind = kind_of(&visit.asked("does"), schedule.as_ref().map_or("wake", Schedule::kind));
+    page(&SchedulePageForm { frame, schedule, agents: agents.items, kind })
+}
+
+/// Shows the form for a schedule to be made.
+pub async fn new(visit: Visit) -> Shown {
+    form(&visit, None).await
+}
+
+/// Shows the form for a schedule to be changed.
+pub async fn edit(visit: Visit) -> Shown {
+    let schedule: Schedule = visit.calls.get(&format!("/schedules/{}", visit.id)).await?;
+    if schedule.is_heartbeat() {
+        // The API refuses it too, with the reason.
+        return Err(Failure::no_page(visit.uri.path()));
+    }
+    form(&visit, Some(schedule)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_says_what_it_does_before_the_schedule_does() {
+        let check = |asked, otherwise, expected: &str| assert_eq!(kind_of(asked, otherwise), expected);
+        check("task", "wake", "task");
+        check("", "action", "action");
+        check("nonsense", "nonsense", "wake");
+    }
+}
