@@ -1,6 +1,10 @@
 //! The pages, one file each, and what holds for all: headers that keep foreign content out, names this server answers to,
 //! sessions that are renewed.
 
+mod agent;
+mod agent_edit;
+mod agent_new;
+mod agents;
 mod inbox;
 mod login;
 mod now;
@@ -35,6 +39,10 @@ pub fn router(console: Console) -> Router {
         .route("/assets/{name}", get(assets::serve))
         .route("/c/{company}", get(home_of_company))
         .route("/c/{company}/inbox", get(inbox::show))
+        .route("/c/{company}/agents", get(agents::show))
+        .route("/c/{company}/agents/new", get(agent_new::show))
+        .route("/c/{company}/agents/{id}", get(agent::show))
+        .route("/c/{company}/agents/{id}/edit", get(agent_edit::show))
         .route("/c/{company}/now", get(now::show))
         .route("/c/{company}/runs", get(runs::show))
         .route("/c/{company}/runs/{id}", get(run::show))
