@@ -10,6 +10,9 @@ mod login;
 mod now;
 mod run;
 mod runs;
+mod task;
+mod task_form;
+mod tasks;
 
 use askama::Template;
 use axum::Router;
@@ -46,6 +49,10 @@ pub fn router(console: Console) -> Router {
         .route("/c/{company}/now", get(now::show))
         .route("/c/{company}/runs", get(runs::show))
         .route("/c/{company}/runs/{id}", get(run::show))
+        .route("/c/{company}/tasks", get(tasks::show))
+        .route("/c/{company}/tasks/new", get(task_form::make))
+        .route("/c/{company}/tasks/{id}", get(task::show))
+        .route("/c/{company}/tasks/{id}/edit", get(task_form::edit))
         .route("/c/{company}/{*rest}", get(unknown))
         .layer(middleware::from_fn_with_state(console.clone(), keep))
         .layer(CompressionLayer::new())
