@@ -10,9 +10,12 @@ mod login;
 mod now;
 mod run;
 mod runs;
+mod subscription_new;
+mod subscriptions;
 mod task;
 mod task_form;
 mod tasks;
+mod webhook;
 
 use askama::Template;
 use axum::Router;
@@ -49,6 +52,9 @@ pub fn router(console: Console) -> Router {
         .route("/c/{company}/now", get(now::show))
         .route("/c/{company}/runs", get(runs::show))
         .route("/c/{company}/runs/{id}", get(run::show))
+        .route("/c/{company}/subscriptions", get(subscriptions::show))
+        .route("/c/{company}/subscriptions/new", get(subscription_new::show))
+        .route("/c/{company}/subscriptions/webhooks/{id}", get(webhook::show))
         .route("/c/{company}/tasks", get(tasks::show))
         .route("/c/{company}/tasks/new", get(task_form::make))
         .route("/c/{company}/tasks/{id}", get(task::show))
