@@ -5,8 +5,12 @@ mod agent;
 mod agent_edit;
 mod agent_new;
 mod agents;
+mod channel_new;
 mod inbox;
 mod login;
+mod mail;
+mod mail_thread;
+mod notifications;
 mod now;
 mod run;
 mod runs;
@@ -49,6 +53,9 @@ pub fn router(console: Console) -> Router {
         .route("/c/{company}/agents/new", get(agent_new::show))
         .route("/c/{company}/agents/{id}", get(agent::show))
         .route("/c/{company}/agents/{id}/edit", get(agent_edit::show))
+        .route("/c/{company}/mail", get(mail::show))
+        .route("/c/{company}/notifications", get(notifications::show))
+        .route("/c/{company}/notifications/channels/new", get(channel_new::show))
         .route("/c/{company}/now", get(now::show))
         .route("/c/{company}/runs", get(runs::show))
         .route("/c/{company}/runs/{id}", get(run::show))
