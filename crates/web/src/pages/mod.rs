@@ -14,6 +14,7 @@ mod notifications;
 mod now;
 mod run;
 mod runs;
+mod settings;
 mod subscription_new;
 mod subscriptions;
 mod task;
@@ -59,6 +60,7 @@ pub fn router(console: Console) -> Router {
         .route("/c/{company}/now", get(now::show))
         .route("/c/{company}/runs", get(runs::show))
         .route("/c/{company}/runs/{id}", get(run::show))
+        .route("/c/{company}/settings", get(settings::show))
         .route("/c/{company}/subscriptions", get(subscriptions::show))
         .route("/c/{company}/subscriptions/new", get(subscription_new::show))
         .route("/c/{company}/subscriptions/webhooks/{id}", get(webhook::show))
