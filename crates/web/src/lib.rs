@@ -11,6 +11,7 @@
 
 mod assets;
 mod call;
+mod choices;
 mod failure;
 mod frame;
 mod pages;

@@ -288,6 +288,13 @@ pub struct Actor {
     pub id: String,
 }
 
+impl Actor {
+    /// An agent by its name, a person by that of the token, the server by its own.
+    pub fn name<'a>(&'a self, names: &'a Names) -> &'a str {
+        if self.r#type == "agent" { names.name(&self.id) } else { &self.id }
+    }
+}
+
 #[derive(Debug, Clone, Deserialize)]
 pub struct Mail {
     pub id: String,

@@ -62,6 +62,11 @@ impl Visit {
         let found = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.replace('+', " ")).next();
         found.map(|value| percent_decode_str(&value).decode_utf8_lossy().into_owned()).unwrap_or_default()
     }
+
+    /// The id in a parameter of the page's own address, if there is one that may stand in a path.
+    pub fn asked_id(&self, name: &str) -> Option<String> {
+        plain(self.asked(name)).ok().filter(|id| !id.is_empty())
+    }
 }
 
 /// The theme that was chosen; the page's script keeps it in a cookie.

@@ -1,8 +1,16 @@
 //! The pages, one file each, and what holds for all: headers that keep foreign content out, names this server answers to,
 //! sessions that are renewed.
 
+mod agent;
+mod agent_edit;
+mod agent_new;
+mod agents;
+mod channel_new;
 mod inbox;
 mod login;
+mod mail;
+mod mail_thread;
+mod notifications;
 mod now;
 mod plan;
 mod run;
@@ -10,10 +18,17 @@ mod runs;
 mod schedule;
 mod schedule_form;
 mod schedules;
+mod settings;
+mod subscription_new;
+mod subscriptions;
+mod task;
+mod task_form;
+mod tasks;
 mod timeline;
 mod timeline_rows;
 mod wakes;
 mod wakeup;
+mod webhook;
 
 use askama::Template;
 use axum::Router;
@@ -43,6 +58,13 @@ pub fn router(console: Console) -> Router {
         .route("/assets/{name}", get(assets::serve))
         .route("/c/{company}", get(home_of_company))
         .route("/c/{company}/inbox", get(inbox::show))
+        .route("/c/{company}/agents", get(agents::show))
+        .route("/c/{company}/agents/new", get(agent_new::show))
+        .route("/c/{company}/agents/{id}", get(agent::show))
+        .route("/c/{company}/agents/{id}/edit", get(agent_edit::show))
+        .route("/c/{company}/mail", get(mail::show))
+        .route("/c/{company}/notifications", get(notifications::show))
+        .route("/c/{company}/notifications/channels/new", get(channel_new::show))
         .route("/c/{company}/now", get(now::show))
         .route("/c/{company}/runs", get(runs::show))
         .route("/c/{company}/runs/{id}", get(run::show))
@@ -54,6 +76,14 @@ pub fn router(console: Console) -> Router {
         .route("/c/{company}/timeline", get(timeline::show))
         .route("/c/{company}/wakes", get(wakes::show))
         .route("/c/{company}/wakes/{id}", get(wakeup::show))
+        .route("/c/{company}/settings", get(settings::show))
+        .route("/c/{company}/subscriptions", get(subscriptions::show))
+        .route("/c/{company}/subscriptions/new", get(subscription_new::show))
+        .route("/c/{company}/subscriptions/webhooks/{id}", get(webhook::show))
+        .route("/c/{company}/tasks", get(tasks::show))
+        .route("/c/{company}/tasks/new", get(task_form::make))
+        .route("/c/{company}/tasks/{id}", get(task::show))
+        .route("/c/{company}/tasks/{id}/edit", get(task_form::edit))
         .route("/c/{company}/{*rest}", get(unknown))
         .layer(middleware::from_fn_with_state(console.clone(), keep))
         .layer(CompressionLayer::new())
