@@ -46,6 +46,8 @@ pub enum Permission {
     Work,
     /// Changing agents and companies, stopping runs.
     Manage,
+    /// Giving and revoking tokens of a company.
+    Tokens,
     /// Making companies.
     Instance,
 }
@@ -70,7 +72,10 @@ impl Principal {
         let is_allowed = match self {
             Principal::Admin => true,
             Principal::Company { role: Role::Viewer, .. } => permission == Permission::Read,
-            Principal::Company { role: Role::Admin | Role::Operator, .. } => permission != Permission::Instance,
+            Principal::Company { role: Role::Operator, .. } => {
+                matches!(permission, Permission::Read | Permission::Work | Permission::Manage)
+            }
+            Principal::Company { role: Role::Admin, .. } => permission != Permission::Instance,
             Principal::Agent { .. } => matches!(permission, Permission::Read | Permission::Work),
             Principal::Run(run) if !run.status.is_live() => return Err(ended(run)),
             Principal::Run(_) => matches!(permission, Permission::Read | Permission::Work),
@@ -82,6 +87,7 @@ impl Principal {
             Permission::Read => "reading",
             Permission::Work => "waking agents",
             Permission::Manage => "changing agents, companies and runs",
+            Permission::Tokens => "giving and revoking tokens",
             Permission::Instance => "changing the instance",
         };
         Err(Problem::forbidden(format!("this token does not allow {needed}: use one with a higher role")))

@@ -10,6 +10,7 @@ mod schedules;
 mod servers;
 mod settings;
 mod subscriptions;
+mod tokens;
 
 use std::path::PathBuf;
 
@@ -30,6 +31,7 @@ pub use subscriptions::{
     PublishArguments, SubscriptionAddArguments, SubscriptionVerb, WaitArguments, WantedArguments, WebhookAddArguments,
     WebhookVerb,
 };
+pub use tokens::{TokenAddArguments, TokenVerb};
 
 /// Wakes, runs and watches AI agents.
 #[derive(Debug, Parser)]
@@ -150,6 +152,9 @@ pub enum Command {
     /// Set, list or remove secrets: values that agents are given and nobody is shown
     #[command(subcommand)]
     Secret(SecretVerb),
+    /// Give, list or revoke tokens: who may see or change what in a company
+    #[command(subcommand)]
+    Token(TokenVerb),
     /// Start nothing new; live runs go on
     Drain {
         /// End the drain

@@ -87,6 +87,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Wait(verb) => commands::subscription::wait(&session()?, &verb).await,
         Command::Escalate(escalate) => commands::escalation::escalate(&session()?, &escalate).await,
         Command::Secret(verb) => commands::secret::run(&session()?, &verb).await,
+        Command::Token(verb) => commands::token::run(&session()?, &verb).await,
         Command::Drain { off } => commands::escalation::drain(&session()?, off).await,
         Command::Inbox(inbox) => commands::inside::inbox(&session()?, &inbox).await,
         Command::Checkpoint { note } => commands::inside::checkpoint(&session()?, note.as_deref()).await,

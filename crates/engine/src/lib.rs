@@ -42,4 +42,4 @@ pub use recovery::Recovery;
 pub use retention::{GcReport, Gone};
 pub use run_meters::RunMeters;
 pub use steering::Delivery;
-pub use token::{TokenKind, hash_of, mint};
+pub use token::{TokenKind, hash_of, mint, of_secret};

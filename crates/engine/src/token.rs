@@ -37,7 +37,12 @@ impl TokenKind {
 pub fn mint(kind: TokenKind) -> Result<String, getrandom::Error> {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret)?;
-    Ok(format!("{}{}", kind.prefix(), URL_SAFE_NO_PAD.encode(secret)))
+    Ok(of_secret(kind, &secret))
+}
+
+/// The token of these 256 bits, which nobody else may be able to guess.
+pub fn of_secret(kind: TokenKind, secret: &[u8; 32]) -> String {
+    format!("{}{}", kind.prefix(), URL_SAFE_NO_PAD.encode(secret))
 }
 
 /// What is kept of a token: its SHA-256 in hexadecimal. The token has 256 random bits, so a slow

@@ -28,6 +28,7 @@ mod slots;
 mod subscriptions;
 mod task_calls;
 mod tasks;
+mod tokens;
 mod topics;
 mod wake;
 mod wakeups;
@@ -59,6 +60,7 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(subscriptions::routes())
         .merge(topics::routes())
         .merge(webhooks::routes())
+        .merge(tokens::routes())
         .merge(declarations::routes())
         .merge(budgets::routes())
         .merge(channels::routes())

@@ -17,6 +17,7 @@ mod schedules;
 mod secrets;
 mod subscriptions;
 mod tasks;
+mod tokens;
 mod wakeups;
 mod webhooks;
 
@@ -40,6 +41,7 @@ pub use schedules::*;
 pub use secrets::*;
 pub use subscriptions::*;
 pub use tasks::*;
+pub use tokens::*;
 pub use wakeups::*;
 pub use webhooks::*;
 

@@ -19,6 +19,7 @@ pub mod schedule;
 pub mod secret;
 pub mod subscription;
 pub mod task;
+pub mod token;
 pub mod wake;
 pub mod wakeup;
 pub mod watch;

@@ -54,6 +54,7 @@ mod storm;
 mod streams;
 mod subscriptions;
 mod tasks;
+mod tokens;
 mod wakes;
 mod workspaces;
 mod worktrees;

@@ -7,8 +7,8 @@ use crate::shape::{assert_field, assert_problem};
 use crate::support::{Client, Server, answer, id};
 
 /// A server with one of each thing that a path can name, and what a refusal must leave as it is.
-struct World {
-    server: Server,
+pub struct World {
+    pub server: Server,
     agent: String,
     before: Value,
 }
@@ -30,11 +30,12 @@ const LISTS: &[&str] = &[
     "/companies/default/messages",
     "/companies/default/subscriptions",
     "/companies/default/webhooks",
+    "/companies/default/tokens",
     "/companies/default/events",
 ];
 
 impl World {
-    async fn new() -> World {
+    pub async fn new() -> World {
         let server = Server::start().await;
         let agent = server.process_agent("ann", "true").await;
         server.run_of(&agent, json!({})).await;
@@ -60,6 +61,7 @@ impl World {
         let (_, hook) = server.post("/companies/default/webhooks", &json!({ "name": "ci", "scheme": "bearer" })).await;
         let told = reqwest::Client::new().post(format!("{}/hooks/{}", server.address(), id(&hook)));
         told.bearer_auth(hook["secret"].as_str().unwrap()).body("{}").send().await.unwrap();
+        server.post("/companies/default/tokens", &json!({ "name": "reader", "role": "viewer" })).await;
         let before = everything(&server).await;
         World { server, agent, before }
     }
@@ -80,7 +82,8 @@ impl World {
         found
     }
 
-    async fn concrete(&self, path: &str) -> String {
+    /// A path of the document with things that are there.
+    pub async fn concrete(&self, path: &str) -> String {
         let mut concrete = path.replace("{company}", "default").replace("{name}/publish", "news/publish");
         if path.contains("/receipts/{id}") {
             let page = self.server.show("/companies/default/webhooks").await;
@@ -98,7 +101,7 @@ impl World {
     }
 
     /// Fails if anything was written since the beginning.
-    async fn assert_untouched(&self) {
+    pub async fn assert_untouched(&self) {
         assert_eq!(everything(&self.server).await, self.before);
         self.server.assert_sound().await;
     }

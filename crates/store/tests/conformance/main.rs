@@ -48,6 +48,7 @@ mod subscriptions_past;
 mod subscriptions_races;
 mod subscriptions_time;
 mod timers;
+mod tokens;
 mod topics;
 mod webhooks;
 mod wishes;
