@@ -61,6 +61,17 @@
     return (await closed) === 'yes';
   };
 
+  /** Shows once what only an answer says: text as it is, anything else as JSON. */
+  function reveal(title, value) {
+    const text = typeof value === 'string' ? value : JSON.stringify(value, null, 2);
+    const shown = make('pre', { textContent: text, tabIndex: 0 });
+    const copy = make('copy-text', {});
+    copy.dataset.text = text;
+    const close = make('button', { type: 'button', className: 'button primary', textContent: 'Close' });
+    const { dialog } = wakeful.dialog('confirm', title, make('p', { textContent: title }), shown, make('div', { className: 'form-actions' }, close, copy));
+    close.addEventListener('click', () => dialog.close(''));
+  }
+
   // ---- From inputs to JSON -----------------------------------------------------------------------------------------
 
   class BadInput extends Error {
@@ -235,6 +246,8 @@
     form.dispatchEvent(new CustomEvent('wakeful:done', { bubbles: true, detail: answer }));
     const done = said(form, 'done');
     const then = said(form, 'then') ?? 'stay';
+    const revealed = said(form, 'reveal');
+    if (revealed) reveal(`${done ?? 'Found'}: it is shown once`, dig(answer, revealed) ?? answer);
     if (then === 'stay') {
       if (done) toast(done);
       form.closest('dialog')?.close();

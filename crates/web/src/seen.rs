@@ -214,7 +214,6 @@ pub struct Wakeup {
 pub struct Why {
     pub summary: String,
     pub chain: Vec<Link>,
-    pub waiting: Option<Waiting>,
     pub next: Option<String>,
 }
 
@@ -222,7 +221,6 @@ pub struct Why {
 pub struct Link {
     pub at: String,
     pub kind: String,
-    pub id: String,
     pub text: String,
 }
 

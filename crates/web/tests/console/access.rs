@@ -3,7 +3,6 @@
 use reqwest::header::{COOKIE, HOST, LOCATION, SET_COOKIE};
 use reqwest::{Client, Response, redirect};
 use serde_json::json;
-use thirtyfour::prelude::*;
 
 use crate::browser::Console;
 use crate::support::Server;
