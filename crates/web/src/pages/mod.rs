@@ -1,6 +1,8 @@
 //! The pages, one file each, and what holds for all: headers that keep foreign content out, names this server answers to,
 //! sessions that are renewed.
 
+mod costs;
+mod health;
 mod inbox;
 mod login;
 mod now;
@@ -44,6 +46,8 @@ pub fn router(console: Console) -> Router {
         .route("/c/{company}", get(home_of_company))
         .route("/c/{company}/inbox", get(inbox::show))
         .route("/c/{company}/now", get(now::show))
+        .route("/c/{company}/costs", get(costs::show))
+        .route("/c/{company}/health", get(health::show))
         .route("/c/{company}/runs", get(runs::show))
         .route("/c/{company}/runs/{id}", get(run::show))
         .route("/c/{company}/schedules", get(schedules::show))
