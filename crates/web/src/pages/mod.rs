@@ -7,6 +7,8 @@ mod inbox;
 mod login;
 mod now;
 mod plan;
+#[cfg(test)]
+mod rendered;
 mod run;
 mod runs;
 mod schedule;
