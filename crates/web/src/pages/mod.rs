@@ -6,6 +6,8 @@ mod agent_edit;
 mod agent_new;
 mod agents;
 mod channel_new;
+mod costs;
+mod health;
 mod inbox;
 mod login;
 mod mail;
@@ -13,6 +15,8 @@ mod mail_thread;
 mod notifications;
 mod now;
 mod plan;
+#[cfg(test)]
+mod rendered;
 mod run;
 mod runs;
 mod schedule;
@@ -66,6 +70,8 @@ pub fn router(console: Console) -> Router {
         .route("/c/{company}/notifications", get(notifications::show))
         .route("/c/{company}/notifications/channels/new", get(channel_new::show))
         .route("/c/{company}/now", get(now::show))
+        .route("/c/{company}/costs", get(costs::show))
+        .route("/c/{company}/health", get(health::show))
         .route("/c/{company}/runs", get(runs::show))
         .route("/c/{company}/runs/{id}", get(run::show))
         .route("/c/{company}/schedules", get(schedules::show))

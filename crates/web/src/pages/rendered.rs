@@ -1,0 +1,245 @@
+//! Tests of whole pages, against an API that says one thing of each kind. What agents wrote has to come out as text.
+
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+
+use super::{Shown, costs, health, plan, schedule, schedule_form, schedules, timeline, wakes, wakeup};
+use crate::call::Calls;
+use crate::visit::Visit;
+
+const EVIL: &str = "<script>alert(1)</script>";
+
+/// Polls until it is done: nothing here waits for anything.
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
+    }
+}
+
+fn a_company() -> Value {
+    json!({"slug": "acme", "name": "Acme", "state": "active", "state_reason": null, "time_zone": "Europe/Paris",
+        "max_concurrent_runs": 5, "live_runs": 1})
+}
+
+fn a_wakeup(id: &str, status: &str) -> Value {
+    let mut wakeup = json!({
+        "id": id, "agent": "agt_1", "task": "tsk_1", "source": "schedule", "reason": EVIL, "count": 2, "priority": 50,
+        "payload": {"said": EVIL}, "context": {}, "actor": {"type": "agent", "id": "agt_1"}, "idempotency_key": "key-1",
+        "cause_id": "run_01m80tmn6pevjtt1x2br3d4sr5", "requested_at": "2026-11-22T05:00:00Z",
+        "due_at": "2026-11-22T05:00:00Z", "expires_at": null, "status": status, "status_reason": null, "run_id": null,
+        "attempt": 1, "max_attempts": 3, "error_code": null, "error": null, "finished_at": null,
+    });
+    if status == "pending" {
+        let detail = "the run of the lane is live";
+        wakeup["waiting"] = json!({"reason": "lane_busy", "detail": detail, "until": "2026-11-22T06:00:00Z"});
+    }
+    wakeup
+}
+
+fn a_schedule(id: &str, state: &str) -> Value {
+    json!({
+        "id": id, "name": format!("morning {EVIL}"), "trigger": {"cron": "0 9 * * *", "time_zone": "Europe/Paris"},
+        "target": {"wake": {"agent": "agt_1", "reason": EVIL, "payload": {"x": 1}}}, "gate": {"command": ["check-mail"]},
+        "active_hours": null, "jitter": "30s", "overlap": "coalesce", "catch_up": "latest", "stale_after": "2h",
+        "starts_at": null, "ends_at": null, "max_fires": null, "fires": 7, "wakes_avoided": 3, "failures_in_row": 2,
+        "last_error": EVIL, "state": state, "note": null, "next_slot_at": "2026-11-23T08:00:00Z",
+        "words": "every day at 09:00, Europe/Paris; next Mon 23 Nov 09:00 CET, in 1 d",
+    })
+}
+
+fn sums(cost_micros: i64) -> Value {
+    json!({"runs": 3, "input_tokens": 1_200, "output_tokens": 300, "cache_read_tokens": 5_000, "cache_write_tokens": 0,
+        "cost_micros": cost_micros, "duration_ms": 61_000})
+}
+
+fn an_item(key: Value, name: Value, cost_micros: i64) -> Value {
+    let mut item = sums(cost_micros);
+    item["key"] = key;
+    item["name"] = name;
+    item
+}
+
+fn list(items: Value) -> Value {
+    json!({"items": items, "next_cursor": "cursor_1"})
+}
+
+fn standing() -> Value {
+    json!({"version": "0.1.0", "tick_age_ms": 900, "live_runs": 1, "live_runs_max": 8, "is_draining": false,
+        "safe_mode": null, "restored_from": "2026-11-21T00:00:00Z"})
+}
+
+fn a_timeline() -> Value {
+    let recent = wakeful_engine::clock::now().to_string();
+    json!({
+        "runs": [{"id": "run_1", "agent": "agt_1", "task": null, "status": "running", "created_at": recent,
+            "started_at": recent, "finished_at": null}],
+        "wakeups": [{"id": "wak_1", "agent": "agt_1", "task": null, "source": "manual", "status": "pending",
+            "requested_at": "2026-11-22T05:00:00Z", "due_at": "2026-11-22T05:00:00Z", "run_id": null}],
+        "missed": [{"schedule": "sch_1", "name": EVIL, "slot_at": recent, "status": "missed", "reason": "stale"}],
+        "truncated": true,
+    })
+}
+
+fn a_server() -> Value {
+    json!({
+        "store": "sqlite", "started_at": "2026-11-22T05:00:00Z", "uptime_s": 7_200,
+        "recovery": {"live_runs": 2, "attached": 1, "ended_meanwhile": 1, "died": 0, "never_started": 0, "services": 0,
+            "slots_fired": 1, "slots_missed": 4, "violations": 0, "took_ms": 120},
+        "configuration": {"path": "/etc/wakeful.toml", "read_at": "2026-11-22T05:00:00Z", "error": null,
+            "needs_restart": ["listen"]},
+    })
+}
+
+/// What the API says to a path; its rules are tested elsewhere.
+fn said(path: &str) -> Option<Value> {
+    let slot = json!({"slot_at": "2026-11-22T08:00:00Z", "count": 1, "status": "fired", "reason": EVIL,
+        "wakeup": "wak_1", "task": null, "answer": null, "at": "2026-11-22T08:00:01Z"});
+    let planned =
+        json!({"slot_at": "2026-11-23T08:00:00Z", "schedule": "sch_1", "name": EVIL, "skipped": "quiet_hours"});
+    let budget = json!({"id": "bud_1", "scope": "agent", "agent": "agt_1", "task": null, "schedule": null,
+        "window": "day", "metric": "cost_micros", "limit": 5_000_000, "spent": 4_500_000, "level": "warned",
+        "window_ends_at": "2026-11-23T00:00:00Z"});
+    let chain = [json!({"at": "2026-11-22T05:00:00Z", "kind": "requested", "id": "wak_1", "text": EVIL})];
+    Some(match path.strip_prefix("/api/v1")? {
+        "/companies/acme" => a_company(),
+        "/companies" => list(json!([a_company()])),
+        "/me" => json!({"kind": "admin"}),
+        "/standing" => standing(),
+        "/companies/acme/events/latest" => json!({"id": "evt_1"}),
+        "/companies/acme/escalations" => list(json!([])),
+        "/companies/acme/names" => list(json!([{"id": "agt_1", "name": format!("ada {EVIL}")}])),
+        "/companies/acme/agents" => list(json!([{"id": "agt_1", "name": format!("ada {EVIL}")}])),
+        "/companies/acme/wakeups" => list(json!([a_wakeup("wak_1", "pending"), a_wakeup("wak_2", "failed")])),
+        "/wakeups/wak_1" => a_wakeup("wak_1", "pending"),
+        "/wakeups/wak_1/why" => json!({"summary": EVIL, "chain": chain, "next": "it starts"}),
+        "/companies/acme/schedules" => list(json!([a_schedule("sch_1", "active"), a_schedule("sch_2", "paused")])),
+        "/schedules/sch_1" => a_schedule("sch_1", "active"),
+        "/schedules/sch_1/next" => json!({"items": ["2026-11-23T08:00:00Z"]}),
+        "/schedules/sch_1/slots" | "/schedules/sch_2/slots" => list(json!([slot])),
+        "/companies/acme/plan" => json!({"items": [planned], "truncated": true}),
+        "/companies/acme/timeline" => a_timeline(),
+        "/companies/acme/costs" => {
+            let items = [an_item(json!("agt_1"), json!(EVIL), 4_000_000), an_item(Value::Null, Value::Null, 1_000_000)];
+            json!({"items": items, "others": sums(1), "total": sums(5_000_001)})
+        }
+        "/companies/acme/budgets" => list(json!([budget])),
+        "/server" => a_server(),
+        "/restore" => json!({"lost_runs": 1, "pending_wakeups": 4, "due_schedules": 2, "deliveries": 0}),
+        "/invariants" => {
+            let violation = json!({"name": "one-live-run", "statement": "a lane has one", "subject": EVIL});
+            json!({"checked": ["one-live-run"], "violations": [violation]})
+        }
+        _ => return None,
+    })
+}
+
+async fn answer(uri: Uri) -> Response {
+    match said(uri.path()) {
+        Some(answer) => Json(answer).into_response(),
+        None => {
+            let problem = json!({"code": "not_found", "detail": format!("the test knows no {uri}")});
+            (StatusCode::NOT_FOUND, Json(problem)).into_response()
+        }
+    }
+}
+
+/// The page that a handler makes of a request for `id` with a query.
+fn rendered<F: Future<Output = Shown>>(handler: impl FnOnce(Visit) -> F, id: &str, query: &str) -> String {
+    let calls = Calls::of(Router::new().fallback(answer), &HeaderMap::new());
+    let uri: Uri = format!("/c/acme/page?{query}").parse().unwrap();
+    let answer = wait(handler(Visit { calls, company: "acme".into(), id: id.into(), uri, theme: "system" })).unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let body = wait(answer.into_body().collect()).unwrap().to_bytes();
+    let html = String::from_utf8(body.to_vec()).unwrap();
+    assert!(!html.contains(EVIL), "what somebody wrote is HTML:\n{html}");
+    assert!(!html.contains(" style=") && !html.contains(" onclick="), "the policy refuses what is inline");
+    html
+}
+
+fn check(html: &str, expected: &[&str]) {
+    for words in expected {
+        assert!(html.contains(words), "no `{words}` in\n{html}");
+    }
+}
+
+#[test]
+fn the_ledger_says_the_fate_of_each_wake() {
+    let html = rendered(wakes::show, "", "status=pending&since=7d");
+    let older = "/c/acme/wakes?status=pending&#38;since=7d&#38;cursor=cursor%5F1";
+    check(&html, &["lane busy", "/api/v1/wakeups/wak_1/cancel", "/api/v1/wakeups/wak_2/retry", "Older wakes"]);
+    assert!(html.contains(older) || html.contains(&older.replace("%5F", "_")), "{html}");
+}
+
+#[test]
+fn a_wakeup_says_what_it_waits_for() {
+    let html = rendered(wakeup::show, "wak_1", "");
+    check(&html, &["lane busy", "2 of 3", "wakeful why wak_1", "/c/acme/runs/run_01m80tmn6pevjtt1x2br3d4sr5", "key-1"]);
+}
+
+#[test]
+fn schedules_show_their_last_slots() {
+    let html = rendered(schedules::show, "", "");
+    check(&html, &["every day at 09:00, Europe/Paris<", "<li class=\"s-succeeded\"", "/schedules/sch_1/pause"]);
+    check(&html, &["/schedules/sch_2/resume", "jitter 30s", "failed 2 times in a row"]);
+}
+
+#[test]
+fn a_schedule_shows_its_ledger_and_its_plan() {
+    let html = rendered(schedule::show, "sch_1", "");
+    check(
+        &html,
+        &["check-mail", "Older slots", "Mon 23 Nov", "09:00", "skipped: quiet hours", "/schedules/sch_1/edit"],
+    );
+}
+
+#[test]
+fn the_plan_is_by_day() {
+    check(&rendered(plan::show, "", ""), &["Mon 23 Nov", "more slots than are shown", "schedules/sch_1"]);
+}
+
+#[test]
+fn forms_send_the_shape_of_the_api() {
+    let made = rendered(schedule_form::new, "", "");
+    check(
+        &made,
+        &["action=\"/api/v1/companies/acme/schedules\"", "name=\"trigger.cron\"", "name=\"target.wake.agent\""],
+    );
+    check(&rendered(schedule_form::new, "", "does=task"), &["name=\"target.task\"", "{{date}}"]);
+    let changed = rendered(schedule_form::edit, "sch_1", "");
+    check(&changed, &["data-method=\"PATCH\"", "0 9 * * *", "value=\"agt_1\" selected", "data-method=\"DELETE\""]);
+}
+
+#[test]
+fn the_timeline_draws_bars_marks_and_what_was_missed() {
+    let html = rendered(timeline::show, "", "zoom=1h");
+    check(
+        &html,
+        &["class=\"bar s-running\"", "class=\"bar waiting\"", "class=\"missed\"", "class=\"now\"", "id=\"hatch\""],
+    );
+}
+
+#[test]
+fn costs_name_what_belongs_to_nothing() {
+    let html = rendered(costs::show, "", "by=agent");
+    check(
+        &html,
+        &["$5.00", "no agent", "all others", "width=\"1000\"", "width=\"250\"", "$4.50 of $5.00", "width=\"900\""],
+    );
+}
+
+#[test]
+fn health_checks_when_it_is_asked_to() {
+    let plain = rendered(health::show, "", "");
+    check(&plain, &["sqlite, up 2 h", "slots missed", "Check now", "4 wakeups start", "data-live=\"run\""]);
+    check(&rendered(health::show, "", "check=1"), &["a lane has one", "data-live=\"\""]);
+}
