@@ -47,9 +47,11 @@ impl Filter {
         !self.agent.is_empty() || !self.topic.is_empty() || self.state != "open"
     }
 
+    /// The parameters of the page's own address, or those that the API takes.
     fn query(&self, cursor: &str, is_of_page: bool) -> String {
         let state = if self.state == "all" && !is_of_page { "" } else { &self.state };
-        query(&[("agent", &self.agent), ("topic", &self.topic), ("state", state), ("cursor", cursor), ("limit", SHOWN)])
+        let limit = if is_of_page { "" } else { SHOWN };
+        query(&[("agent", &self.agent), ("topic", &self.topic), ("state", state), ("cursor", cursor), ("limit", limit)])
     }
 }
 
@@ -153,7 +155,7 @@ impl SubscriptionsPage {
 
 /// Shows subscriptions, newest first.
 pub async fn show(visit: Visit) -> Shown {
-    let frame = Frame::around(&visit, "subscriptions", "subscription webhook topic agent").await?;
+    let frame = Frame::around(&visit, "subscriptions", "webhook topic wakeup agent").await?;
     let state = Some(visit.asked("state")).filter(|state| !state.is_empty()).unwrap_or("open".into());
     let filter = Filter { agent: visit.asked("agent"), topic: visit.asked("topic"), state };
     let asked = filter.query(&visit.asked("cursor"), false);
