@@ -1,11 +1,13 @@
 //! Parameters in paths and queries: ids, companies, filters, pages.
 
+use std::time::Duration;
+
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use wakeful_domain::company::Company;
 use wakeful_domain::id::{Id, Kind};
-use wakeful_domain::time::{TimeError, Timestamp};
+use wakeful_domain::time::{TimeError, Timestamp, say_duration};
 use wakeful_domain::wakeup::Source;
 
 use crate::access::Principal;
@@ -116,6 +118,36 @@ pub fn time_in(field: &str, text: &str) -> Result<Timestamp, Problem> {
 /// The same, if there is one.
 pub fn time_in_option(field: &str, text: Option<&String>) -> Result<Option<Timestamp>, Problem> {
     text.map(|text| time_in(field, text)).transpose()
+}
+
+/// A window of time that ends now, if it is not said, and is so long.
+pub fn window_in(
+    (from, to): (Option<&String>, Option<&String>),
+    now: Timestamp,
+    default: Duration,
+    most: Duration,
+) -> Result<(Timestamp, Timestamp), Problem> {
+    let to = time_in_option("to", to)?.unwrap_or(now);
+    let from = time_in_option("from", from)?.unwrap_or(to - default);
+    if to <= from {
+        return Err(Problem::invalid("to", "is not after `from`"));
+    }
+    match to.since(from) > most {
+        true => Err(Problem::invalid("from", format!("is more than {} before `to`", say_duration(most)))),
+        false => Ok((from, to)),
+    }
+}
+
+/// Longer texts are not searched for.
+const SOUGHT_CHARS_MAX: usize = 200;
+
+/// What is searched for; nothing if it is blank.
+pub fn sought_in(text: Option<&str>) -> Result<Option<String>, Problem> {
+    let text = text.map(str::trim).filter(|text| !text.is_empty());
+    match text.is_some_and(|text| text.chars().count() > SOUGHT_CHARS_MAX || text.contains('\0')) {
+        true => Err(Problem::invalid("q", format!("must have at most {SOUGHT_CHARS_MAX} characters, and no NUL"))),
+        false => Ok(text.map(str::to_owned)),
+    }
 }
 
 /// What gave the reason of a wakeup.

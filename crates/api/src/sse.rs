@@ -24,6 +24,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Rows read at a time.
 const PAGE: i64 = 200;
+/// There are fewer first words of types.
+const WORDS_MAX: usize = 20;
 /// Bytes of log read at a time.
 const LOG_BYTES: usize = 256 * 1024;
 
@@ -52,10 +54,10 @@ where
     Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 
-/// The events of a company behind `cursor`, for as long as the client listens.
-pub fn company(api: &Api, company: CompanyId, cursor: Cursor) -> Response {
-    let hints = api.engine.event_watch();
-    let pages = stream::unfold((api.clone(), cursor, hints), move |(api, cursor, mut hints)| async move {
+/// The events of a company behind `cursor`, for as long as the client listens; only those that are wanted.
+pub fn company(api: &Api, company: CompanyId, cursor: Cursor, wanted: Wanted) -> Response {
+    let begin = (api.clone(), cursor, api.engine.event_watch(), wanted);
+    let pages = stream::unfold(begin, move |(api, cursor, mut hints, wanted)| async move {
         loop {
             // Armed before the look: what is written in between is a new hint.
             hints.borrow_and_update();
@@ -69,8 +71,10 @@ pub fn company(api: &Api, company: CompanyId, cursor: Cursor) -> Response {
             match read {
                 Ok(Found { gap, events }) if gap.is_some() || !events.is_empty() => {
                     let last = events.last().map(|event| event.id).or(gap).map_or(cursor, Cursor::from);
-                    let shown = gap.map(show_gap).into_iter().chain(events.into_iter().map(show)).map(Ok);
-                    return Some((stream::iter(shown.collect::<Vec<_>>()), (api, last, hints)));
+                    let passed = events.last().filter(|last| !wanted.takes(last)).map(|last| show_place(last.id));
+                    let taken = events.into_iter().filter(|event| wanted.takes(event)).map(show);
+                    let shown = gap.map(show_gap).into_iter().chain(taken).chain(passed).map(Ok);
+                    return Some((stream::iter(shown.collect::<Vec<_>>()), (api, last, hints, wanted)));
                 }
                 Ok(_) => {}
                 // The client comes again with the last id it has seen.
@@ -84,6 +88,38 @@ pub fn company(api: &Api, company: CompanyId, cursor: Cursor) -> Response {
         }
     });
     respond(api, pages.flatten())
+}
+
+/// Which events a reader wants: those whose types begin with one of these words; all, if there is none.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted(Vec<String>);
+
+impl Wanted {
+    /// Reads `run,wakeup`.
+    pub fn read(text: Option<&str>) -> Result<Wanted, Problem> {
+        let Some(text) = text else { return Ok(Wanted::default()) };
+        let words: Vec<String> = text.split(',').map(|word| word.trim().to_owned()).collect();
+        let is_word =
+            |word: &String| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        match words.len() <= WORDS_MAX && words.iter().all(is_word) {
+            true => Ok(Wanted(words)),
+            false => Err(Problem::invalid(
+                "types",
+                format!("must be at most {WORDS_MAX} first words of types, as in run,wakeup"),
+            )),
+        }
+    }
+
+    /// Whether this one is wanted.
+    pub fn takes(&self, event: &events::Event) -> bool {
+        let first = event.kind.split('.').next().unwrap_or_default();
+        self.0.is_empty() || self.0.iter().any(|word| word == first)
+    }
+}
+
+/// Events that were passed over: the client's place moves on, and it is told nothing.
+fn show_place(id: EventId) -> Event {
+    Event::default().id(id.to_string())
 }
 
 /// What lies between the reader's cursor and this event is gone.

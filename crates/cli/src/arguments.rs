@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use backups::{BackupArguments, RestoreArguments};
-pub use budgets::{BudgetAddArguments, BudgetVerb, WindowArgument};
+pub use budgets::{BudgetAddArguments, BudgetVerb, CostsArguments, WindowArgument};
 pub use channels::{ChannelAddArguments, ChannelVerb, NotificationVerb, NotificationsArguments};
 pub use mail::{MailSendArguments, MailVerb};
 pub use places::{GoalVerb, ProjectAddArguments, ProjectVerb, WorktreeVerb};
@@ -134,6 +134,8 @@ pub enum Command {
     /// Add, list, change or remove budgets: what agents, tasks, schedules or the company may spend
     #[command(subcommand)]
     Budget(BudgetVerb),
+    /// Show what runs have cost
+    Costs(CostsArguments),
     /// Send, list, show, answer or acknowledge mail between agents and people
     #[command(subcommand)]
     Mail(MailVerb),

@@ -80,6 +80,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Notifications(arguments) => commands::notification::run(&session()?, &arguments).await,
         Command::Channel(verb) => commands::channel::run(&session()?, &verb).await,
         Command::Budget(verb) => commands::budget::run(&session()?, &verb).await,
+        Command::Costs(costs) => commands::costs::run(&session()?, &costs).await,
         Command::Mail(verb) => commands::mail::run(&session()?, &verb).await,
         Command::Subscription(verb) => commands::subscription::run(&session()?, &verb).await,
         Command::Webhook(verb) => commands::webhook::run(&session()?, &verb).await,

@@ -14,6 +14,7 @@ use wakeful_store::ops::retention;
 
 use crate::access::{Permission, Principal};
 use crate::parameters::{Parameters, PathCompany, id_in_option, limit};
+use crate::sse::Wanted;
 use crate::wire::{EventView, Page};
 use crate::{Api, Problem, sse};
 
@@ -26,12 +27,16 @@ pub fn routes() -> OpenApiRouter<Api> {
 struct ListQuery {
     after: Option<String>,
     limit: Option<i64>,
+    types: Option<String>,
 }
 
 /// Events behind `after` (from the first by default), oldest first. With `Accept: text/event-stream`
 /// a stream that begins behind `Last-Event-ID` or `after`, or now, and goes on; an event `gap` says that some were removed.
+/// With `types` (first words, as in `run,wakeup`) only those come; a stream then moves the place of its reader on by an id without data,
+/// and a page may hold fewer than there is room for, even none.
 #[utoipa::path(get, path = "/companies/{company}/events", tag = "events",
-    params(("company" = String, Path, description = "id or slug"), ("after" = Option<String>, Query), ("limit" = Option<i64>, Query)),
+    params(("company" = String, Path, description = "id or slug"), ("after" = Option<String>, Query), ("limit" = Option<i64>, Query),
+        ("types" = Option<String>, Query)),
     responses((status = 200, body = Page<EventView>,
         headers(("Wakeful-Gap" = String, description = "events behind `after` are gone: the list begins behind this one")))))]
 async fn list(
@@ -43,12 +48,13 @@ async fn list(
 ) -> Result<Response, Problem> {
     principal.require(Permission::Read)?;
     let after: Option<EventId> = id_in_option::<kind::Event>("after", query.after.as_ref())?;
+    let wanted = Wanted::read(query.types.as_deref())?;
     if sse::is_wanted(&headers) {
         let cursor = match sse::last_event_id::<EventId>(&headers)?.or(after) {
             Some(id) => id.into(),
             None => api.engine.db().read("event.last", company.id, |tx, id| Box::pin(events::last(tx, *id))).await?,
         };
-        return Ok(sse::company(&api, company.id, cursor));
+        return Ok(sse::company(&api, company.id, cursor, wanted));
     }
     let limit = limit(query.limit)?;
     let cursor = after.map(Cursor::from).unwrap_or_default();
@@ -60,8 +66,9 @@ async fn list(
         })
         .await?;
     let is_full = found.events.len() as i64 == limit;
-    let items: Vec<EventView> = found.events.into_iter().map(EventView::from).collect();
-    let next_cursor = items.last().filter(|_| is_full).map(|event| event.id.clone());
+    let next_cursor = found.events.last().filter(|_| is_full).map(|event| event.id.to_string());
+    let items: Vec<EventView> =
+        found.events.into_iter().filter(|event| wanted.takes(event)).map(EventView::from).collect();
     let mut response = Json(Page { items, next_cursor }).into_response();
     if let Some(gap) = found.gap.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
         response.headers_mut().insert(HeaderName::from_static("wakeful-gap"), gap);

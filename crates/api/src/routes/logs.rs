@@ -92,7 +92,7 @@ async fn bytes(
     Ok((headers, Bytes::from(bytes)).into_response())
 }
 
-fn unreadable(error: io::Error) -> Problem {
+pub(super) fn unreadable(error: io::Error) -> Problem {
     let detail = format!("the log of the run cannot be read: {error}");
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "log_unreadable", detail)
 }

@@ -4,6 +4,7 @@ pub(crate) mod agents;
 mod budgets;
 pub(crate) mod channels;
 pub(crate) mod companies;
+mod costs;
 mod declarations;
 mod escalations;
 mod events;
@@ -11,6 +12,7 @@ mod goals;
 mod hooks;
 mod instance;
 mod live_run;
+mod log_find;
 mod logs;
 mod mail;
 mod me;
@@ -22,12 +24,14 @@ mod retention;
 mod run_calls;
 mod runs;
 pub(crate) mod schedules;
+mod search;
 mod secrets;
 mod sessions;
 mod slots;
 mod subscriptions;
 mod task_calls;
 mod tasks;
+mod timeline;
 mod tokens;
 mod topics;
 mod wake;
@@ -70,6 +74,7 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(wakeups::routes())
         .merge(runs::routes())
         .merge(logs::routes())
+        .merge(log_find::routes())
         .merge(run_calls::routes())
         .merge(live_run::routes())
         .merge(events::routes())
@@ -77,6 +82,9 @@ pub fn documented() -> OpenApiRouter<Api> {
         .merge(me::routes())
         .merge(sessions::routes())
         .merge(names::routes())
+        .merge(search::routes())
+        .merge(costs::routes())
+        .merge(timeline::routes())
         .merge(restore::routes())
         .merge(retention::routes())
         .merge(instance::documented())

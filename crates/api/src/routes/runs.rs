@@ -13,7 +13,9 @@ use wakeful_store::ops::{run_events, runs, wakeups};
 use crate::access::{Permission, Principal};
 use crate::body::Body;
 use crate::errors::ProblemDocument;
-use crate::parameters::{Parameters, PathCompany, PathId, check_text, id_in_option, limit, source_in, time_in_option};
+use crate::parameters::{
+    Parameters, PathCompany, PathId, check_text, id_in_option, limit, sought_in, source_in, time_in_option,
+};
 use crate::wire::{CancelRequest, RunEventView, RunView, RunsPage, Whole};
 use crate::{Api, Problem};
 
@@ -57,15 +59,8 @@ struct ListQuery {
     q: Option<String>,
 }
 
-/// Longer texts are not searched for.
-const SOUGHT_CHARS_MAX: usize = 200;
-
 impl ListQuery {
     fn filter(&self, company: CompanyId) -> Result<RunFilter, Problem> {
-        let text = self.q.as_deref().map(str::trim).filter(|text| !text.is_empty());
-        if text.is_some_and(|text| text.chars().count() > SOUGHT_CHARS_MAX || text.contains('\0')) {
-            return Err(Problem::invalid("q", format!("must have at most {SOUGHT_CHARS_MAX} characters, and no NUL")));
-        }
         let task: Option<TaskId> = id_in_option("task", self.task.as_ref())?;
         Ok(RunFilter {
             company: Some(company),
@@ -75,7 +70,7 @@ impl ListQuery {
             source: self.source.as_deref().map(source_in).transpose()?,
             since: time_in_option("since", self.since.as_ref())?,
             until: time_in_option("until", self.until.as_ref())?,
-            text: text.map(str::to_owned),
+            text: sought_in(self.q.as_deref())?,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Verbs of budgets, described.
+//! Verbs of budgets and costs, described.
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
@@ -71,4 +71,14 @@ pub enum WindowArgument {
     Day,
     Month,
     Lifetime,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct CostsArguments {
+    /// What runs are added up by
+    #[arg(long, default_value = "agent", value_parser = ["agent", "task", "day", "schedule"])]
+    pub by: String,
+    /// Runs that ended since then: 12h, 30d
+    #[arg(long, default_value = "30d", value_name = "DURATION")]
+    pub since: String,
 }

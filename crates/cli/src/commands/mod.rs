@@ -4,6 +4,7 @@ pub mod agent;
 pub mod budget;
 pub mod channel;
 pub mod config;
+pub mod costs;
 pub mod doctor;
 pub mod escalation;
 pub mod events;

@@ -38,6 +38,7 @@ mod machine;
 mod mail;
 mod metrics;
 mod outcomes;
+mod overviews;
 mod postgres;
 mod projects;
 mod refusals;

@@ -46,6 +46,9 @@ const NEWEST: &str = "
       order by id desc
       limit $2) as newest";
 
+/// From the index of live runs, which are few: by the company there are many.
+const LIVE: &str = "id in (select live.id from runs as live where live.status in ('starting', 'running'))";
+
 /// How many runs of a company a text is searched for in, and the oldest of them.
 pub async fn searched(tx: &mut Tx, company: CompanyId) -> Result<(i64, Option<String>), Refusal> {
     let mut row = tx.query_one(NEWEST, &[company.into(), SEARCHED_MAX.into()]).await?;
@@ -62,7 +65,7 @@ pub async fn list(tx: &mut Tx, filter: &RunFilter, cursor: Option<String>, limit
         .in_time::<kind::Run>("created_at", filter.since, filter.until);
     list = match filter.status {
         Some(StatusFilter::One(status)) => list.and("status = $", status.as_str()),
-        Some(StatusFilter::Live) => list.and_when("status in ('starting', 'running')", true),
+        Some(StatusFilter::Live) => list.and_when(LIVE, true),
         Some(StatusFilter::Ended) => list.and_when("finished_at is not null", true),
         None => list,
     };

@@ -12,6 +12,7 @@ mod children_gone;
 mod claim;
 mod cluster;
 mod comments;
+mod costs;
 mod deliveries;
 mod differential;
 mod downtime;

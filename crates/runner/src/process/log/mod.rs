@@ -8,6 +8,7 @@ mod compress;
 mod encode;
 mod exchange;
 mod file;
+mod find;
 mod in_place;
 mod lines;
 mod packed;
@@ -24,6 +25,7 @@ use wakeful_domain::time::Timestamp;
 
 pub use compress::{Compressed, compress};
 pub use exchange::{keep_exchange, summary_of_log};
+pub use find::Found;
 pub use lines::{LINE_BYTES_MAX, Lines};
 pub use read::{LogChunk, LogReader, bytes_of, read_log, read_log_lines, tail_log};
 pub use write::close_after_death;

@@ -134,6 +134,12 @@ impl LogReader {
         Ok(at)
     }
 
+    /// The `seq` of the record that begins at `offset`, if there is one.
+    pub(super) fn line_at(&self, offset: u64) -> io::Result<Option<u64>> {
+        let bytes = self.source.read_range(offset, 64)?;
+        Ok(seq_of(&bytes))
+    }
+
     /// Where the first record after `offset` begins, and its `seq`. Damaged ones are passed over.
     fn first_record_after(&self, offset: u64) -> io::Result<Option<(u64, u64)>> {
         let bytes = self.source.read_range(offset, 2 * STEP_BYTES)?;

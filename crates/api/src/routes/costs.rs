@@ -1,0 +1,191 @@
+//! What runs have cost: by agent, task, schedule or day.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use jiff::ToSpan;
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use wakeful_domain::time::Timestamp;
+use wakeful_engine::clock;
+use wakeful_store::ops::costs::{self, Group, Sums, Window};
+use wakeful_store::ops::{names, schedules};
+
+use crate::access::{Permission, Principal};
+use crate::errors::ProblemDocument;
+use crate::parameters::{Parameters, PathCompany, window_in};
+use crate::wire::{CostView, CostsView, SumsView};
+use crate::{Api, Problem};
+
+/// Groups that are listed; the rest is one sum.
+const GROUPS_MAX: usize = 200;
+/// The longest window: a year.
+const WINDOW_MAX: Duration = Duration::from_secs(366 * 86_400);
+const WINDOW_DEFAULT: Duration = Duration::from_secs(30 * 86_400);
+
+pub fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(show_costs))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Agent,
+    Task,
+    Day,
+    Schedule,
+}
+
+impl By {
+    fn as_str(self) -> &'static str {
+        match self {
+            By::Agent => "agent",
+            By::Task => "task",
+            By::Day => "day",
+            By::Schedule => "schedule",
+        }
+    }
+
+    fn group(self) -> Option<Group> {
+        match self {
+            By::Agent => Some(Group::Agent),
+            By::Task => Some(Group::Task),
+            By::Schedule => Some(Group::Schedule),
+            By::Day => None,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CostsQuery {
+    by: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+/// The days of a window in a zone, newest first, each cut to the window.
+fn days(zone: &TimeZone, from: Timestamp, to: Timestamp) -> Vec<(String, Timestamp, Timestamp)> {
+    let mut days = Vec::new();
+    let mut date = from.to_jiff().to_zoned(zone.clone()).date();
+    let mut begins = from;
+    while begins < to {
+        let Some(next) = date.checked_add(1.day()).ok() else { break };
+        let midnight = next.to_zoned(zone.clone()).map_or(to, |midnight| midnight.timestamp().into());
+        let ends = midnight.clamp(begins, to);
+        days.push((date.to_string(), begins, ends));
+        (date, begins) = (next, ends);
+    }
+    days.reverse();
+    days
+}
+
+fn view(key: Option<String>, name: Option<String>, sums: Sums) -> CostView {
+    CostView { key, name, sums: sums.into() }
+}
+
+fn sum<'a>(all: impl IntoIterator<Item = &'a (String, Sums)>) -> Sums {
+    all.into_iter().fold(Sums::default(), |sum, (_, sums)| sum.and(*sums))
+}
+
+/// Lines, what is not in them, and the total.
+type Added = (Vec<CostView>, Option<Sums>, Sums);
+
+async fn by_day(api: &Api, of: Window, zone: &TimeZone) -> Result<Added, Problem> {
+    let days = days(zone, of.from, of.to);
+    let read = api.engine.db().read("cost.by_day", (of, days), |tx, (of, days)| {
+        Box::pin(async move {
+            let mut found = Vec::new();
+            for (date, from, to) in days {
+                found.push((date.clone(), costs::total(tx, &Window { from: *from, to: *to, ..*of }).await?));
+            }
+            Ok(found)
+        })
+    });
+    let found = read.await?;
+    let total = sum(&found);
+    let lines = found.into_iter().filter(|(_, sums)| sums.runs > 0);
+    Ok((lines.map(|(date, sums)| view(Some(date.clone()), Some(date), sums)).collect(), None, total))
+}
+
+async fn by_group(api: &Api, of: Window, group: Group) -> Result<Added, Problem> {
+    let read = api.engine.db().read("cost.by_group", (of, group), |tx, (of, group)| {
+        Box::pin(async move {
+            let groups = costs::grouped(tx, of, *group).await?;
+            let ids: Vec<String> = groups.iter().take(GROUPS_MAX).map(|(id, _)| id.clone()).collect();
+            Ok((groups, names::of(tx, of.company, &ids).await?))
+        })
+    });
+    let (mut groups, names) = read.await?;
+    let total = sum(&groups);
+    let rest = groups.split_off(groups.len().min(GROUPS_MAX));
+    let line = |(id, sums): (String, Sums)| {
+        let name = names.get(&id).cloned();
+        view(Some(id).filter(|id| !id.is_empty()), name, sums)
+    };
+    let others = (!rest.is_empty()).then(|| sum(&rest));
+    Ok((groups.into_iter().map(line).collect(), others, total))
+}
+
+/// Adds up what the runs that ended in a window have used: the last 30 days by default, a year at most. What a live run uses counts
+/// when it ends; runs that retention has removed do not count. Days are those of the company's time zone.
+#[utoipa::path(get, path = "/companies/{company}/costs", tag = "runs",
+    params(("company" = String, Path, description = "id or slug"),
+        ("by" = Option<String>, Query, description = "`agent` (the default), `task`, `day` or `schedule`"),
+        ("from" = Option<String>, Query), ("to" = Option<String>, Query)),
+    responses((status = 200, body = CostsView), (status = 422, body = ProblemDocument)))]
+async fn show_costs(
+    State(api): State<Api>,
+    principal: Principal,
+    PathCompany(company): PathCompany,
+    Parameters(query): Parameters<CostsQuery>,
+) -> Result<Json<CostsView>, Problem> {
+    principal.require(Permission::Read)?;
+    let by = match query.by.as_deref() {
+        None | Some("agent") => By::Agent,
+        Some("task") => By::Task,
+        Some("day") => By::Day,
+        Some("schedule") => By::Schedule,
+        Some(other) => return Err(Problem::invalid("by", format!("`{other}` is none of agent, task, day, schedule"))),
+    };
+    let (from, to) = window_in((query.from.as_ref(), query.to.as_ref()), clock::now(), WINDOW_DEFAULT, WINDOW_MAX)?;
+    let of = Window { company: company.id, from, to };
+    let (items, others, total) = match by.group() {
+        Some(group) => by_group(&api, of, group).await?,
+        None => by_day(&api, of, schedules::zone_of(&company).rules()).await?,
+    };
+    Ok(Json(CostsView {
+        from: from.to_string(),
+        to: to.to_string(),
+        by: by.as_str().into(),
+        items,
+        others: others.map(SumsView::from),
+        total: total.into(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_those_of_the_zone_and_cut_to_the_window() {
+        let check = |zone: &str, from: &str, to: &str, expected: &[(&str, u64)]| {
+            let zone = TimeZone::get(zone).unwrap();
+            let found = days(&zone, from.parse().unwrap(), to.parse().unwrap());
+            let found: Vec<(&str, u64)> =
+                found.iter().map(|(date, from, to)| (date.as_str(), to.since(*from).as_secs() / 3_600)).collect();
+            assert_eq!(found, expected, "{from} to {to}");
+        };
+        check("UTC", "2026-11-01T06:00:00Z", "2026-11-02T03:00:00Z", &[("2026-11-02", 3), ("2026-11-01", 18)]);
+        // The clocks go back that night.
+        check(
+            "Europe/Berlin",
+            "2026-10-24T22:00:00Z",
+            "2026-10-26T00:00:00Z",
+            &[("2026-10-26", 1), ("2026-10-25", 25)],
+        );
+        check("UTC", "2026-11-01T00:00:00Z", "2026-11-01T00:00:00Z", &[]);
+    }
+}
