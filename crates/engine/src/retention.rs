@@ -217,6 +217,7 @@ impl Collection<'_> {
     async fn logs(&mut self) -> Result<(), Refusal> {
         let cut = cutoff(self.now, self.engine.config().retention.logs, None);
         let mut gone = Gone { kind: "logs", ..Gone::default() };
+        self.logs_left(&mut gone).await?;
         let mut after = None;
         loop {
             let arguments = (cut, after);
@@ -232,14 +233,41 @@ impl Collection<'_> {
                     true => bite.to_vec(),
                     false => self.mark(bite).await?,
                 };
-                for run in marked {
-                    gone.removed += 1;
-                    gone.bytes += self.remove_files(&self.engine.run_dir(run), &[LOG_FILE, PACKED_LOG_FILE]);
-                }
+                gone.removed += marked.len() as u64;
+                gone.bytes += self.remove_logs(marked).await?;
             }
         }
         self.report.gone.push(gone);
         Ok(())
+    }
+
+    /// Those that an earlier collection did not get to: their rows say since then that they are gone.
+    async fn logs_left(&mut self, gone: &mut Gone) -> Result<(), Refusal> {
+        let mut after: Option<RunId> = None;
+        loop {
+            let read = self.engine.db().read("gc.logs_left", after, |tx, after| Box::pin(logs::left(tx, *after)));
+            let found = read.await?;
+            let Some(last) = found.last() else { return Ok(()) };
+            after = Some(*last);
+            gone.bytes += self.remove_logs(found).await?;
+        }
+    }
+
+    /// Removes the files; one that could not be removed stays named for the next collection.
+    async fn remove_logs(&mut self, runs: Vec<RunId>) -> Result<u64, Refusal> {
+        let mut bytes = 0;
+        let mut removed = Vec::with_capacity(runs.len());
+        for run in runs {
+            let (found, is_gone) = self.remove_files(&self.engine.run_dir(run), &[LOG_FILE, PACKED_LOG_FILE]);
+            bytes += found;
+            removed.extend(is_gone.then_some(run));
+        }
+        if !self.report.is_dry {
+            let began = clock::monotonic();
+            self.engine.db().write("gc.forget", removed, |tx, runs| Box::pin(logs::forget(tx, runs))).await?;
+            self.rest(began).await;
+        }
+        Ok(bytes)
     }
 
     async fn mark(&mut self, bite: &[RunId]) -> Result<Vec<RunId>, Refusal> {
@@ -290,8 +318,9 @@ impl Collection<'_> {
         Ok(())
     }
 
-    fn remove_files(&self, dir: &Path, names: &[&str]) -> u64 {
-        let mut bytes = 0;
+    /// How many bytes there were, and whether none are left.
+    fn remove_files(&self, dir: &Path, names: &[&str]) -> (u64, bool) {
+        let (mut bytes, mut is_gone) = (0, true);
         for path in names.iter().map(|name| dir.join(name)) {
             let Ok(metadata) = std::fs::metadata(&path) else { continue };
             bytes += metadata.len();
@@ -299,9 +328,10 @@ impl Collection<'_> {
                 && let Err(error) = std::fs::remove_file(&path)
             {
                 tracing::warn!("the log {} could not be removed: {error}", path.display());
+                is_gone = false;
             }
         }
-        bytes
+        (bytes, is_gone)
     }
 }
 
