@@ -56,31 +56,52 @@ pub(crate) async fn run(engine: &Engine) {
     if engine.config().is_in_safe_mode {
         return engine.stopping().await;
     }
-    let mut wait = FIRST_AFTER;
+    let mut rhythm = Rhythm::begin();
     loop {
         tokio::select! {
             () = engine.stopping() => return,
-            () = tokio::time::sleep(wait) => {}
-            () = engine.inner.room.is_wanted() => {}
+            () = rhythm.next(engine.inner.room.is_wanted()) => collect(engine).await,
         }
-        wait = EVERY;
-        match engine.gc(false).await {
-            Ok(report) if report.count() > 0 => {
-                let told: Vec<String> = report
-                    .gone
-                    .iter()
-                    .filter(|gone| gone.removed > 0)
-                    .map(|gone| format!("{} {}", gone.removed, gone.kind))
-                    .collect();
-                tracing::info!(
-                    slowest_bite_ms = report.slowest_bite.as_millis() as u64,
-                    "old and removed: {}",
-                    told.join(", ")
-                );
-            }
-            Ok(_) => {}
-            Err(refusal) => tracing::error!("what is old could not be removed, and is later: {refusal}"),
+    }
+}
+
+/// When a collection is due.
+struct Rhythm {
+    wait: Duration,
+}
+
+impl Rhythm {
+    fn begin() -> Rhythm {
+        Rhythm { wait: FIRST_AFTER }
+    }
+
+    /// Resolves when the next one is due by the clock, or at once when it is wanted; an hour is counted from there.
+    async fn next(&mut self, wanted: impl Future<Output = ()>) {
+        tokio::select! {
+            () = tokio::time::sleep(self.wait) => {}
+            () = wanted => {}
         }
+        self.wait = EVERY;
+    }
+}
+
+async fn collect(engine: &Engine) {
+    match engine.gc(false).await {
+        Ok(report) if report.count() > 0 => {
+            let told: Vec<String> = report
+                .gone
+                .iter()
+                .filter(|gone| gone.removed > 0)
+                .map(|gone| format!("{} {}", gone.removed, gone.kind))
+                .collect();
+            tracing::info!(
+                slowest_bite_ms = report.slowest_bite.as_millis() as u64,
+                "old and removed: {}",
+                told.join(", ")
+            );
+        }
+        Ok(_) => {}
+        Err(refusal) => tracing::error!("what is old could not be removed, and is later: {refusal}"),
     }
 }
 
@@ -339,4 +360,28 @@ impl Collection<'_> {
 fn bytes_in(dir: &Path) -> u64 {
     let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
     files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn it_comes_five_minutes_after_the_start_then_an_hour_after_the_last_and_at_once_when_it_is_wanted() {
+        let mut rhythm = Rhythm::begin();
+        assert_eq!(rhythm.wait, Duration::from_secs(300));
+        assert_eq!(rhythm.next(pending()).now_or_never(), None, "not before it is due");
+        assert_eq!(rhythm.wait, Duration::from_secs(300), "looking changes nothing");
+        // As if the time had passed.
+        rhythm.wait = Duration::ZERO;
+        rhythm.next(pending()).await;
+        assert_eq!(rhythm.wait, Duration::from_secs(3_600));
+        assert_eq!(rhythm.next(pending()).now_or_never(), None);
+        assert_eq!(rhythm.next(ready(())).now_or_never(), Some(()), "a full disk does not wait for the hour");
+        assert_eq!(rhythm.wait, Duration::from_secs(3_600));
+    }
 }
