@@ -419,7 +419,7 @@ fn a_restored_store_knows_only_the_numbers_of_the_events_that_are_gone() {
         let arguments = (world.now(), world.days_ago(30));
         let remove = world.db.write("remove", arguments, |tx, (now, cut)| Box::pin(events::remove(tx, *now, *cut)));
         assert!(remove.await.unwrap() > 0);
-        let fence = Fence { now: world.now(), id_seed: 3, taken_at: None };
+        let fence = Fence { now: world.now(), id_seed: 3, taken_at: None, replaced: None };
         world.db.write("fence", fence, |tx, fence| Box::pin(restore::fence(tx, fence))).await.unwrap();
         // As in another cluster, whose transactions have smaller numbers than any before.
         let last =
