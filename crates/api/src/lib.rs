@@ -60,6 +60,11 @@ impl Api {
     pub async fn begin(&self) -> Result<(), wakeful_store::Refusal> {
         self.kept.begin(&self.engine).await
     }
+
+    /// What `/metrics` answers, in OpenMetrics text.
+    pub async fn metrics(&self) -> Result<String, Problem> {
+        metrics::text(self).await
+    }
 }
 
 /// All routes.

@@ -15,6 +15,7 @@ mod environment;
 mod event_stream;
 mod failure;
 mod logging;
+mod otlp;
 mod output;
 mod server;
 

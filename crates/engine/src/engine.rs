@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wakeful_domain::actor::Actor;
@@ -29,6 +29,7 @@ use wakeful_store::ops::{agents, companies, finish, inbox, runs, standing, wake,
 use wakeful_store::{Db, Error, Operation, Refusal};
 
 use crate::archive::Archive;
+use crate::course::EndedRun;
 use crate::live::LiveRun;
 use crate::locks::DirectoryLocks;
 use crate::meters::{Meter, Meters};
@@ -92,6 +93,8 @@ pub(crate) struct Inner {
     /// Held by whoever removes what is old.
     pub collecting: tokio::sync::Mutex<()>,
     address: OnceLock<String>,
+    /// Who wants to know how runs went.
+    pub ends: OnceLock<mpsc::Sender<EndedRun>>,
     ids: Mutex<IdSource>,
     live: Mutex<HashMap<RunId, LiveRun>>,
     tasks: TaskTracker,
@@ -128,6 +131,7 @@ impl Engine {
             room,
             collecting: tokio::sync::Mutex::default(),
             address: OnceLock::new(),
+            ends: OnceLock::new(),
             ids: Mutex::new(IdSource::new(clock::seed())),
             live: Mutex::default(),
             tasks: TaskTracker::new(),
@@ -417,6 +421,7 @@ impl Engine {
         self.whole("run.finish", async move {
             let run = engine.write("run.finish", request, |tx, request| Box::pin(finish::finish(tx, request))).await?;
             engine.inner.meters.runs.ended(&run);
+            engine.tell_end(&run);
             if let Some(live) = engine.live().get(&run.id) {
                 live.over.cancel();
             }

@@ -11,6 +11,7 @@ mod budgets;
 pub mod clock;
 mod clock_watch;
 pub mod context;
+mod course;
 mod delivery;
 mod engine;
 mod explain;
@@ -35,6 +36,7 @@ mod steering;
 mod token;
 mod worktrees;
 
+pub use course::{Course, EndedRun, TimedStep};
 pub use engine::{Engine, EngineConfig, LogWatch};
 pub use explain::{Explanation, Link};
 pub use meters::{Meter, Meters};

@@ -5,6 +5,8 @@ use tokio_util::sync::CancellationToken;
 use wakeful_domain::run::Run;
 use wakeful_runner::scrub::Scrubber;
 
+use crate::course::Course;
+
 /// More texts than this waiting for one agent are refused; they wait in its inbox.
 const INPUTS_MAX: usize = 64;
 
@@ -34,6 +36,8 @@ pub(crate) struct LiveRun {
     pub may_be_silent: bool,
     /// Whether the disk has kept its log waiting for long.
     pub has_slow_disk: bool,
+    /// What its agent has done, if somebody wants to know.
+    pub course: Course,
 }
 
 /// What a run's task listens to.
@@ -64,6 +68,7 @@ impl LiveRun {
             takes_messages: false,
             may_be_silent: false,
             has_slow_disk: false,
+            course: Course::default(),
         };
         (live, lines)
     }

@@ -56,31 +56,52 @@ pub(crate) async fn run(engine: &Engine) {
     if engine.config().is_in_safe_mode {
         return engine.stopping().await;
     }
-    let mut wait = FIRST_AFTER;
+    let mut rhythm = Rhythm::begin();
     loop {
         tokio::select! {
             () = engine.stopping() => return,
-            () = tokio::time::sleep(wait) => {}
-            () = engine.inner.room.is_wanted() => {}
+            () = rhythm.next(engine.inner.room.is_wanted()) => collect(engine).await,
         }
-        wait = EVERY;
-        match engine.gc(false).await {
-            Ok(report) if report.count() > 0 => {
-                let told: Vec<String> = report
-                    .gone
-                    .iter()
-                    .filter(|gone| gone.removed > 0)
-                    .map(|gone| format!("{} {}", gone.removed, gone.kind))
-                    .collect();
-                tracing::info!(
-                    slowest_bite_ms = report.slowest_bite.as_millis() as u64,
-                    "old and removed: {}",
-                    told.join(", ")
-                );
-            }
-            Ok(_) => {}
-            Err(refusal) => tracing::error!("what is old could not be removed, and is later: {refusal}"),
+    }
+}
+
+/// When a collection is due.
+struct Rhythm {
+    wait: Duration,
+}
+
+impl Rhythm {
+    fn begin() -> Rhythm {
+        Rhythm { wait: FIRST_AFTER }
+    }
+
+    /// Resolves when the next one is due by the clock, or at once when it is wanted; an hour is counted from there.
+    async fn next(&mut self, wanted: impl Future<Output = ()>) {
+        tokio::select! {
+            () = tokio::time::sleep(self.wait) => {}
+            () = wanted => {}
         }
+        self.wait = EVERY;
+    }
+}
+
+async fn collect(engine: &Engine) {
+    match engine.gc(false).await {
+        Ok(report) if report.count() > 0 => {
+            let told: Vec<String> = report
+                .gone
+                .iter()
+                .filter(|gone| gone.removed > 0)
+                .map(|gone| format!("{} {}", gone.removed, gone.kind))
+                .collect();
+            tracing::info!(
+                slowest_bite_ms = report.slowest_bite.as_millis() as u64,
+                "old and removed: {}",
+                told.join(", ")
+            );
+        }
+        Ok(_) => {}
+        Err(refusal) => tracing::error!("what is old could not be removed, and is later: {refusal}"),
     }
 }
 
@@ -217,6 +238,7 @@ impl Collection<'_> {
     async fn logs(&mut self) -> Result<(), Refusal> {
         let cut = cutoff(self.now, self.engine.config().retention.logs, None);
         let mut gone = Gone { kind: "logs", ..Gone::default() };
+        self.logs_left(&mut gone).await?;
         let mut after = None;
         loop {
             let arguments = (cut, after);
@@ -232,14 +254,41 @@ impl Collection<'_> {
                     true => bite.to_vec(),
                     false => self.mark(bite).await?,
                 };
-                for run in marked {
-                    gone.removed += 1;
-                    gone.bytes += self.remove_files(&self.engine.run_dir(run), &[LOG_FILE, PACKED_LOG_FILE]);
-                }
+                gone.removed += marked.len() as u64;
+                gone.bytes += self.remove_logs(marked).await?;
             }
         }
         self.report.gone.push(gone);
         Ok(())
+    }
+
+    /// Those that an earlier collection did not get to: their rows say since then that they are gone.
+    async fn logs_left(&mut self, gone: &mut Gone) -> Result<(), Refusal> {
+        let mut after: Option<RunId> = None;
+        loop {
+            let read = self.engine.db().read("gc.logs_left", after, |tx, after| Box::pin(logs::left(tx, *after)));
+            let found = read.await?;
+            let Some(last) = found.last() else { return Ok(()) };
+            after = Some(*last);
+            gone.bytes += self.remove_logs(found).await?;
+        }
+    }
+
+    /// Removes the files; one that could not be removed stays named for the next collection.
+    async fn remove_logs(&mut self, runs: Vec<RunId>) -> Result<u64, Refusal> {
+        let mut bytes = 0;
+        let mut removed = Vec::with_capacity(runs.len());
+        for run in runs {
+            let (found, is_gone) = self.remove_files(&self.engine.run_dir(run), &[LOG_FILE, PACKED_LOG_FILE]);
+            bytes += found;
+            removed.extend(is_gone.then_some(run));
+        }
+        if !self.report.is_dry {
+            let began = clock::monotonic();
+            self.engine.db().write("gc.forget", removed, |tx, runs| Box::pin(logs::forget(tx, runs))).await?;
+            self.rest(began).await;
+        }
+        Ok(bytes)
     }
 
     async fn mark(&mut self, bite: &[RunId]) -> Result<Vec<RunId>, Refusal> {
@@ -290,8 +339,9 @@ impl Collection<'_> {
         Ok(())
     }
 
-    fn remove_files(&self, dir: &Path, names: &[&str]) -> u64 {
-        let mut bytes = 0;
+    /// How many bytes there were, and whether none are left.
+    fn remove_files(&self, dir: &Path, names: &[&str]) -> (u64, bool) {
+        let (mut bytes, mut is_gone) = (0, true);
         for path in names.iter().map(|name| dir.join(name)) {
             let Ok(metadata) = std::fs::metadata(&path) else { continue };
             bytes += metadata.len();
@@ -299,9 +349,10 @@ impl Collection<'_> {
                 && let Err(error) = std::fs::remove_file(&path)
             {
                 tracing::warn!("the log {} could not be removed: {error}", path.display());
+                is_gone = false;
             }
         }
-        bytes
+        (bytes, is_gone)
     }
 }
 
@@ -309,4 +360,28 @@ impl Collection<'_> {
 fn bytes_in(dir: &Path) -> u64 {
     let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
     files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn it_comes_five_minutes_after_the_start_then_an_hour_after_the_last_and_at_once_when_it_is_wanted() {
+        let mut rhythm = Rhythm::begin();
+        assert_eq!(rhythm.wait, Duration::from_secs(300));
+        assert_eq!(rhythm.next(pending()).now_or_never(), None, "not before it is due");
+        assert_eq!(rhythm.wait, Duration::from_secs(300), "looking changes nothing");
+        // As if the time had passed.
+        rhythm.wait = Duration::ZERO;
+        rhythm.next(pending()).await;
+        assert_eq!(rhythm.wait, Duration::from_secs(3_600));
+        assert_eq!(rhythm.next(pending()).now_or_never(), None);
+        assert_eq!(rhythm.next(ready(())).now_or_never(), Some(()), "a full disk does not wait for the hour");
+        assert_eq!(rhythm.wait, Duration::from_secs(3_600));
+    }
 }

@@ -129,6 +129,11 @@ async fn database_away() {
 }
 
 #[tokio::test]
+async fn database_full() {
+    held("database_full").await;
+}
+
+#[tokio::test]
 async fn restarts() {
     held("restarts").await;
 }

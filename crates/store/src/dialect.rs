@@ -8,8 +8,9 @@
 //! - `{event_order}`: the order of that place. SQLite has one writer, so the row alone gives it;
 //! - `{in_list}`: behind a column: it is one of the texts in the JSON list $2;
 //! - `{ilike}`: `like` in either case, with a pattern of [`containing`]: of letters outside ASCII, SQLite knows no case;
-//! - `{leave_room_for_events}`: a statement after which events get numbers that no store gave before. A cursor of
-//!   PostgreSQL begins with the transaction, so its numbers may stay.
+//! - `{count_events}`: a statement after which the numbers of events are counted, though there was none so far;
+//! - `{leave_room_for_events}`: a statement after which events get numbers that no store gave before, nor the one that has
+//!   come up to $1. A cursor of PostgreSQL begins with the transaction, so its numbers may stay.
 
 use std::collections::HashMap;
 
@@ -32,7 +33,12 @@ pub fn sqlite(sql: &str) -> String {
         .replace("{ilike}", "like")
         .replace(
             "{leave_room_for_events}",
-            "update sqlite_sequence set seq = ((seq >> 32) + 1) << 32 where name = 'events'",
+            "update sqlite_sequence set seq = ((max(seq, ?1) >> 32) + 1) << 32 where name = 'events'",
+        )
+        .replace(
+            "{count_events}",
+            "insert into sqlite_sequence (name, seq) select 'events', 0 \
+             where not exists (select 1 from sqlite_sequence where name = 'events')",
         )
 }
 
@@ -45,7 +51,8 @@ pub fn postgres(sql: &str) -> String {
         .replace("{event_order}", "txid, seq")
         .replace("{in_list}", "= any(array(select json_array_elements_text($2::text::json)))")
         .replace("{ilike}", "ilike")
-        .replace("{leave_room_for_events}", "select 1")
+        .replace("{leave_room_for_events}", "select $1::bigint")
+        .replace("{count_events}", "select 1")
         .replace("{committed}", "events.txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
 }
 

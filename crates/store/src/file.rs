@@ -8,6 +8,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::Error;
+use crate::ops::restore::Life;
 
 /// The file behind a place in memory (`-shm`) and the log of what is not in the file yet (`-wal`).
 pub const COMPANIONS: &[&str] = &["-wal", "-shm"];
@@ -78,6 +79,19 @@ pub fn contents(path: &Path) -> Result<Contents, Error> {
         Ok(Contents { schema, epoch: epoch.unwrap_or(0), rows })
     };
     counted().map_err(|error| failed("count what it holds", &error))
+}
+
+/// How far the store in `path` has come, what stands in its log alone included. Nobody may be writing to it.
+pub fn life(path: &Path) -> Result<Life, Error> {
+    let connection = open_source(path)?;
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, Option<i64>>(0));
+    let read = || -> rusqlite::Result<Life> {
+        Ok(Life {
+            epoch: number("select max(cast(value as integer)) from meta where key = 'epoch'")?.unwrap_or(0),
+            last_event: number("select max(seq) from sqlite_sequence where name = 'events'")?.unwrap_or(0),
+        })
+    };
+    read().map_err(|error| failed("read how far it has come", &error))
 }
 
 /// How much of the store in `path` stands in its log and not in the file yet.

@@ -79,9 +79,13 @@ impl Cluster {
 
     /// Ends every connection to it.
     pub fn end_connections(&self) -> io::Result<()> {
-        let end = "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()";
+        self.run("select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()")
+    }
+
+    /// Runs a statement in its database `postgres`, as its superuser.
+    pub fn run(&self, statement: &str) -> io::Result<()> {
         let mut psql = command(self.home.path(), "psql")?;
-        let options = ["-q", "-U", "wakeful", "-d", "postgres", "-c", end, "-h"];
+        let options = ["-q", "-U", "wakeful", "-d", "postgres", "-c", statement, "-h"];
         let output = psql.args(options).arg(self.home.path()).output()?;
         match output.status.success() {
             true => Ok(()),

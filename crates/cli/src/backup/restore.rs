@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use wakeful_engine::clock;
-use wakeful_store::ops::restore::{self, Fence, Restored};
+use wakeful_store::ops::restore::{self, Fence, Life, Restored};
 use wakeful_store::ops::secrets;
 use wakeful_store::{Commit, Db, Direct, Location, Refusal, file};
 
@@ -34,9 +34,18 @@ struct OnItsWay {
 #[derive(Debug)]
 struct Done {
     restored: Restored,
+    replaced: Replaced,
     aside: Option<PathBuf>,
     logs: u64,
     secrets: i64,
+}
+
+/// The store that is replaced.
+#[derive(Debug, Default)]
+struct Replaced {
+    life: Option<Life>,
+    /// Why it could not be read, if it could not.
+    unreadable: Option<String>,
 }
 
 /// Restores, tells what would run, or goes on.
@@ -70,6 +79,8 @@ pub async fn run(global: &Global, arguments: &RestoreArguments) -> Result<(), Fa
     let document = json!({
         "restored": done.restored,
         "kept_aside": done.aside,
+        "replaced": done.replaced.life,
+        "unreadable": done.replaced.unreadable,
         "logs": done.logs,
         "secrets": done.secrets,
     });
@@ -86,7 +97,9 @@ fn restore_file(dir: &DataDir, backup: &Path) -> Result<Done, Failure> {
     let scratch = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(folder);
     let scratch = scratch.map_err(|error| no_room(&error, folder))?;
     let unpacked = read(backup, scratch.path())?;
-    let fence = Fence { now: clock::now(), id_seed: clock::seed(), taken_at: Some(unpacked.manifest.taken_at) };
+    let replaced = replaced(dir);
+    let (now, id_seed, taken_at) = (clock::now(), clock::seed(), Some(unpacked.manifest.taken_at));
+    let fence = Fence { now, id_seed, taken_at, replaced: replaced.life };
     let (restored, secrets) = fenced(&unpacked.store, &fence)
         .map_err(|refusal| Failure::failed(format!("what was live in the backup cannot be ended: {refusal}")))?;
     let moved = || -> io::Result<(Option<PathBuf>, u64)> {
@@ -95,7 +108,28 @@ fn restore_file(dir: &DataDir, backup: &Path) -> Result<Done, Failure> {
         Ok((aside, put_logs(&unpacked, &folder.join(super::RUNS))?))
     };
     let (aside, logs) = moved().map_err(|error| no_room(&error, folder))?;
-    Ok(Done { restored, aside, logs, secrets })
+    Ok(Done { restored, replaced, aside, logs, secrets })
+}
+
+/// How far the store has come that stands here; of a restore that was broken off, the one that stood here too.
+fn replaced(dir: &DataDir) -> Replaced {
+    let begun = on_its_way(dir).map(|begun| begun.aside.join(super::STORE));
+    let mut found = Replaced::default();
+    for place in [dir.store_file()].into_iter().chain(begun).filter(|place| place.exists()) {
+        match file::life(&place) {
+            Ok(life) => {
+                let known = found.life.unwrap_or_default();
+                let (epoch, last_event) = (known.epoch.max(life.epoch), known.last_event.max(life.last_event));
+                found.life = Some(Life { epoch, last_event });
+            }
+            Err(error) => found.unreadable = Some(error.to_string()),
+        }
+    }
+    found
+}
+
+fn on_its_way(dir: &DataDir) -> Option<OnItsWay> {
+    fs::read(dir.restoring_file()).ok().and_then(|text| serde_json::from_slice(&text).ok())
 }
 
 /// Removes what restores that were killed have unpacked; the lock says that none is under way.
@@ -131,11 +165,12 @@ async fn fence_database(dir: &DataDir, url: String) -> Result<Done, Failure> {
     let db = Db::open(&Location::Postgres(url)).await.map_err(|error| Failure::new(FAILED, error.to_string()))?;
     let owner = format!("a restore in process {}", std::process::id());
     db.hold_alone(&owner).await.map_err(|error| Failure::new(REFUSED, error.to_string()))?;
-    let fence = Fence { now: clock::now(), id_seed: clock::seed(), taken_at: None };
+    // What stood in the database before is gone already.
+    let fence = Fence { now: clock::now(), id_seed: clock::seed(), taken_at: None, replaced: None };
     let done = async {
         let restored = db.write("restore.fence", fence, |tx, fence| Box::pin(restore::fence(tx, fence))).await?;
         let secrets = db.read("secret.count", (), |tx, ()| Box::pin(secrets::count_of_other_keys(tx, ""))).await?;
-        Ok::<_, Refusal>(Done { restored, aside: None, logs: 0, secrets })
+        Ok::<_, Refusal>(Done { restored, replaced: Replaced::default(), aside: None, logs: 0, secrets })
     };
     done.await.map_err(|refusal| Failure::failed(refusal.to_string()))
 }
@@ -145,7 +180,7 @@ async fn fence_database(dir: &DataDir, url: String) -> Result<Done, Failure> {
 fn put_in_place(dir: &DataDir, store: &Path) -> io::Result<Option<PathBuf>> {
     let (place, marker) = (dir.store_file(), dir.restoring_file());
     let parts: Vec<&str> = [""].iter().chain(file::COMPANIONS).copied().collect();
-    let begun: Option<OnItsWay> = fs::read(&marker).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let begun = on_its_way(dir);
     let is_there = begun.is_some() || parts.iter().any(|ending| file::beside(&place, ending).exists());
     let aside = begun
         .map_or_else(|| dir.path().join(format!("before-restore-{}", clock::now().as_millis())), |begun| begun.aside);
@@ -215,6 +250,12 @@ fn say_done(dir: &DataDir, done: &Done) -> String {
     )];
     if let Some(aside) = &done.aside {
         lines.push(format!("what was there is kept in {}", aside.display()));
+    }
+    if let Some(why) = &done.replaced.unreadable {
+        lines.push(format!(
+            "a store that was there cannot be read ({why}): the epoch and the numbers of events go on from the others alone, \
+             so a reader of events with a cursor of that store must begin anew"
+        ));
     }
     if done.secrets > 0 && !dir.master_key_file().exists() && environment::master_key().is_none() {
         let place = dir.master_key_file();

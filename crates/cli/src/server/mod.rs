@@ -18,6 +18,7 @@ use wakeful_domain::company::{Company, CompanyState, MAX_CONCURRENT_RUNS_DEFAULT
 use wakeful_engine::secrets::{MasterKey, Vault};
 use wakeful_engine::{Engine, EngineConfig, clock, hash_of, room};
 use wakeful_runner::http::Guard;
+use wakeful_store::ops::restore::Restored;
 use wakeful_store::ops::{companies, restore};
 use wakeful_store::{Db, Location};
 
@@ -30,6 +31,7 @@ use crate::data_dir::{DataDir, Lock};
 use crate::environment;
 use crate::failure::{FAILED, Failure, REFUSED, USAGE};
 use crate::logging::{self, Logging};
+use crate::otlp::Exporter;
 use crate::server::settled::Settled;
 use crate::server::signals::Signals;
 
@@ -83,14 +85,7 @@ async fn serve(
         () = signals.stop() => return Ok(()),
     };
     let admin_token = dir.admin_token()?;
-    let held = db.read("restore.held", (), |tx, ()| Box::pin(restore::held(tx))).await;
-    let held = held.map_err(|refusal| Failure::failed(refusal.to_string()))?;
-    if let Some(restored) = &held {
-        tracing::warn!(
-            "restored from the backup of {}: nothing starts before `wakeful restore --go-on`",
-            restored.taken_at
-        );
-    }
+    let held = held(&db).await?;
     let standing = Arc::new(Standing::new(clock::now(), safe_mode));
     let settings = &loaded.effective.settings;
     let config = config(dir, settings, key, standing.safe_mode.is_some())?;
@@ -105,6 +100,8 @@ async fn serve(
     dir.publish_address(&mut lock, &address)?;
     let api = Api::new(engine.clone(), &hash_of(&admin_token), Arc::clone(&standing));
     api.begin().await.map_err(|refusal| Failure::failed(refusal.to_string()))?;
+    // Before anything ends.
+    let exporter = Exporter::begin(&settings.otlp, dir, &engine, &api, standing.started_at)?;
     let router = wakeful_web::router(api);
     let client = Client::new(&address, &admin_token)?;
     let is_over = Arc::new(Notify::new());
@@ -156,7 +153,13 @@ async fn serve(
         ended = &mut serving => ended?,
         () = ending => {}
         // Asked twice, it ends at once.
-        () = signals.stop() => tracing::warn!("asked again: stopping at once"),
+        () = signals.stop() => {
+            tracing::warn!("asked again: stopping at once");
+            return Ok(());
+        }
+    }
+    if let Some(exporter) = exporter {
+        exporter.close().await;
     }
     Ok(())
 }
@@ -216,6 +219,19 @@ fn config(dir: &DataDir, settings: &Settings, key: MasterKey, is_in_safe_mode: b
         held: None,
         retention: settings.retention.policy(),
     })
+}
+
+/// The restore that nobody has said yes to so far, told to whoever reads the log.
+async fn held(db: &Db) -> Result<Option<Restored>, Failure> {
+    let held = db.read("restore.held", (), |tx, ()| Box::pin(restore::held(tx))).await;
+    let held = held.map_err(|refusal| Failure::failed(refusal.to_string()))?;
+    if let Some(restored) = &held {
+        tracing::warn!(
+            "restored from the backup of {}: nothing starts before `wakeful restore --go-on`",
+            restored.taken_at
+        );
+    }
+    Ok(held)
 }
 
 /// An address at which this machine reaches itself: `0.0.0.0` is none.

@@ -226,6 +226,35 @@ async fn a_reader_of_the_life_before_misses_nothing_that_happens_after_a_restore
 }
 
 #[tokio::test]
+async fn two_restores_of_one_backup_are_two_lives_with_numbers_of_their_own() {
+    let mut server = Server::start().await;
+    // Nothing has happened yet: no event has had a number.
+    let path = backup(&server, "store.tar.zst").await;
+    let mut cursors = Vec::new();
+    for epoch in 1..=3 {
+        let agent = server.process_agent("ann", "true").await;
+        server.wake(&agent, json!({})).await;
+        cursors.push(id(server.all("/companies/default/events").await.last().unwrap()));
+        server.stop().await;
+        let done = server.cli(&["restore", text(&path), "--json"]).await.json();
+        let (restored, replaced) = (&done["restored"], &done["replaced"]);
+        assert_eq!((&restored["epoch"], &replaced["epoch"]), (&json!(epoch), &json!(epoch - 1)), "{done:#}");
+        assert_eq!(done["unreadable"], Value::Null);
+        server.start_again().await;
+        for cursor in &cursors {
+            let items = server.show(&format!("/companies/default/events?after={cursor}")).await["items"].clone();
+            assert_eq!(items[0]["type"], "store.restored", "{items:#}");
+        }
+    }
+    server.assert_sound().await;
+    server.stop().await;
+    // Of a store that cannot be read nothing is known, and that is said.
+    fs::write(server.path().join("wakeful.db"), "no store").unwrap();
+    let told = server.cli(&["restore", text(&path)]).await.ok();
+    assert!(told.contains("(epoch 1)") && told.contains("cannot be read"), "{told}");
+}
+
+#[tokio::test]
 async fn a_restore_that_was_broken_off_is_not_started_over_and_is_done_again() {
     let mut server = Server::start().await;
     let agent = server.process_agent("ann", "true").await;

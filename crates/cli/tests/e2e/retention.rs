@@ -113,6 +113,35 @@ async fn a_log_goes_before_its_run_which_says_so_and_a_pinned_one_stays() {
 }
 
 #[tokio::test]
+async fn a_log_that_a_crash_left_behind_goes_the_next_time() {
+    let mut server = Server::start().await;
+    let agent = server.process_agent("ann", "echo hello").await;
+    let (left, young) = (id(&server.run_of(&agent, json!({})).await), id(&server.run_of(&agent, json!({})).await));
+    server.stop().await;
+    // As a crash leaves it between the commit and the removal of the file.
+    let rows = store(&server);
+    rows.execute("update runs set log_removed_at = finished_at where id = ?1", params![left]).unwrap();
+    rows.execute("insert into removed_runs (run_id) values (?1)", params![left]).unwrap();
+    drop(rows);
+    server.start_again().await;
+    let plan = server.cli(&["gc", "--dry-run", "--json"]).await.json();
+    assert!(of(&plan, "logs")["bytes"].as_u64().unwrap() > 0, "{plan:#}");
+    let there = |run: &str| fs::read_dir(server.run_dir(run)).unwrap().any(|file| is_log(&file.unwrap()));
+    assert!(there(&left));
+    let done = server.cli(&["gc", "--json"]).await.json();
+    assert!(of(&done, "logs")["bytes"].as_u64().unwrap() > 0, "{done:#}");
+    assert!(!there(&left) && there(&young));
+    assert_eq!(server.show(&format!("/runs/{left}")).await["status"], "succeeded", "only its log has gone");
+    let again = server.cli(&["gc", "--json"]).await.json();
+    assert_eq!(of(&again, "logs")["bytes"], 0, "{again:#}");
+    server.assert_sound().await;
+}
+
+fn is_log(file: &fs::DirEntry) -> bool {
+    file.file_name().to_str().is_some_and(|name| name.starts_with("log.ndjson"))
+}
+
+#[tokio::test]
 async fn a_crash_while_old_things_go_leaves_nothing_half_and_the_next_time_finishes() {
     const RUNS: i64 = 1_000;
     let mut server = Server::start().await;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use wakeful_domain::outcome::Outcome;
 use wakeful_domain::run::{LogSummary, Run};
-use wakeful_runner::adapters::{Adapter, Reader, Signal, Stream};
+use wakeful_domain::time::Timestamp;
+use wakeful_runner::adapters::{Adapter, Reader, Signal, Step, Stream};
 use wakeful_runner::process::log::{Lines, LogRecord, LogStream, read_log};
 use wakeful_runner::process::{Found, find};
 use wakeful_runner::scrub::Scrubber;
@@ -45,10 +46,16 @@ pub(super) struct LogFollower {
     /// The same as an earlier server left it.
     inherited_seq: u64,
     lines: Lines,
+    /// When the last line was.
+    seen_at: Timestamp,
     unwritten: Vec<NewRunEvent>,
     /// The ids of texts that the agent has confirmed since they were asked for.
     taken: Vec<String>,
     scrubber: Scrubber,
+    /// Whether what the agent does is kept for a trace.
+    is_traced: bool,
+    /// What it did since that was handed over.
+    steps: Vec<(Timestamp, Step)>,
     is_dirty: bool,
     written_at: Instant,
 }
@@ -72,6 +79,7 @@ impl LogFollower {
                 Ok(Found::NeverStarted | Found::Running(_) | Found::Died(_)) | Err(_) => 0,
             },
         };
+        engine.begin_course(run.id);
         LogFollower {
             adapter,
             reader: adapter.reader(&context.adapter, context.session.as_ref(), Path::new(&context.workspace.cwd)),
@@ -82,9 +90,12 @@ impl LogFollower {
             known_seq: u64::try_from(known).unwrap_or(0),
             inherited_seq: u64::try_from(known).unwrap_or(0),
             lines: Lines::default(),
+            seen_at: run.created_at,
             unwritten: Vec::new(),
             taken: Vec::new(),
             scrubber: engine.scrubber(run.id),
+            is_traced: engine.courses_are_wanted(),
+            steps: Vec::new(),
             is_dirty: false,
             written_at: clock::monotonic(),
         }
@@ -115,6 +126,7 @@ impl LogFollower {
             for record in &chunk.records {
                 self.take(record);
             }
+            self.hand_steps_over(engine, run);
             if let Some(live) = engine.live().get_mut(&run.id) {
                 live.may_be_silent = self.reader.is_in_tool() || self.reader.has_ended();
                 live.log.send_replace(self.offset);
@@ -127,21 +139,32 @@ impl LogFollower {
 
     fn take(&mut self, record: &LogRecord) {
         self.seq = record.seq;
+        self.seen_at = record.ts;
         self.is_dirty = true;
         if record.seq <= self.foreign_seq {
             return;
         }
         let Some((stream, line)) = self.lines.push(record) else { return };
-        self.mean(stream, &line, record.seq > self.inherited_seq);
+        self.mean(stream, &line, record.ts, record.seq > self.inherited_seq);
     }
 
     /// Draws from a line what it means.
-    fn mean(&mut self, stream: LogStream, line: &str, is_news: bool) {
+    fn mean(&mut self, stream: LogStream, line: &str, at: Timestamp, is_news: bool) {
         let signals = give(self.reader.as_mut(), stream, line);
+        if self.is_traced {
+            self.seen_at = at;
+            self.steps.extend(self.reader.steps().into_iter().map(|step| (at, step)));
+        }
         let confirmed = signals.iter().filter(|signal| signal.kind == "steered");
         self.taken.extend(confirmed.filter_map(|signal| id_of(&signal.message)).map(str::to_owned));
         if is_news {
             self.unwritten.extend(signals.into_iter().map(|signal| event(signal, &self.scrubber)));
+        }
+    }
+
+    fn hand_steps_over(&mut self, engine: &Engine, run: &Run) {
+        if let Some(live) = engine.live().get_mut(&run.id) {
+            self.steps.drain(..).for_each(|(at, step)| live.course.take(at, step));
         }
     }
 
@@ -192,8 +215,9 @@ impl LogFollower {
     pub async fn read_to_end(&mut self, engine: &Engine, run: &Run) {
         self.read_on(engine, run).await;
         for (stream, line) in std::mem::take(&mut self.lines).finish() {
-            self.mean(stream, &line, self.seq > self.inherited_seq);
+            self.mean(stream, &line, self.seen_at, self.seq > self.inherited_seq);
         }
+        self.hand_steps_over(engine, run);
         if self.is_dirty || !self.unwritten.is_empty() {
             self.write(engine, run).await;
         }

@@ -3,6 +3,7 @@
 mod canary;
 mod clock;
 mod database;
+mod database_full;
 mod fakes;
 mod idle;
 mod kills;
@@ -51,6 +52,7 @@ pub const ALL: &[Case] = &[
     streams::BROKEN_STREAMS,
     streams::POISON,
     database::DATABASE_AWAY,
+    database_full::DATABASE_FULL,
     store_file::STORE_FILE,
     upgrade::STOP_AND_UPGRADE,
     restarts::RESTARTS,

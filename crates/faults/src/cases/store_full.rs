@@ -138,7 +138,7 @@ async fn store_full(scale: Scale, _seed: u64) -> Measured {
 }
 
 /// One refusal that names its cause and the remedy.
-fn told_what_to_do(problem: &Value) -> usize {
+pub fn told_what_to_do(problem: &Value) -> usize {
     let detail = problem["detail"].as_str().unwrap_or_default();
     assert!(problem["code"] == "store_full" && detail.contains("make room"), "{problem}");
     1

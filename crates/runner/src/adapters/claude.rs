@@ -5,20 +5,23 @@
 mod classify;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 use std::collections::VecDeque;
 use std::path::Path;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use wakeful_domain::outcome::{Outcome, SessionChange, SessionState};
 use wakeful_domain::usage::{USAGE_MAX, Usage};
 
 use self::classify::Judged;
+use self::totals::{Totals, answer_of, usage_of_message, usage_of_result};
 use super::course::{signal, tool};
 use super::events::EventLines;
 use super::excerpt::{LastLines, cut, cut_bytes, name};
 use super::failures::{CLAUDE, Failure};
 use super::settings::{self, Keys, Kind};
+use super::steps::Step;
 use super::tools::RunningTools;
 use super::{
     Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, StopSignal, Stream, ending, figures,
@@ -145,36 +148,6 @@ pub(super) struct ClaudeReader {
     stderr: LastLines,
 }
 
-/// What was used, by a run or by a whole session.
-#[derive(Debug, Clone, Copy, Default)]
-struct Totals {
-    usage: Usage,
-    cost_micros: Option<i64>,
-}
-
-impl Totals {
-    /// Kept in the session since the last run.
-    fn of(session: &SessionState) -> Totals {
-        let usage = session.params.get("usage").cloned().unwrap_or_default();
-        Totals {
-            usage: serde_json::from_value(usage).unwrap_or_default(),
-            cost_micros: session.params.get("cost_micros").and_then(Value::as_i64),
-        }
-    }
-
-    fn plus(&self, used: &Totals) -> Totals {
-        let cost = self.cost_micros.unwrap_or(0).saturating_add(used.cost_micros.unwrap_or(0));
-        Totals { usage: figures::sum(&self.usage, &used.usage), cost_micros: Some(cost) }
-    }
-
-    fn extra(&self) -> Map<String, Value> {
-        let mut extra = Map::new();
-        extra.insert("usage".into(), json!(self.usage));
-        extra.insert("cost_micros".into(), json!(self.cost_micros));
-        extra
-    }
-}
-
 impl ClaudeReader {
     pub(super) fn new(session: Option<&SessionState>, cwd: &Path) -> Self {
         Self {
@@ -231,6 +204,7 @@ impl ClaudeReader {
                 self.take_session_id(event);
                 self.model = event["model"].as_str().map(name);
                 self.key_source = event["apiKeySource"].as_str().map(name);
+                self.tools.asked();
                 if is_known {
                     return Vec::new();
                 }
@@ -255,7 +229,7 @@ impl ClaudeReader {
     fn user(&mut self, event: &Value) -> Vec<Signal> {
         let content = &event["message"]["content"];
         for block in content.as_array().into_iter().flatten().filter(|block| block["type"] == "tool_result") {
-            self.tools.ended(&block["tool_use_id"]);
+            self.tools.ended(&block["tool_use_id"], block["is_error"] == true);
         }
         if event["isReplay"] != true {
             return Vec::new();
@@ -276,6 +250,7 @@ impl ClaudeReader {
         self.api_error = event["error"].as_str().map(name);
         let message = &event["message"];
         self.count(message);
+        self.tools.answered(answer_of(event));
         let is_its_own = event["parent_tool_use_id"].is_null();
         let mut signals = Vec::new();
         for block in message["content"].as_array().into_iter().flatten() {
@@ -288,8 +263,9 @@ impl ClaudeReader {
                     signals.push(signal("message", text, Value::Null));
                 }
                 (Some("tool_use"), _) => {
-                    self.tools.began(&block["id"]);
-                    signals.push(tool(block["name"].as_str().unwrap_or("tool"), &block["id"], &block["input"]));
+                    let name = block["name"].as_str().unwrap_or("tool");
+                    self.tools.began(&block["id"], name);
+                    signals.push(tool(name, &block["id"], &block["input"]));
                 }
                 _ => {}
             }
@@ -458,33 +434,8 @@ impl Reader for ClaudeReader {
     fn inputs_taken(&self) -> u64 {
         self.inputs_taken
     }
-}
 
-fn usage_of_message(usage: &Value) -> Usage {
-    let count = |name: &str| figures::tokens(&usage[name]);
-    Usage {
-        input_tokens: count("input_tokens"),
-        output_tokens: count("output_tokens"),
-        cache_read_tokens: count("cache_read_input_tokens"),
-        cache_write_tokens: count("cache_creation_input_tokens"),
-    }
-}
-
-/// Over all models: the `usage` of a result leaves out what subagents used.
-fn usage_of_result(result: &Value) -> Usage {
-    let of_model = |usage: &Value| {
-        let count = |name: &str| figures::tokens(&usage[name]);
-        Usage {
-            input_tokens: count("inputTokens"),
-            output_tokens: count("outputTokens"),
-            cache_read_tokens: count("cacheReadInputTokens"),
-            cache_write_tokens: count("cacheCreationInputTokens"),
-        }
-    };
-    match result["modelUsage"].as_object() {
-        Some(models) if !models.is_empty() => {
-            models.values().fold(Usage::default(), |sum, usage| figures::sum(&sum, &of_model(usage)))
-        }
-        _ => usage_of_message(&result["usage"]),
+    fn steps(&mut self) -> Vec<Step> {
+        self.tools.take_steps()
     }
 }

@@ -15,7 +15,7 @@ use wakeful_domain::usage::Usage;
 use self::description::{Description, Events, Prompt};
 use super::course::{Course, tool};
 use super::excerpt::{LastLines, name};
-use super::{Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, Stream};
+use super::{Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, Step, Stream};
 use super::{failures, figures, reset_time, session, settings};
 
 /// Time to stop after the signal: as for a command of any kind.
@@ -103,8 +103,11 @@ impl CliReader {
         let mut signals = self.course.session(fields.of("session_id", event).unwrap_or(&Value::Null));
         if let Some(said) = text("text") {
             signals.extend(self.course.said(said));
+            self.course.goes_on_answering();
         }
         if let Some(name) = text("tool") {
+            self.course.goes_on_answering();
+            self.course.tools.told(&Value::Null, name, false, None);
             signals.push(tool(name, &Value::Null, &Value::Null));
         }
         let usage = fields.usage(event);
@@ -217,5 +220,9 @@ impl Reader for CliReader {
 
     fn has_ended(&self) -> bool {
         self.course.has_ended()
+    }
+
+    fn steps(&mut self) -> Vec<Step> {
+        self.course.tools.take_steps()
     }
 }

@@ -17,6 +17,7 @@ use super::events::EventLines;
 use super::excerpt::{LastLines, cut, cut_bytes};
 use super::failures::{CODEX, Failure};
 use super::settings::{self, Keys, Kind};
+use super::steps::{Answer, Step};
 use super::tools::RunningTools;
 use super::{
     Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, StopSignal, Stream, ending, figures, session,
@@ -106,6 +107,8 @@ pub(super) struct CodexReader {
     thread_usage: Option<Usage>,
     text: String,
     turn: Option<Turn>,
+    /// How many have begun.
+    turns: u64,
     events: EventLines,
     tools: RunningTools,
     last_error: Option<String>,
@@ -126,6 +129,7 @@ impl CodexReader {
             thread_usage: None,
             text: String::new(),
             turn: None,
+            turns: 0,
             events: EventLines::default(),
             tools: RunningTools::default(),
             last_error: None,
@@ -140,16 +144,28 @@ impl CodexReader {
                 let id = self.thread_id.as_deref().unwrap_or_default();
                 vec![signal("session", id, json!({"session_id": id}))]
             }
+            Some("turn.started") => {
+                self.tools.asked();
+                self.turns += 1;
+                self.answered(None);
+                Vec::new()
+            }
             Some("item.started") => match event["item"]["type"].as_str() {
                 Some("command_execution" | "mcp_tool_call" | "web_search") => {
-                    self.tools.began(&event["item"]["id"]);
+                    let name = event["item"]["type"].as_str().unwrap_or("tool");
+                    self.tools.began(&event["item"]["id"], name);
                     // What is searched for is only known at the end.
                     if event["item"]["type"] == "web_search" { Vec::new() } else { vec![tool(&event["item"])] }
                 }
                 _ => Vec::new(),
             },
             Some("item.completed") => {
-                self.tools.ended(&event["item"]["id"]);
+                let item = &event["item"];
+                let is_failed = item["status"] == "failed" || item["exit_code"].as_i64().is_some_and(|code| code != 0);
+                self.tools.ended(&item["id"], is_failed);
+                if item["type"] == "file_change" {
+                    self.tools.told(&item["id"], "file_change", is_failed, None);
+                }
                 self.item(&event["item"])
             }
             Some("error") => {
@@ -158,7 +174,9 @@ impl CodexReader {
                 vec![signal("error", message, Value::Null)]
             }
             Some("turn.completed") => {
+                let before = self.usage().unwrap_or_default();
                 self.thread_usage = Some(usage_of_turn(&event["usage"]));
+                self.answered(self.usage().and_then(|usage| figures::since(&usage, &before)));
                 self.turn = Some(Turn::Completed);
                 self.tools.all_ended();
                 Vec::new()
@@ -172,6 +190,13 @@ impl CodexReader {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// What codex calls a turn is all its model says to one prompt; nothing finer has figures.
+    fn answered(&mut self, usage: Option<Usage>) {
+        let id = Some(format!("turn {}", self.turns));
+        let output_is_known = usage.is_some();
+        self.tools.answered(Answer { id, model: self.model.clone(), within: None, usage, output_is_known });
     }
 
     fn item(&mut self, item: &Value) -> Vec<Signal> {
@@ -285,6 +310,10 @@ impl Reader for CodexReader {
 
     fn is_in_tool(&self) -> bool {
         self.tools.is_any()
+    }
+
+    fn steps(&mut self) -> Vec<Step> {
+        self.tools.take_steps()
     }
 }
 

@@ -11,6 +11,7 @@ use wakeful_domain::usage::Usage;
 use super::events::EventLines;
 use super::excerpt::{LastLines, cut, cut_bytes};
 use super::failures::{Failure, Table};
+use super::steps::Answer;
 use super::tools::RunningTools;
 use super::{Conclusion, Exit, Signal, ending, figures, session};
 
@@ -97,6 +98,11 @@ impl Course {
         }
         self.text = cut_bytes(text, SUMMARY_BYTES_MAX);
         vec![signal("message", text, Value::Null)]
+    }
+
+    /// A piece of an answer of its model.
+    pub(super) fn goes_on_answering(&mut self) {
+        self.tools.answered(Answer::piece(self.model.as_deref()));
     }
 
     /// The agent goes on: what was judged before is not the end.

@@ -14,7 +14,7 @@ use wakeful_domain::usage::Usage;
 use super::course::{Course, tool};
 use super::excerpt::name;
 use super::settings::{self, Keys, Kind};
-use super::{Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, StopSignal, Stream};
+use super::{Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, Step, StopSignal, Stream};
 use super::{failures, figures, session};
 
 const KEYS: Keys = &[
@@ -88,23 +88,26 @@ impl CursorReader {
                     Some(_) => Some("api".into()),
                     None => None,
                 };
+                self.course.tools.asked();
             }
             (Some("assistant"), _) => {
                 self.course.goes_on();
+                self.course.goes_on_answering();
                 let blocks = event["message"]["content"].as_array().into_iter().flatten();
                 let text: Vec<&str> = blocks.filter_map(|block| block["text"].as_str()).collect();
                 signals.extend(self.course.said(&text.concat()));
             }
             (Some("tool_call"), Some("started")) => {
                 self.course.goes_on();
-                self.course.tools.began(&event["call_id"]);
                 // `{"shellToolCall": {"args": {…}}}`
                 let call = event["tool_call"].as_object().and_then(|call| call.iter().next());
                 let name = call.map_or("tool", |(name, _)| name.trim_end_matches("ToolCall"));
                 let input = call.map_or(&Value::Null, |(_, call)| &call["args"]);
+                self.course.goes_on_answering();
+                self.course.tools.began(&event["call_id"], name);
                 signals.push(tool(name, &event["call_id"], input));
             }
-            (Some("tool_call"), Some("completed")) => self.course.tools.ended(&event["call_id"]),
+            (Some("tool_call"), Some("completed")) => self.course.tools.ended(&event["call_id"], false),
             (Some("error"), _) => {
                 let message = event["message"].as_str().or(event["error"].as_str());
                 signals.extend(self.course.complained(message.unwrap_or("cursor-agent reported an error")));
@@ -155,6 +158,10 @@ impl Reader for CursorReader {
 
     fn is_in_tool(&self) -> bool {
         self.course.tools.is_any()
+    }
+
+    fn steps(&mut self) -> Vec<Step> {
+        self.course.tools.take_steps()
     }
 }
 

@@ -14,7 +14,7 @@ use wakeful_domain::usage::Usage;
 use super::course::{Course, tool};
 use super::excerpt::{cut_bytes, name};
 use super::settings::{self, Keys, Kind};
-use super::{Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, StopSignal, Stream};
+use super::{Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, Step, StopSignal, Stream};
 use super::{failures, figures, session};
 
 const KEYS: Keys = &[
@@ -96,6 +96,7 @@ impl GeminiReader {
                 self.course.model = event["model"].as_str().map(name);
                 self.course.provider = Some("google".into());
                 signals.extend(self.course.session(&event["session_id"]));
+                self.course.tools.asked();
             }
             Some("message") if is_piece => {
                 let text = event["content"].as_str().unwrap_or_default();
@@ -103,6 +104,7 @@ impl GeminiReader {
                     signals.extend(self.whole());
                 }
                 self.course.goes_on();
+                self.course.goes_on_answering();
                 let room = PIECES_BYTES_MAX.saturating_sub(self.pieces.len());
                 self.pieces.push_str(if text.len() <= room { text } else { "" });
                 if text.len() > room && !self.pieces.ends_with('…') {
@@ -112,11 +114,12 @@ impl GeminiReader {
             }
             Some("tool_use") => {
                 self.course.goes_on();
-                self.course.tools.began(&event["tool_id"]);
+                self.course.goes_on_answering();
                 let tool_name = event["tool_name"].as_str().unwrap_or("tool");
+                self.course.tools.began(&event["tool_id"], tool_name);
                 signals.push(tool(tool_name, &event["tool_id"], &event["parameters"]));
             }
-            Some("tool_result") => self.course.tools.ended(&event["tool_id"]),
+            Some("tool_result") => self.course.tools.ended(&event["tool_id"], event["status"] == "error"),
             Some("error") => {
                 let message = event["message"].as_str().unwrap_or("gemini reported an error");
                 signals.extend(self.course.complained(message));
@@ -172,6 +175,10 @@ impl Reader for GeminiReader {
 
     fn is_in_tool(&self) -> bool {
         self.course.tools.is_any()
+    }
+
+    fn steps(&mut self) -> Vec<Step> {
+        self.course.tools.take_steps()
     }
 }
 

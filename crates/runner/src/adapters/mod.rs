@@ -22,6 +22,7 @@ mod report;
 mod reset_time;
 mod session;
 mod settings;
+mod steps;
 #[cfg(test)]
 mod testing;
 mod tools;
@@ -31,6 +32,8 @@ use std::path::Path;
 use serde_json::Value;
 use wakeful_domain::outcome::{Outcome, SessionState};
 use wakeful_domain::time::Timestamp;
+
+pub use steps::{Answer, Step};
 
 /// What an adapter may use in order to say how its agent is started.
 #[derive(Debug, Clone, Copy)]
@@ -129,6 +132,10 @@ pub trait Reader: Send + Sync {
     /// Whether a tool call runs now: its silence is work.
     fn is_in_tool(&self) -> bool {
         false
+    }
+    /// What the agent has done since this was asked, for a trace of the run. To be asked after each line.
+    fn steps(&mut self) -> Vec<Step> {
+        Vec::new()
     }
     /// How many of the texts written to its standard input the agent has confirmed, the prompt included. Each one
     /// after the prompt comes as a signal `steered` too, in the order of writing.

@@ -14,7 +14,8 @@ use wakeful_domain::usage::Usage;
 
 use super::course::{Course, signal, tool};
 use super::settings::{self, Keys, Kind};
-use super::{Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, StopSignal, Stream};
+use super::steps::{Answer, named};
+use super::{Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, Step, StopSignal, Stream};
 use super::{failures, figures, session};
 
 const KEYS: Keys = &[
@@ -97,12 +98,18 @@ impl OpencodeReader {
             Some("step_start") => {
                 self.refusals = 0;
                 self.course.goes_on();
+                self.course.tools.asked();
+                self.answered(part, None);
             }
             Some("text") => signals.extend(self.course.said(part["text"].as_str().unwrap_or_default())),
             Some("tool_use") => {
                 // It is told when it has ended.
                 let name = part["tool"].as_str().unwrap_or("tool");
-                signals.push(tool(name, &part["callID"], &part["state"]["input"]));
+                let (state, is_failed) = (&part["state"], part["state"]["status"] == "error");
+                let ends = state["time"]["end"].as_u64().zip(state["time"]["start"].as_u64());
+                let took_ms = ends.and_then(|(end, start)| end.checked_sub(start));
+                self.course.tools.told(&part["callID"], name, is_failed, took_ms);
+                signals.push(tool(name, &part["callID"], &state["input"]));
             }
             Some("step_finish") => self.step_finish(part),
             Some("error") => {
@@ -119,8 +126,17 @@ impl OpencodeReader {
         signals
     }
 
+    /// A step is an answer of the model with the tool calls that it asks for.
+    fn answered(&mut self, part: &Value, usage: Option<Usage>) {
+        let (id, model) = (named(&part["messageID"]), self.course.model.clone());
+        let output_is_known = usage.is_some();
+        self.course.tools.answered(Answer { id, model, within: None, usage, output_is_known });
+    }
+
     fn step_finish(&mut self, part: &Value) {
-        self.course.used(&usage_of(&part["tokens"]));
+        let usage = usage_of(&part["tokens"]);
+        self.course.used(&usage);
+        self.answered(part, Some(usage));
         self.course.cost(part["cost"].as_f64().and_then(figures::micros_of_dollars));
         match part["reason"].as_str() {
             // It goes on after both, as after a provider that does not say why it stopped.
@@ -174,6 +190,10 @@ impl Reader for OpencodeReader {
 
     fn is_in_tool(&self) -> bool {
         self.course.tools.is_any()
+    }
+
+    fn steps(&mut self) -> Vec<Step> {
+        self.course.tools.take_steps()
     }
 }
 

@@ -44,6 +44,16 @@ pub struct Fence {
     pub id_seed: u64,
     /// When the backup was taken; unknown if the database was restored with its own tools.
     pub taken_at: Option<Timestamp>,
+    /// The life of the store that is replaced, where it can be read: two restores of one backup are two epochs.
+    pub replaced: Option<Life>,
+}
+
+/// How far a store has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Life {
+    pub epoch: i64,
+    /// The highest number that an event has had.
+    pub last_event: i64,
 }
 
 /// How many restores led to this store.
@@ -85,12 +95,14 @@ pub async fn fence(tx: &mut Tx, fence: &Fence) -> Result<Restored, Refusal> {
     let now = fence.now;
     let last_event: Option<Timestamp> = tx.query_one(LAST_EVENT, &[]).await?.get()?;
     let taken_at = fence.taken_at.or(last_event).unwrap_or(now);
-    let epoch = epoch(tx).await? + 1;
+    let replaced = fence.replaced.unwrap_or_default();
+    let epoch = epoch(tx).await?.max(replaced.epoch) + 1;
     tx.execute(FORGET_TRANSACTIONS, &[]).await?;
     retention::events::forget_transactions(tx).await?;
     tx.execute(MISS_ASKED, &[]).await?;
     // Readers whose cursor comes from the life before go on with what happens from here.
-    tx.execute("{leave_room_for_events}", &[]).await?;
+    tx.execute("{count_events}", &[]).await?;
+    tx.execute("{leave_room_for_events}", &[replaced.last_event.into()]).await?;
     let live = runs::live(tx).await?;
     let restored = Restored { epoch, taken_at, restored_at: now, lost_runs: live.len() as i64, released_at: None };
     let mut companies: Vec<CompanyId> = Vec::new();

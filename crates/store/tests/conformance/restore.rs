@@ -8,13 +8,13 @@ use wakeful_domain::schedule::SlotStatus;
 use wakeful_domain::wakeup::WakeupStatus;
 use wakeful_store::Refusal;
 use wakeful_store::ops::events::{self, Cursor, Event};
-use wakeful_store::ops::restore::{self, Fence, MissedSlots, Plan, Restored};
+use wakeful_store::ops::restore::{self, Fence, Life, MissedSlots, Plan, Restored};
 
 use crate::world::{START, World, conflict, on_both, seconds};
 
 impl World {
     async fn fence(&self) -> Restored {
-        let fence = Fence { now: self.now(), id_seed: 3, taken_at: Some(START) };
+        let fence = Fence { now: self.now(), id_seed: 3, taken_at: Some(START), replaced: None };
         self.db.write("fence", fence, |tx, fence| Box::pin(restore::fence(tx, fence))).await.unwrap()
     }
 
@@ -84,6 +84,17 @@ fn each_restore_raises_the_epoch_and_holds_the_store_until_it_is_released_once()
             assert_eq!(world.release(MissedSlots::CatchUp).await.unwrap().released_at, Some(world.now()));
             assert_eq!(world.held().await, None);
         }
+    });
+}
+
+#[test]
+fn a_store_that_is_replaced_counts_too() {
+    on_both(async |world| {
+        let replaced = Some(Life { epoch: 7, last_event: 5 << 32 });
+        let fence = Fence { now: world.now(), id_seed: 3, taken_at: Some(START), replaced };
+        let restored = world.db.write("fence", fence, |tx, fence| Box::pin(restore::fence(tx, fence))).await.unwrap();
+        assert_eq!(restored.epoch, 8);
+        assert_eq!(world.fence().await.epoch, 9, "what is known stays known");
     });
 }
 

@@ -318,6 +318,14 @@ fn bodies_of_logs_go_before_their_runs_and_pinned_ones_stay() {
         assert!(find().await.is_empty());
         assert_eq!(world.get_run(old.id).await.log_removed_at, Some(world.now()));
         assert_eq!(world.get_run(pinned.id).await.log_removed_at, None);
+        // Until its file is gone too it is named, and as a log, not as a directory of a run that is gone.
+        let left = async || world.db.read("left", (), |tx, ()| Box::pin(logs::left(tx, None))).await.unwrap();
+        assert_eq!(left().await, [old.id]);
+        let removed = world.db.read("removed", (), |tx, ()| Box::pin(logs::removed(tx, None)));
+        assert!(removed.await.unwrap().is_empty());
+        let forget = world.db.write("forget", vec![old.id], |tx, runs| Box::pin(logs::forget(tx, runs)));
+        forget.await.unwrap();
+        assert!(left().await.is_empty());
     });
 }
 
@@ -411,7 +419,7 @@ fn a_restored_store_knows_only_the_numbers_of_the_events_that_are_gone() {
         let arguments = (world.now(), world.days_ago(30));
         let remove = world.db.write("remove", arguments, |tx, (now, cut)| Box::pin(events::remove(tx, *now, *cut)));
         assert!(remove.await.unwrap() > 0);
-        let fence = Fence { now: world.now(), id_seed: 3, taken_at: None };
+        let fence = Fence { now: world.now(), id_seed: 3, taken_at: None, replaced: None };
         world.db.write("fence", fence, |tx, fence| Box::pin(restore::fence(tx, fence))).await.unwrap();
         // As in another cluster, whose transactions have smaller numbers than any before.
         let last =

@@ -1,6 +1,8 @@
 //! The server of the data directory: whether it runs, where it listens or would, how its last life ended, and what it
 //! says of its store.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::{Finding, Verdict, finding};
@@ -9,12 +11,35 @@ use crate::client::Client;
 use crate::config::settings;
 use crate::daemon::{self, lives};
 use crate::data_dir::DataDir;
+use crate::otlp::{Target, authority};
 use crate::output::text;
+
+/// A receiver of telemetry that is not there after this is not reached.
+const CONNECT_MAX: Duration = Duration::from_secs(3);
 
 pub(super) async fn findings(global: &Global, dir: &DataDir) -> Vec<Finding> {
     let mut findings: Vec<Finding> = last_crash(dir).into_iter().chain(port(dir).await).collect();
     findings.extend(server(global).await);
+    findings.extend(receiver(dir).await);
     findings
+}
+
+/// Whether the receiver of traces and metrics can be reached, if the file or the environment names one.
+async fn receiver(dir: &DataDir) -> Option<Finding> {
+    let loaded = settings::load(settings::found(dir, None), &SettingOptions::default()).ok()?;
+    let target = match Target::of(&loaded.effective.settings.otlp, dir) {
+        Ok(target) => target?,
+        Err(failure) => return Some(finding("otlp", Verdict::Failed, failure.message)),
+    };
+    let connecting = tokio::net::TcpStream::connect(authority(&target.traces));
+    Some(match tokio::time::timeout(CONNECT_MAX, connecting).await {
+        Ok(Ok(_)) => finding("otlp", Verdict::Ok, format!("{} can be reached", target.shown)),
+        Ok(Err(_)) | Err(_) => {
+            let detail = format!("{} cannot be reached: traces and metrics are dropped", target.shown);
+            finding("otlp", Verdict::Warning, detail)
+                .remedy("start the receiver, or set `otlp.endpoint`; runs do not wait for it")
+        }
+    })
 }
 
 fn last_crash(dir: &DataDir) -> Option<Finding> {

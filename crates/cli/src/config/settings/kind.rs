@@ -149,7 +149,7 @@ impl Kind {
     /// The value as people may see it.
     pub fn shown(self, value: &Value) -> Value {
         match value {
-            Value::String(url) if self.is_secret() => json!(masked(url)),
+            Value::String(url) if matches!(self, Kind::Database | Kind::Url) => json!(masked(url)),
             _ => value.clone(),
         }
     }

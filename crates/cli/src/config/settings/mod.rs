@@ -31,6 +31,7 @@ pub struct Settings {
     pub retention: Retention,
     pub daemon: Daemon,
     pub log: Log,
+    pub otlp: Otlp,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -81,6 +82,15 @@ pub struct Log {
     pub format: LogFormat,
     pub max_file_mb: u64,
     pub max_files: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Otlp {
+    pub endpoint: Option<String>,
+    pub headers_file: Option<PathBuf>,
+    #[serde(deserialize_with = "duration")]
+    pub interval: Duration,
 }
 
 /// How a line of the log is written.

@@ -274,6 +274,33 @@ const SETTINGS: &[Setting] = &[
         says: "Files of the log that are kept, the one that is written included",
         changes_while_running: false,
     },
+    Setting {
+        section: "otlp",
+        key: "endpoint",
+        option: "otlp-endpoint",
+        kind: Kind::Url,
+        unset: Unset::Nothing("OTEL_EXPORTER_OTLP_ENDPOINT, or nothing is sent"),
+        says: "Base URL of a receiver of OTLP over HTTP, as http://127.0.0.1:4318: traces and metrics are sent there",
+        changes_while_running: false,
+    },
+    Setting {
+        section: "otlp",
+        key: "headers_file",
+        option: "otlp-headers-file",
+        kind: Kind::File,
+        unset: Unset::Nothing("OTEL_EXPORTER_OTLP_HEADERS, or none"),
+        says: "File with headers for it, a line each, as `authorization: Bearer …`",
+        changes_while_running: false,
+    },
+    Setting {
+        section: "otlp",
+        key: "interval",
+        option: "otlp-interval",
+        kind: Kind::Duration,
+        unset: Unset::Text("60s"),
+        says: "How often metrics are sent, at least a second apart",
+        changes_while_running: false,
+    },
 ];
 
 /// Every setting, in the order of the file.

@@ -1,5 +1,6 @@
 //! The adapter against what Claude Code 2.1.197 really wrote (`tests/fixtures/claude`).
 
+use serde_json::Map;
 use wakeful_domain::outcome::End;
 use wakeful_domain::time::Timestamp;
 

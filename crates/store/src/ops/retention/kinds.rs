@@ -123,7 +123,7 @@ const RUNS: Rules = Rules {
         "delete from batches where run_id = $1",
         "delete from root_runs where run_id = $1",
         "delete from late_ends where run_id = $1",
-        "insert into removed_runs (run_id) values ($1)",
+        "insert into removed_runs (run_id) values ($1) on conflict do nothing",
     ],
 };
 
