@@ -152,7 +152,10 @@
     const body = {};
     for (const [name, inputs] of groups) {
       const value = valueOfAll(inputs);
-      if (value !== undefined) put(body, name, value);
+      if (value === undefined) continue;
+      // The whole body, for what is published as it is.
+      if ('body' in inputs[0].dataset) Object.assign(body, value);
+      else put(body, name, value);
     }
     if (submitter?.name) put(body, submitter.name, CONVERT[submitter.dataset.type]?.(submitter.value) ?? submitter.value);
     return body;

@@ -155,7 +155,9 @@ async fn text(
         Some(lines) => last_lines(&text, lines),
         None => &text,
     };
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text.to_owned()).into_response())
+    // What an agent wrote is text, whatever it looks like.
+    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    Ok((headers, text.to_owned()).into_response())
 }
 
 /// The records of a log; of one that is too long, those of the end.

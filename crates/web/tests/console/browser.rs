@@ -4,14 +4,12 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
-use std::os::unix::process::CommandExt;
 use tempfile::TempDir;
 use thirtyfour::prelude::*;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{PATIENCE, Server};
+use crate::support::{PATIENCE, Server, end_all_of};
 
 /// Between two looks at a page.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
@@ -21,7 +19,7 @@ pub struct Console {
     pub driver: WebDriver,
     pub server: Server,
     process: Child,
-    _profile: TempDir,
+    profile: TempDir,
 }
 
 /// The browser asks nobody but the server: without these it looks for its maker's hosts.
@@ -57,7 +55,6 @@ impl Console {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            .process_group(0)
             .spawn()
             .expect("chromedriver: `cargo xtask test` installs it");
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
@@ -73,7 +70,7 @@ impl Console {
         capabilities.add_arg(&format!("--user-data-dir={}", profile.path().join("profile").display())).unwrap();
         capabilities.add_arg("--window-size=1280,900").unwrap();
         let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), capabilities).await.unwrap();
-        Console { driver, server, process, _profile: profile }
+        Console { driver, server, process, profile }
     }
 
     /// Signs in by a link, as `wakeful open` does.
@@ -174,10 +171,9 @@ impl Console {
 
 impl Drop for Console {
     fn drop(&mut self) {
-        // The browser is a child of the driver, in its group.
-        if let Some(group) = Pid::from_raw(self.process.id() as i32) {
-            kill_process_group(group, Signal::KILL).ok();
-        }
+        // Left to itself the driver is asked to quit, and waited for after it is gone. The browser has a group of its own.
+        self.driver.clone().leak().ok();
+        end_all_of(self.profile.path());
         self.process.wait().ok();
     }
 }

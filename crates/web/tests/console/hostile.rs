@@ -16,8 +16,6 @@ printf 'last line\n'"#;
 #[tokio::test]
 async fn a_hostile_log_is_text() {
     let console = Console::open().await;
-    let agent = console.server.process_agent("<b>bold</b>", "true").await;
-    assert!(agent.is_empty() || agent.starts_with("agt_"));
     let agent = console.server.process_agent("hostile", SCRIPT).await;
     let reason = "<img src=x onerror=\"window.pwned=1\"><script>window.pwned=1</script>";
     let wakeup = console.server.wake(&agent, json!({ "reason": reason })).await;

@@ -68,7 +68,15 @@ const LISTS: &[&str] = &[
     "costs",
     "costs?by=day",
     "notifications",
+    "notifications/channels/new",
     "settings",
+    "settings?tab=tokens",
+    "settings?tab=secrets",
+    "settings?tab=retention",
+    "settings?tab=projects",
+    "settings?tab=goals",
+    "settings?tab=escalations",
+    "settings?tab=companies",
     "health",
 ];
 
@@ -96,7 +104,7 @@ pub async fn furnish(server: &Server) -> Made {
     let wake = json!({ "agent": agent, "reason": "the nightly build" });
     let nightly = json!({ "name": "nightly", "trigger": { "cron": "0 3 * * *" }, "target": { "wake": wake } });
     let schedule = made(server, "schedules", nightly).await;
-    made(server, "subscriptions", json!({ "agent": agent, "source": { "topic": "deploys" }, "on": ["published"] }))
+    made(server, "subscriptions", json!({ "agent": agent, "source": { "topic": "deploys" }, "on": ["topic.published"] }))
         .await;
     made(server, "budgets", json!({ "scope": "company", "metric": "runs", "window": "day", "limit": 100 })).await;
     made(server, "escalations", json!({ "title": "Which branch?", "detail": "There are two.", "severity": "high" }))
@@ -184,6 +192,31 @@ async fn every_furnished_page_is_as_it_was() {
         shown.push_str(&format!("\n=== {}\n{}\n", normal(&page), normal(&text)));
     }
     insta::assert_snapshot!("furnished", shown);
+}
+
+/// Everything that a first visit loads, compressed.
+const FIRST_LOAD_BYTES_MAX: usize = 120_000;
+
+#[tokio::test]
+async fn the_first_load_is_light() {
+    let server = Server::start().await;
+    let cookie = session(&server, server.token()).await;
+    furnish(&server).await;
+    let page = get(&server, &cookie, "/c/default/runs").await.text().await.unwrap();
+    let named = page.split('"').filter(|part| part.starts_with("/assets/")).map(|part| part.split('#').next().unwrap());
+    let mut paths: Vec<&str> = named.collect();
+    paths.sort_unstable();
+    paths.dedup();
+    paths.push("/c/default/runs");
+    let mut bytes = 0;
+    for path in &paths {
+        let request = reqwest::Client::new().get(format!("{}{path}", server.address())).header("cookie", &cookie);
+        let answer = request.header("accept-encoding", "gzip").send().await.unwrap();
+        assert_eq!(answer.headers()["content-encoding"], "gzip", "{path}");
+        bytes += answer.bytes().await.unwrap().len();
+    }
+    assert!(paths.len() > 8, "{paths:?}");
+    assert!(bytes <= FIRST_LOAD_BYTES_MAX, "{bytes} bytes");
 }
 
 #[tokio::test]
