@@ -15,6 +15,7 @@ mod parameters;
 mod routes;
 mod sse;
 mod standing;
+mod sums;
 pub mod wire;
 
 use std::sync::Arc;
@@ -36,13 +37,14 @@ pub struct Api {
     standing: Arc<Standing>,
     http: observe::HttpMeters,
     kept: Arc<metrics::Kept>,
+    sums: Arc<sums::KeptSums>,
 }
 
 impl Api {
     /// An API over an engine. `admin_hash` is the hash of the instance's admin token.
     pub fn new(engine: Engine, admin_hash: &str, standing: Arc<Standing>) -> Api {
-        let (http, kept) = (observe::HttpMeters::default(), Arc::default());
-        Api { engine, admin_hash: admin_hash.into(), standing, http, kept }
+        let http = observe::HttpMeters::default();
+        Api { engine, admin_hash: admin_hash.into(), standing, http, kept: Arc::default(), sums: Arc::default() }
     }
 
     /// Counts what happens from here on.
