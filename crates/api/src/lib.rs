@@ -16,6 +16,7 @@ mod routes;
 mod session;
 mod sse;
 mod standing;
+mod sums;
 pub mod wire;
 
 use std::sync::Arc;
@@ -39,16 +40,18 @@ pub struct Api {
     http: observe::HttpMeters,
     kept: Arc<metrics::Kept>,
     sessions: Sessions,
+    sums: Arc<sums::KeptSums>,
 }
 
 impl Api {
     /// An API over an engine. `admin_hash` is the hash of the instance's admin token.
     pub fn new(engine: Engine, admin_hash: &str, standing: Arc<Standing>) -> Api {
-        let (http, kept) = (observe::HttpMeters::default(), Arc::default());
         // Under the admin token as well: another one ends every session.
         let key = engine.config().vault.key().derive(&format!("sessions of {admin_hash}"));
         let sessions = Sessions::new(key, engine.config().public_url.as_deref());
-        Api { engine, admin_hash: admin_hash.into(), standing, http, kept, sessions }
+        let http = observe::HttpMeters::default();
+        let (kept, sums) = (Arc::default(), Arc::default());
+        Api { engine, admin_hash: admin_hash.into(), standing, http, kept, sessions, sums }
     }
 
     /// The sessions of the console.

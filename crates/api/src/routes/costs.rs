@@ -17,7 +17,7 @@ use crate::access::{Permission, Principal};
 use crate::errors::ProblemDocument;
 use crate::parameters::{Parameters, PathCompany, window_in};
 use crate::wire::{CostView, CostsView, SumsView};
-use crate::{Api, Problem};
+use crate::{Api, Problem, sums};
 
 /// Groups that are listed; the rest is one sum.
 const GROUPS_MAX: usize = 200;
@@ -110,16 +110,15 @@ async fn by_day(api: &Api, of: Window, zone: &TimeZone) -> Result<Added, Problem
 }
 
 async fn by_group(api: &Api, of: Window, group: Group) -> Result<Added, Problem> {
-    let read = api.engine.db().read("cost.by_group", (of, group), |tx, (of, group)| {
-        Box::pin(async move {
-            let groups = costs::grouped(tx, of, *group).await?;
-            let ids: Vec<String> = groups.iter().take(GROUPS_MAX).map(|(id, _)| id.clone()).collect();
-            Ok((groups, names::of(tx, of.company, &ids).await?))
-        })
-    });
-    let (mut groups, names) = read.await?;
+    let mut groups = sums::grouped(api, clock::now(), &of, group).await?;
     let total = sum(&groups);
     let rest = groups.split_off(groups.len().min(GROUPS_MAX));
+    let ids: Vec<String> = groups.iter().map(|(id, _)| id.clone()).collect();
+    let read = api
+        .engine
+        .db()
+        .read("name.list", (of.company, ids), |tx, (company, ids)| Box::pin(names::of(tx, *company, ids)));
+    let names = read.await?;
     let line = |(id, sums): (String, Sums)| {
         let name = names.get(&id).cloned();
         view(Some(id).filter(|id| !id.is_empty()), name, sums)
@@ -129,7 +128,7 @@ async fn by_group(api: &Api, of: Window, group: Group) -> Result<Added, Problem>
 }
 
 /// Adds up what the runs that ended in a window have used: the last 30 days by default, a year at most. What a live run uses counts
-/// when it ends; runs that retention has removed do not count. Days are those of the company's time zone.
+/// when it ends; runs that retention has removed do not count, an hour later at the latest. Days are those of the company's time zone.
 #[utoipa::path(get, path = "/companies/{company}/costs", tag = "runs",
     params(("company" = String, Path, description = "id or slug"),
         ("by" = Option<String>, Query, description = "`agent` (the default), `task`, `day` or `schedule`"),

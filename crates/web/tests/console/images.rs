@@ -74,8 +74,12 @@ async fn fleet(server: &Server) -> String {
     let build = json!({ "wake": { "agent": builder, "reason": "the nightly build" } });
     let cron = json!({ "cron": "0 3 * * MON-FRI", "time_zone": "Europe/Paris" });
     made(server, "schedules", json!({ "name": "nightly", "trigger": cron, "target": build })).await;
-    made(server, "subscriptions", json!({ "agent": tester, "source": { "topic": "deploys" }, "on": ["topic.published"] }))
-        .await;
+    made(
+        server,
+        "subscriptions",
+        json!({ "agent": tester, "source": { "topic": "deploys" }, "on": ["topic.published"] }),
+    )
+    .await;
     made(server, "budgets", json!({ "scope": "company", "metric": "runs", "window": "day", "limit": 40 })).await;
     made(server, "escalations", json!({ "title": "Which branch is to be released?", "detail": "main and 1.4 have gone apart.", "severity": "high" })).await;
     made(

@@ -104,8 +104,12 @@ pub async fn furnish(server: &Server) -> Made {
     let wake = json!({ "agent": agent, "reason": "the nightly build" });
     let nightly = json!({ "name": "nightly", "trigger": { "cron": "0 3 * * *" }, "target": { "wake": wake } });
     let schedule = made(server, "schedules", nightly).await;
-    made(server, "subscriptions", json!({ "agent": agent, "source": { "topic": "deploys" }, "on": ["topic.published"] }))
-        .await;
+    made(
+        server,
+        "subscriptions",
+        json!({ "agent": agent, "source": { "topic": "deploys" }, "on": ["topic.published"] }),
+    )
+    .await;
     made(server, "budgets", json!({ "scope": "company", "metric": "runs", "window": "day", "limit": 100 })).await;
     made(server, "escalations", json!({ "title": "Which branch?", "detail": "There are two.", "severity": "high" }))
         .await;
