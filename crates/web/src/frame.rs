@@ -81,7 +81,7 @@ impl Frame {
         let standing: Standing = calls.get("/standing").await?;
         let open = query(&[("status", "open"), ("limit", &COUNTED_MAX.to_string())]);
         let escalations: List<One> = calls.get(&visit.of_company(&format!("escalations{open}"))).await?;
-        let now = jiff::Timestamp::from(wakeful_engine::clock::now().to_jiff());
+        let now = wakeful_engine::clock::now().to_jiff();
         let tick_at = now.checked_sub(jiff::SignedDuration::from_millis(standing.tick_age_ms as i64)).unwrap_or(now);
         Ok(Frame {
             title: String::new(),

@@ -45,8 +45,8 @@ async fn a_person_signs_in_with_a_token_and_out_again() {
     console.fill("#token", &token).await;
     console.click("button[type=submit]").await;
     console.until("h1", |text| text == "Inbox").await;
-    let cookies = console.driver.execute("return document.cookie", vec![]).await.unwrap();
-    assert!(!cookies.json().as_str().unwrap().contains("wakeful_session"), "no script may read the session");
+    let cookies = console.ask("return document.cookie").await;
+    assert!(!cookies.as_str().unwrap().contains("wakeful_session"), "no script may read the session");
     console.goto("settings").await;
     console.click("[data-sign-out] button").await;
     console.until("h1", |text| text == "Wakeful").await;

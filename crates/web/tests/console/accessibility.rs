@@ -12,25 +12,26 @@ const RUN: &str = "
         .filter(violation => ['serious', 'critical'].includes(violation.impact))
         .map(violation => violation.id + ': ' + violation.nodes.map(node => node.html.slice(0, 200)).slice(0, 5).join(' | '))));";
 
+/// The script that looks for what is not accessible.
+#[expect(clippy::disallowed_methods, reason = "a test is told by its environment where things are")]
+fn axe() -> String {
+    let path = std::env::var("WAKEFUL_TEST_AXE").expect("`cargo xtask test` says where axe-core is");
+    std::fs::read_to_string(path).unwrap()
+}
+
 #[tokio::test]
 async fn no_page_has_a_serious_finding() {
     let console = Console::open().await;
-    let script =
-        std::fs::read_to_string(std::env::var("WAKEFUL_TEST_AXE").expect("`cargo xtask test` says where axe-core is"));
-    let script = script.unwrap();
+    let script = axe();
     let made = pages::furnish(&console.server).await;
     let mut found = Vec::new();
     for theme in ["light", "dark"] {
         for page in made.pages() {
             console.goto(&page).await;
-            console
-                .driver
-                .execute(format!("document.documentElement.dataset.theme = '{theme}'"), vec![])
-                .await
-                .unwrap();
+            console.ask(&format!("document.documentElement.dataset.theme = '{theme}'")).await;
             console.driver.execute(&script, vec![]).await.unwrap();
             let answer = console.driver.execute_async(RUN, vec![]).await.unwrap();
-            let findings: Vec<Value> = answer.json().as_array().unwrap().clone();
+            let findings: Vec<Value> = answer.as_array().unwrap().clone();
             found.extend(findings.into_iter().map(|finding| format!("{theme} {page}: {finding}")));
         }
     }
@@ -42,8 +43,7 @@ async fn no_page_scrolls_sideways_on_a_phone() {
     let console = Console::open().await;
     let made = pages::furnish(&console.server).await;
     let metrics = json!({ "width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": true });
-    let tools = console.driver.cdp();
-    tools.send_raw("Emulation.setDeviceMetricsOverride", metrics).await.unwrap();
+    console.tell_browser("Emulation.setDeviceMetricsOverride", metrics).await;
     for page in made.pages() {
         console.goto(&page).await;
         let width = console.ask("return document.scrollingElement.scrollWidth").await.as_i64().unwrap();

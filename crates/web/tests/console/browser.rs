@@ -4,9 +4,13 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use fantoccini::actions::{InputSource, KeyAction, KeyActions, MouseActions, PointerAction};
+use fantoccini::key::Key;
+use fantoccini::wd::WebDriverCompatibleCommand;
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use thirtyfour::prelude::*;
 use tokio::time::{Instant, sleep};
 
 use crate::support::{PATIENCE, Server, end_all_of};
@@ -16,7 +20,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 /// A browser at a server.
 pub struct Console {
-    pub driver: WebDriver,
+    pub driver: Client,
     pub server: Server,
     process: Child,
     profile: TempDir,
@@ -36,6 +40,7 @@ const ARGUMENTS: &[&str] = &[
     "--disable-extensions",
     "--hide-scrollbars",
     "--force-device-scale-factor=1",
+    "--window-size=1280,900",
 ];
 
 impl Console {
@@ -63,13 +68,14 @@ impl Console {
             Some(port.trim_end_matches('.').to_owned())
         });
         let port = told.expect("chromedriver says its port");
-        let mut capabilities = DesiredCapabilities::chrome();
-        for argument in ARGUMENTS {
-            capabilities.add_arg(argument).unwrap();
-        }
-        capabilities.add_arg(&format!("--user-data-dir={}", profile.path().join("profile").display())).unwrap();
-        capabilities.add_arg("--window-size=1280,900").unwrap();
-        let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), capabilities).await.unwrap();
+        let profile_argument = format!("--user-data-dir={}", profile.path().join("profile").display());
+        let arguments: Vec<&str> = ARGUMENTS.iter().copied().chain([profile_argument.as_str()]).collect();
+        let capabilities = json!({ "goog:chromeOptions": { "args": arguments } });
+        let driver = ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities.as_object().unwrap().clone())
+            .connect(&format!("http://127.0.0.1:{port}"))
+            .await
+            .unwrap();
         Console { driver, server, process, profile }
     }
 
@@ -77,13 +83,13 @@ impl Console {
     pub async fn sign_in(&self) {
         let (status, link) = self.server.post("/session/links", &json!({})).await;
         assert_eq!(status, 201, "{link}");
-        self.driver.goto(format!("{}{}", self.server.address(), link["path"].as_str().unwrap())).await.unwrap();
+        self.driver.goto(&format!("{}{}", self.server.address(), link["path"].as_str().unwrap())).await.unwrap();
         self.until("h1", |text| text == "Inbox").await;
     }
 
     /// Opens a page of the default company.
     pub async fn goto(&self, page: &str) {
-        self.driver.goto(format!("{}/c/default/{page}", self.server.address())).await.unwrap();
+        self.driver.goto(&format!("{}/c/default/{page}", self.server.address())).await.unwrap();
     }
 
     /// The path and query of the page that is open.
@@ -109,7 +115,7 @@ impl Console {
     pub async fn until_script(&self, script: &str, arguments: Vec<Value>, is_wanted: impl Fn(&Value) -> bool) -> Value {
         let began = Instant::now();
         loop {
-            let answer = self.driver.execute(script, arguments.clone()).await.map(|found| found.json().clone());
+            let answer = self.driver.execute(script, arguments.clone()).await;
             match answer {
                 Ok(value) if is_wanted(&value) => return value,
                 last if began.elapsed() > PATIENCE => {
@@ -122,7 +128,7 @@ impl Console {
 
     /// What a script answers now.
     pub async fn ask(&self, script: &str) -> Value {
-        self.driver.execute(script, vec![]).await.unwrap().json().clone()
+        self.driver.execute(script, vec![]).await.unwrap()
     }
 
     /// All text of the page.
@@ -136,30 +142,51 @@ impl Console {
             found == true
         })
         .await;
-        self.driver.find(By::Css(css)).await.unwrap().click().await.unwrap();
+        self.driver.find(Locator::Css(css)).await.unwrap().click().await.unwrap();
     }
 
     /// Fills a field in.
     pub async fn fill(&self, css: &str, text: &str) {
-        let field = self.driver.find(By::Css(css)).await.unwrap();
+        let field = self.driver.find(Locator::Css(css)).await.unwrap();
         field.clear().await.unwrap();
         field.send_keys(text).await.unwrap();
     }
 
     /// Presses keys, one after another, wherever the focus is.
     pub async fn press(&self, keys: &str) {
-        self.driver.action_chain().send_keys(keys).perform().await.unwrap();
+        let mut actions = KeyActions::new("keyboard".into());
+        for value in keys.chars() {
+            actions = actions.then(KeyAction::Down { value }).then(KeyAction::Up { value });
+        }
+        self.driver.perform_actions(actions).await.unwrap();
     }
 
     /// Presses a key that is no letter.
     pub async fn key(&self, key: Key) {
-        self.driver.action_chain().send_keys(key).perform().await.unwrap();
+        self.press(&char::from(key).to_string()).await;
     }
 
     /// Presses a key while Control is held down.
-    pub async fn with_control(&self, key: &str) {
-        let chain = self.driver.action_chain().key_down(Key::Control).send_keys(key).key_up(Key::Control);
-        chain.perform().await.unwrap();
+    pub async fn with_control(&self, value: char) {
+        let control = char::from(Key::Control);
+        let actions = KeyActions::new("keyboard".into())
+            .then(KeyAction::Down { value: control })
+            .then(KeyAction::Down { value })
+            .then(KeyAction::Up { value })
+            .then(KeyAction::Up { value: control });
+        self.driver.perform_actions(actions).await.unwrap();
+    }
+
+    /// Puts the pointer on an element.
+    pub async fn point_at(&self, css: &str) {
+        let element = self.driver.find(Locator::Css(css)).await.unwrap();
+        let to = PointerAction::MoveToElement { element, duration: None, x: 0.0, y: 0.0 };
+        self.driver.perform_actions(MouseActions::new("mouse".into()).then(to)).await.unwrap();
+    }
+
+    /// Tells the browser's own tools to do something.
+    pub async fn tell_browser(&self, command: &'static str, parameters: Value) {
+        self.driver.issue_cmd(BrowserCommand { command, parameters }).await.unwrap();
     }
 
     /// Waits until the page is fed by its stream.
@@ -171,9 +198,25 @@ impl Console {
 
 impl Drop for Console {
     fn drop(&mut self) {
-        // Left to itself the driver is asked to quit, and waited for after it is gone. The browser has a group of its own.
-        self.driver.clone().leak().ok();
+        // The browser has a group of its own: it is known by its environment.
         end_all_of(self.profile.path());
         self.process.wait().ok();
+    }
+}
+
+/// A command of the browser's developer tools, through its driver.
+#[derive(Debug)]
+struct BrowserCommand {
+    command: &'static str,
+    parameters: Value,
+}
+
+impl WebDriverCompatibleCommand for BrowserCommand {
+    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
+        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _url: &url::Url) -> (axum::http::Method, Option<String>) {
+        (axum::http::Method::POST, Some(json!({ "cmd": self.command, "params": self.parameters }).to_string()))
     }
 }

@@ -107,20 +107,19 @@ async fn pictures() {
     let run = fleet(&console.server).await;
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/images");
     std::fs::create_dir_all(&folder).unwrap();
-    let tools = console.driver.cdp();
     let of_run = [("run", format!("runs/{run}")), ("log", format!("runs/{run}?tab=log"))];
     let pages = PAGES.iter().map(|(name, page)| (*name, (*page).to_owned())).chain(of_run);
     let pages: Vec<(&str, String)> = pages.collect();
     for (size, width, height) in [("desktop", 1_280, 860), ("phone", 360, 740)] {
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == "phone" });
-        tools.send_raw("Emulation.setDeviceMetricsOverride", metrics).await.unwrap();
+        console.tell_browser("Emulation.setDeviceMetricsOverride", metrics).await;
         for theme in ["light", "dark"] {
-            console.driver.execute(format!("document.cookie = 'wakeful_theme={theme}; path=/'"), vec![]).await.unwrap();
+            console.ask(&format!("document.cookie = 'wakeful_theme={theme}; path=/'")).await;
             for (name, page) in &pages {
                 console.goto(page).await;
                 console.until_live().await;
                 let path = folder.join(format!("{name}-{size}-{theme}.png"));
-                console.driver.screenshot(&path).await.unwrap();
+                std::fs::write(path, console.driver.screenshot().await.unwrap()).unwrap();
             }
         }
     }

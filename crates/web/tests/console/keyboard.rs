@@ -1,7 +1,7 @@
 //! Everything by key.
 
+use fantoccini::key::Key;
 use serde_json::json;
-use thirtyfour::prelude::*;
 
 use crate::browser::Console;
 
@@ -71,7 +71,7 @@ async fn a_list_is_walked_and_opened() {
 async fn the_palette_finds_pages_and_things() {
     let console = with_runs().await;
     console.goto("runs").await;
-    console.with_control("k").await;
+    console.with_control('k').await;
     console
         .until_script("return document.activeElement?.closest('dialog.palette') !== null", vec![], |found| {
             found == true

@@ -1,7 +1,6 @@
 //! Pages follow what happens, over cuts of the stream and restarts of the server.
 
 use serde_json::json;
-use thirtyfour::prelude::*;
 
 use crate::browser::Console;
 
@@ -52,16 +51,15 @@ async fn a_stream_that_was_cut_goes_on_where_it_was() {
     let agent = console.server.process_agent("builder", "true").await;
     console.goto("runs").await;
     console.until_live().await;
-    let tools = console.driver.cdp();
     let network = |is_offline: bool| json!({ "offline": is_offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
-    tools.send_raw("Network.emulateNetworkConditions", network(true)).await.unwrap();
+    console.tell_browser("Network.emulateNetworkConditions", network(true)).await;
     console
         .until_script("return document.querySelector('live-pill').dataset.state", vec![], |state| state != "live")
         .await;
     let wakeup = console.server.wake(&agent, json!({ "reason": "behind its back" })).await;
     console.server.settled(&wakeup).await;
     assert_eq!(rows(&console).await, 0);
-    tools.send_raw("Network.emulateNetworkConditions", network(false)).await.unwrap();
+    console.tell_browser("Network.emulateNetworkConditions", network(false)).await;
     console.until_shown("behind its back").await;
     console.until_live().await;
 }
@@ -92,8 +90,7 @@ async fn a_list_is_left_alone_under_the_pointer() {
     console.goto("runs").await;
     console.until_shown("the first").await;
     console.until_live().await;
-    let row = console.driver.find(By::Css("tr[data-row]")).await.unwrap();
-    console.driver.action_chain().move_to_element_center(&row).perform().await.unwrap();
+    console.point_at("tr[data-row]").await;
     let second = console.server.wake(&agent, json!({ "reason": "the second" })).await;
     console.server.settled(&second).await;
     console.until(".notice.new", |text| text.contains("new")).await;
