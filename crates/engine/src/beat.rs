@@ -28,6 +28,11 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 const CLAIMS_MAX: usize = 16;
 
 impl Engine {
+    /// The next look of the dispatcher comes this long behind the last at the latest, whether or not there is anything to do.
+    pub fn beats_within(&self) -> Duration {
+        if self.live().is_empty() { SWEEP_IDLE } else { SWEEP_BUSY }
+    }
+
     /// Asks the dispatcher for a beat, whatever is due.
     pub fn beat_soon(&self) {
         self.inner.nudge.changed();
@@ -57,8 +62,7 @@ pub async fn run(engine: &Engine) {
         }
         engine.inner.meters.beat(clock::now());
         // Counted from the last sweep: a busy server, nudged all the time, is swept too.
-        let sweep_every = if engine.live().is_empty() { SWEEP_IDLE } else { SWEEP_BUSY };
-        let sweep_at = swept_at + sweep_every;
+        let sweep_at = swept_at + engine.beats_within();
         let due_in = looked.next_at.map(|at| at.since(clock::now()));
         is_sweep = tokio::select! {
             biased;

@@ -338,10 +338,14 @@
   const rowsOf = (root) => [...root.querySelectorAll('[data-row]')];
   wakeful.keyOf = keyOf;
 
+  // On a touch screen the last thing touched stays hovered.
+  let isMouse = false;
+  document.addEventListener('pointermove', (event) => (isMouse = event.pointerType === 'mouse'), { passive: true });
+
   function isHeld(list) {
     const active = document.activeElement;
     const selection = getSelection();
-    const isHovered = matchMedia('(hover: hover)').matches && list.matches(':hover');
+    const isHovered = isMouse && list.matches(':hover');
     const isFocused = list.contains(active) && active.matches(':focus-visible');
     const isSelected = !selection.isCollapsed && list.contains(selection.anchorNode);
     return isHovered || isFocused || isSelected || list.querySelector('.picked') !== null;

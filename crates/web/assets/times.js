@@ -5,6 +5,8 @@
   'use strict';
   const SELECTOR = 'time[data-ago], time[data-until], time[data-clock], time[data-since]';
   const STANDING_MS = 10_000;
+  const LATE_AFTER_MS = 10_000;
+  const STALE_AFTER_MS = 60_000;
 
   let skew = 0; // server − browser, ms
   const now = () => Date.now() + skew;
@@ -89,8 +91,10 @@
     }
     const age = Math.max(0, now() - beat.at);
     const isUnknown = beat.isUnknown || Number.isNaN(age);
-    const isStale = !isUnknown && age > 60_000;
-    tick.classList.toggle('late', isUnknown || age > 10_000);
+    // The scheduler sleeps until something is due: only behind its own promise is it late.
+    const within = beat.within ?? Number(tick.dataset.within);
+    const isStale = !isUnknown && age > within + STALE_AFTER_MS;
+    tick.classList.toggle('late', isUnknown || age > within + LATE_AFTER_MS);
     tick.classList.toggle('stale', isStale);
     const time = tick.querySelector('time');
     const [before, after] = isUnknown ? ['tick ', 'unknown'] : isStale ? ['scheduler silent for ', duration(beat.at)] : ['tick ', ago(beat.at)];
@@ -107,7 +111,8 @@
       const response = await fetch('/api/v1/standing', { cache: 'no-store', signal: AbortSignal.timeout(8_000) });
       if (response.status === 401) document.dispatchEvent(new CustomEvent('wakeful:signed-out'));
       if (!response.ok) throw new Error(`standing: ${response.status}`);
-      const { tick_age_ms: age } = await response.json();
+      const { tick_age_ms: age, tick_within_ms: within } = await response.json();
+      beat.within = within;
       const served = Date.parse(response.headers.get('date') ?? '');
       // The header has whole seconds: what is less than two is no difference.
       if (!Number.isNaN(served)) skew = Math.abs(served - Date.now()) > 2_000 ? served - Date.now() : 0;

@@ -239,6 +239,7 @@ pub struct RunEvent {
 pub struct Standing {
     pub version: String,
     pub tick_age_ms: u64,
+    pub tick_within_ms: u64,
     pub live_runs: usize,
     pub live_runs_max: usize,
     pub is_draining: bool,

@@ -98,6 +98,8 @@ struct StandingView {
     restored_from: Option<String>,
     /// Milliseconds since the dispatcher last completed a beat; it sleeps for minutes while nothing is due.
     tick_age_ms: u64,
+    /// A scheduler that is well looks again within this time of its last look: it sleeps until something is due.
+    tick_within_ms: u64,
 }
 
 impl StandingView {
@@ -112,6 +114,7 @@ impl StandingView {
             safe_mode: api.standing.safe_mode.clone(),
             restored_from: host.restored_from.map(|at| at.to_string()),
             tick_age_ms: u64::try_from(now.since(api.engine.meters().last_beat()).as_millis()).unwrap_or(u64::MAX),
+            tick_within_ms: u64::try_from(api.engine.beats_within().as_millis()).unwrap_or(u64::MAX),
         }
     }
 }

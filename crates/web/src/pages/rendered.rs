@@ -74,7 +74,7 @@ fn list(items: Value) -> Value {
 }
 
 fn standing() -> Value {
-    json!({"version": "0.1.0", "tick_age_ms": 900, "live_runs": 1, "live_runs_max": 8, "is_draining": false,
+    json!({"version": "0.1.0", "tick_age_ms": 900, "tick_within_ms": 300_000, "live_runs": 1, "live_runs_max": 8, "is_draining": false,
         "safe_mode": null, "restored_from": "2026-11-21T00:00:00Z"})
 }
 

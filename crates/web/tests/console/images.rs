@@ -80,7 +80,7 @@ async fn fleet(server: &Server) -> String {
         json!({ "agent": tester, "source": { "topic": "deploys" }, "on": ["topic.published"] }),
     )
     .await;
-    made(server, "budgets", json!({ "scope": "company", "metric": "runs", "window": "day", "limit": 40 })).await;
+    made(server, "budgets", json!({ "metric": "runs", "window": "day", "limit": 40 })).await;
     made(server, "escalations", json!({ "title": "Which branch is to be released?", "detail": "main and 1.4 have gone apart.", "severity": "high" })).await;
     made(
         server,

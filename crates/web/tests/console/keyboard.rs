@@ -91,7 +91,7 @@ async fn help_search_theme_and_pause_have_keys() {
     console.goto("runs").await;
     console.until_live().await;
     console.press("?").await;
-    console.until("dialog.keys[open]", |text| text.contains("palette")).await;
+    console.until("dialog.keys[open]", |text| text.contains("search and commands")).await;
     console.key(Key::Escape).await;
     console.until_script("return document.querySelector('dialog[open]')", vec![], |open| open.is_null()).await;
     console.press("t").await;

@@ -1,6 +1,7 @@
 //! Pages follow what happens, over cuts of the stream and restarts of the server.
 
 use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::browser::Console;
 
@@ -49,19 +50,56 @@ async fn a_log_is_followed_while_it_grows() {
 async fn a_stream_that_was_cut_goes_on_where_it_was() {
     let console = Console::open().await;
     let agent = console.server.process_agent("builder", "true").await;
-    console.goto("runs").await;
+    let wire = Wire::to(console.server.address()).await;
+    // Its cookie is for the host, whatever the port.
+    console.driver.goto(&format!("{}/c/default/runs", wire.address)).await.unwrap();
     console.until_live().await;
-    let network = |is_offline: bool| json!({ "offline": is_offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
-    console.tell_browser("Network.emulateNetworkConditions", network(true)).await;
-    console
-        .until_script("return document.querySelector('live-pill').dataset.state", vec![], |state| state != "live")
-        .await;
+    wire.cut();
+    let state = "return document.querySelector('live-pill').dataset.state";
+    console.until_script(state, vec![], |state| state != "live").await;
     let wakeup = console.server.wake(&agent, json!({ "reason": "behind its back" })).await;
     console.server.settled(&wakeup).await;
     assert_eq!(rows(&console).await, 0);
-    console.tell_browser("Network.emulateNetworkConditions", network(false)).await;
+    wire.mend();
     console.until_shown("behind its back").await;
     console.until_live().await;
+}
+
+/// What lies between the browser and the server, and can be cut.
+struct Wire {
+    address: String,
+    is_cut: tokio::sync::watch::Sender<bool>,
+}
+
+impl Wire {
+    #[expect(clippy::disallowed_methods, reason = "a wire has no engine: it goes with its test")]
+    async fn to(server: &str) -> Wire {
+        let server = server.trim_start_matches("http://").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let (is_cut, cut) = tokio::sync::watch::channel(false);
+        tokio::task::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let (server, mut cut) = (server.clone(), cut.clone());
+                tokio::task::spawn(async move {
+                    let Ok(mut far) = TcpStream::connect(server).await else { return };
+                    tokio::select! {
+                        _ = cut.wait_for(|is_cut| *is_cut) => {}
+                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    }
+                });
+            }
+        });
+        Wire { address, is_cut }
+    }
+
+    fn cut(&self) {
+        self.is_cut.send_replace(true);
+    }
+
+    fn mend(&self) {
+        self.is_cut.send_replace(false);
+    }
 }
 
 #[tokio::test]

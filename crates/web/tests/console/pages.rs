@@ -110,7 +110,7 @@ pub async fn furnish(server: &Server) -> Made {
         json!({ "agent": agent, "source": { "topic": "deploys" }, "on": ["topic.published"] }),
     )
     .await;
-    made(server, "budgets", json!({ "scope": "company", "metric": "runs", "window": "day", "limit": 100 })).await;
+    made(server, "budgets", json!({ "metric": "runs", "window": "day", "limit": 100 })).await;
     made(server, "escalations", json!({ "title": "Which branch?", "detail": "There are two.", "severity": "high" }))
         .await;
     let thread = made(
