@@ -51,7 +51,7 @@ async fn made(server: &Server, path: &str, body: Value) -> String {
 
 /// A small fleet at work; gives the run whose page is shown.
 async fn fleet(server: &Server) -> String {
-    let adapter = json!({ "type": "claude", "command": ["/bin/sh", "-c", SPEAKS, "claude"] });
+    let adapter = json!({ "type": "claude", "command": ["/bin/sh", "-c", SPEAKS, "claude"], "steering": false });
     let ann = server.agent(&json!({ "name": "ann", "title": "Looks after the parser", "adapter": adapter })).await;
     let builder =
         server.process_agent_with("builder", "echo building; sleep 600", json!({ "title": "Builds releases" })).await;
