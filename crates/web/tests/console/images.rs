@@ -70,7 +70,7 @@ async fn fleet(server: &Server) -> String {
     made(server, "tasks", json!({ "title": "Write the notes of 1.4", "parent": release, "status": "backlog" })).await;
     made(server, "tasks", json!({ "title": "Build for arm64", "parent": release, "status": "in_review" })).await;
     let nightly = json!({ "wake": { "agent": scribe, "reason": "the notes of the day" } });
-    made(server, "schedules", json!({ "name": "notes", "trigger": { "every": "2s" }, "target": nightly })).await;
+    made(server, "schedules", json!({ "name": "notes", "trigger": { "every": "5s" }, "target": nightly })).await;
     let build = json!({ "wake": { "agent": builder, "reason": "the nightly build" } });
     let cron = json!({ "cron": "0 3 * * MON-FRI", "time_zone": "Europe/Paris" });
     made(server, "schedules", json!({ "name": "nightly", "trigger": cron, "target": build })).await;
@@ -117,7 +117,12 @@ async fn pictures() {
             console.ask(&format!("document.cookie = 'wakeful_theme={theme}; path=/'")).await;
             for (name, page) in &pages {
                 console.goto(page).await;
-                console.until_live().await;
+                let ready = "return !document.body.dataset.live || document.querySelector('live-pill')?.dataset.state === 'live'";
+                console.until_script(ready, vec![], |ready| ready == true).await;
+                if *name == "log" {
+                    console.until("log-view", |text| text.contains("claude-sonnet")).await;
+                    console.ask("document.querySelector('.tabs').scrollIntoView()").await;
+                }
                 let path = folder.join(format!("{name}-{size}-{theme}.png"));
                 std::fs::write(path, console.driver.screenshot().await.unwrap()).unwrap();
             }
