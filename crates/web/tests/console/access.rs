@@ -69,6 +69,15 @@ async fn a_link_signs_in_once() {
 }
 
 #[tokio::test]
+async fn the_command_line_prints_a_link_that_signs_in() {
+    let server = Server::start().await;
+    let printed = server.cli(&["open", "--print"]).await.ok();
+    let path = printed.trim().strip_prefix(server.address()).unwrap();
+    let answer = get(&server, "", path).await;
+    assert!(answer.status() == 200 && answer.headers().contains_key(SET_COOKIE));
+}
+
+#[tokio::test]
 async fn a_session_survives_a_restart() {
     let mut server = Server::start().await;
     let cookie = session(&server, server.token()).await;

@@ -120,7 +120,7 @@ async fn pictures() {
                 let ready = "return !document.body.dataset.live || document.querySelector('live-pill')?.dataset.state === 'live'";
                 console.until_script(ready, vec![], |ready| ready == true).await;
                 if *name == "log" {
-                    console.until("log-view", |text| text.contains("claude-sonnet")).await;
+                    console.until("log-view", |text| text.contains("failing test first")).await;
                     console.ask("document.querySelector('.tabs').scrollIntoView()").await;
                 }
                 let path = folder.join(format!("{name}-{size}-{theme}.png"));
