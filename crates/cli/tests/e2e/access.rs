@@ -33,7 +33,9 @@ async fn second_company(server: &Server) -> (String, String) {
 async fn every_operation_needs_a_good_token() {
     let server = Server::start().await;
     let document = server.show("/openapi.json").await;
-    for (path, methods) in document["paths"].as_object().unwrap() {
+    // A session is begun with the token in the body, by a browser, and ended without one.
+    let of_tokens = document["paths"].as_object().unwrap().iter().filter(|(path, _)| *path != "/api/v1/session");
+    for (path, methods) in of_tokens {
         let path = path.replace("{company}", "default").replace("{id}", "agt_00000000000000000000000000");
         for method in methods.as_object().unwrap().keys() {
             let method: Method = method.to_uppercase().parse().unwrap();

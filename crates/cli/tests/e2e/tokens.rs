@@ -165,7 +165,9 @@ async fn a_viewer_reads_everything_and_writes_nothing_on_every_route() {
     let viewer = given(&world.server, json!({ "name": "reader", "role": "viewer" })).await.1;
     let document = world.server.show("/openapi.json").await;
     let mut wrong = Vec::new();
-    for (path, methods) in document["paths"].as_object().unwrap() {
+    // A link signs a viewer in as the viewer that it is.
+    let routes = document["paths"].as_object().unwrap().iter().filter(|(path, _)| *path != "/api/v1/session/links");
+    for (path, methods) in routes {
         let concrete = world.concrete(path).await;
         for (method, operation) in methods.as_object().unwrap() {
             let name: Method = method.to_uppercase().parse().unwrap();
