@@ -28,13 +28,6 @@ pub struct Company {
     pub live_runs: i64,
 }
 
-/// Something to choose by its name.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Choice {
-    pub id: String,
-    pub name: String,
-}
-
 /// The page of a thing below its company, by the kind that its id names.
 pub fn page_of(id: &str) -> Option<String> {
     let page = match id.split('_').next()? {

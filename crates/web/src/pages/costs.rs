@@ -5,8 +5,9 @@ use serde::Deserialize;
 
 use super::{Shown, page};
 use crate::call::query;
+use crate::choices::{self, Choice};
 use crate::frame::Frame;
-use crate::seen::{Choice, List, Names};
+use crate::seen::{List, Names};
 use crate::visit::Visit;
 use crate::{pieces, span};
 
@@ -191,7 +192,7 @@ pub async fn show(visit: Visit) -> Shown {
     let asked = query(&[("by", by), ("from", &from)]);
     let costs: Costs = visit.calls.get(&visit.of_company(&format!("costs{asked}"))).await?;
     let budgets: List<Budget> = visit.calls.get(&visit.of_company("budgets?limit=200")).await?;
-    let agents: List<Choice> = visit.calls.get(&visit.of_company("agents?limit=200")).await?;
+    let agents = choices::agents(&visit).await?;
     let names =
         Names::of(&visit.calls, &visit.company, budgets.items.iter().filter_map(Budget::about).collect()).await?;
     page(&CostsPage {
@@ -202,7 +203,7 @@ pub async fn show(visit: Visit) -> Shown {
         others: costs.others,
         total: costs.total,
         budgets: budgets.items,
-        agents: agents.items,
+        agents,
         names,
     })
 }

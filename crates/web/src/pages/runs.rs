@@ -4,8 +4,9 @@ use askama::Template;
 
 use super::{Shown, page};
 use crate::call::query;
+use crate::choices::{self, Choice};
 use crate::frame::Frame;
-use crate::seen::{Choice, List, Names, Run};
+use crate::seen::{List, Names, Run};
 use crate::visit::Visit;
 use crate::{pieces, span};
 
@@ -55,31 +56,15 @@ impl Filter {
             .any(|value| !value.is_empty())
     }
 
-    /// The parameters of the page's address, with another cursor.
-    fn address(&self, cursor: &str) -> String {
-        let Filter { status, agent, task, source, since, until, q } = self;
+    /// The parameters with a time for the span: `since` is a span in the page's address, and a time for the API.
+    fn parameters(&self, since: &str, cursor: &str) -> String {
+        let Filter { status, agent, task, source, until, q, .. } = self;
         query(&[
             ("status", status),
             ("agent", agent),
             ("task", task),
             ("source", source),
             ("since", since),
-            ("until", until),
-            ("q", q),
-            ("cursor", cursor),
-        ])
-    }
-
-    /// The parameters that the API takes: a span of time becomes a time.
-    fn asked_of_api(&self, cursor: &str) -> String {
-        let Filter { status, agent, task, source, until, q, .. } = self;
-        let since = span::begin(&self.since, wakeful_engine::clock::now().to_jiff());
-        query(&[
-            ("status", status),
-            ("agent", agent),
-            ("task", task),
-            ("source", source),
-            ("since", &since),
             ("until", until),
             ("q", q),
             ("cursor", cursor),
@@ -105,11 +90,12 @@ impl RunsPage {
 pub async fn show(visit: Visit) -> Shown {
     let frame = Frame::around(&visit, "runs", "run").await?.titled("Runs");
     let filter = Filter::of(&visit);
-    let list: List<Run> =
-        visit.calls.get(&visit.of_company(&format!("runs{}", filter.asked_of_api(&visit.asked("cursor"))))).await?;
-    let agents: List<Choice> = visit.calls.get(&visit.of_company("agents?limit=200")).await?;
+    let since = span::begin(&filter.since, wakeful_engine::clock::now().to_jiff());
+    let asked = filter.parameters(&since, &visit.asked("cursor"));
+    let list: List<Run> = visit.calls.get(&visit.of_company(&format!("runs{asked}"))).await?;
+    let agents = choices::agents(&visit).await?;
     let ids = list.items.iter().flat_map(|run| [Some(run.agent.as_str()), run.task.as_deref()]).flatten().collect();
     let names = Names::of(&visit.calls, &visit.company, ids).await?;
-    let next = list.next_cursor.map(|cursor| filter.address(&cursor));
-    page(&RunsPage { frame, filter, runs: list.items, names, agents: agents.items, next })
+    let next = list.next_cursor.map(|cursor| filter.parameters(&filter.since, &cursor));
+    page(&RunsPage { frame, filter, runs: list.items, names, agents, next })
 }

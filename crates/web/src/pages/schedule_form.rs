@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 use wakeful_domain::schedule::{CatchUp, Overlap};
 
 use super::{Shown, page};
+use crate::choices::{self, Choice};
 use crate::failure::Failure;
 use crate::frame::Frame;
-use crate::seen::{Choice, List, Schedule};
+use crate::seen::Schedule;
 use crate::visit::Visit;
 
 /// What a schedule can do: how the address names it, and how people do.
@@ -106,9 +107,9 @@ fn kind_of(asked: &str, otherwise: &str) -> &'static str {
 async fn form(visit: &Visit, schedule: Option<Schedule>) -> Shown {
     let title = schedule.as_ref().map_or("New schedule".into(), |schedule| format!("Edit {}", schedule.name));
     let frame = Frame::around(visit, "schedules", "").await?.titled(title);
-    let agents: List<Choice> = visit.calls.get(&visit.of_company("agents?limit=200")).await?;
+    let agents = choices::agents(visit).await?;
     let kind = kind_of(&visit.asked("does"), schedule.as_ref().map_or("wake", Schedule::kind));
-    page(&SchedulePageForm { frame, schedule, agents: agents.items, kind })
+    page(&SchedulePageForm { frame, schedule, agents, kind })
 }
 
 /// Shows the form for a schedule to be made.

@@ -5,8 +5,9 @@ use wakeful_domain::wakeup::{Source, WakeupStatus};
 
 use super::{Shown, page};
 use crate::call::query;
+use crate::choices::{self, Choice};
 use crate::frame::Frame;
-use crate::seen::{Choice, List, Names, Wakeup};
+use crate::seen::{List, Names, Wakeup};
 use crate::visit::Visit;
 use crate::{pieces, span};
 
@@ -87,10 +88,10 @@ pub async fn show(visit: Visit) -> Shown {
     let since = span::begin(&filter.since, wakeful_engine::clock::now().to_jiff());
     let asked = filter.parameters(&since, &visit.asked("cursor"));
     let list: List<Wakeup> = visit.calls.get(&visit.of_company(&format!("wakeups{asked}"))).await?;
-    let agents: List<Choice> = visit.calls.get(&visit.of_company("agents?limit=200")).await?;
+    let agents = choices::agents(&visit).await?;
     let of_wakeups = list.items.iter().flat_map(|wakeup| [Some(wakeup.agent.as_str()), wakeup.task.as_deref()]);
     let filtered = (!filter.task.is_empty()).then_some(filter.task.as_str());
     let names = Names::of(&visit.calls, &visit.company, of_wakeups.flatten().chain(filtered).collect()).await?;
     let older = list.next_cursor.map(|cursor| filter.parameters(&filter.since, &cursor));
-    page(&WakesPage { frame, filter, wakeups: list.items, names, agents: agents.items, older })
+    page(&WakesPage { frame, filter, wakeups: list.items, names, agents, older })
 }
