@@ -376,7 +376,6 @@
     if (!old || !next) return;
     const content = morphStyle === 'innerHTML' ? next.childNodes : next;
     Idiomorph.morph(old, content, { morphStyle });
-    window.htmx?.process(document.querySelector(selector));
   }
 
   function flash(row) {

@@ -146,7 +146,7 @@
     clearInterval(timer);
     timer = 0;
   });
-  for (const kind of ['htmx:afterSwap', 'wakeful:refreshed']) document.addEventListener(kind, () => writeAll());
+  document.addEventListener('wakeful:refreshed', () => writeAll());
 
   start();
 })();

@@ -24,9 +24,7 @@ const ASSETS: &[Asset] = &[
     Asset { name: "app.css", kind: CSS, bytes: include_bytes!("../assets/app.css") },
     Asset { name: "icons.svg", kind: SVG, bytes: include_bytes!("../assets/icons.svg") },
     Asset { name: "favicon.svg", kind: SVG, bytes: include_bytes!("../assets/favicon.svg") },
-    Asset { name: "htmx.min.js", kind: JS, bytes: include_bytes!("../assets/htmx.min.js") },
-    Asset { name: "htmx.LICENSE", kind: TEXT, bytes: include_bytes!("../assets/htmx.LICENSE") },
-    Asset { name: "idiomorph-ext.min.js", kind: JS, bytes: include_bytes!("../assets/idiomorph-ext.min.js") },
+    Asset { name: "idiomorph.min.js", kind: JS, bytes: include_bytes!("../assets/idiomorph.min.js") },
     Asset { name: "idiomorph.LICENSE", kind: TEXT, bytes: include_bytes!("../assets/idiomorph.LICENSE") },
     Asset { name: "live.js", kind: JS, bytes: include_bytes!("../assets/live.js") },
     Asset { name: "times.js", kind: JS, bytes: include_bytes!("../assets/times.js") },
@@ -36,8 +34,7 @@ const ASSETS: &[Asset] = &[
 ];
 
 /// What every page loads, in this order.
-pub const SCRIPTS: &[&str] =
-    &["htmx.min.js", "idiomorph-ext.min.js", "times.js", "live.js", "actions.js", "keys.js", "log-view.js"];
+pub const SCRIPTS: &[&str] = &["idiomorph.min.js", "times.js", "live.js", "actions.js", "keys.js", "log-view.js"];
 
 /// A year: the address changes with the content.
 const KEPT: &str = "public, max-age=31536000, immutable";
