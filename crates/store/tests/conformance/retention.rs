@@ -95,22 +95,19 @@ impl World {
         self.db.read("run", run, |tx, run| Box::pin(runs::get(tx, *run))).await.is_ok()
     }
 
-    /// What a reader finds, once there is something. On PostgreSQL rows show once no older transaction is open.
+    /// What a reader finds, once all is told. On PostgreSQL rows show once no older transaction is open, of any database.
     async fn found_behind(&self, cursor: Cursor) -> Found {
-        let arguments = (self.company, cursor);
-        let wait = async {
-            loop {
-                let read = self.db.read("after", arguments, |tx, (company, cursor)| {
-                    Box::pin(events::after(tx, *company, *cursor, 200))
-                });
-                let found = read.await.unwrap();
-                if !found.events.is_empty() {
-                    return found;
-                }
+        let told = async {
+            while self.number("select count(*) from events where not ({committed})").await > 0 {
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(seconds(20), wait).await.expect("the events come")
+        tokio::time::timeout(seconds(20), told).await.expect("the events come");
+        let arguments = (self.company, cursor);
+        let read = self
+            .db
+            .read("after", arguments, |tx, (company, cursor)| Box::pin(events::after(tx, *company, *cursor, 200)));
+        read.await.unwrap()
     }
 
     async fn has_wakeup(&self, id: WakeupId) -> bool {
@@ -288,11 +285,7 @@ fn a_reader_whose_store_was_replaced_is_told_of_the_gap_and_goes_on() {
         world.sql("update events set seq = seq + 1000000").await.unwrap();
         let ahead: Cursor = world.found_behind(Cursor::default()).await.events.last().unwrap().id.into();
         world.sql("update events set seq = seq - 1000000").await.unwrap();
-        let arguments = (world.company, ahead);
-        let read = world
-            .db
-            .read("after", arguments, |tx, (company, cursor)| Box::pin(events::after(tx, *company, *cursor, 200)));
-        let found = read.await.unwrap();
+        let found = world.found_behind(ahead).await;
         let gap: Cursor = found.gap.expect("a gap").into();
         assert!(gap < ahead && found.events.is_empty());
         world.wake(world.agent("b").await).await;
