@@ -21,6 +21,16 @@ where batches.run_id = runs.id
 
 create index runs_source on runs (company_id, lead_source, id);
 
+-- Lists by a status that few rows have: without these they look at every row. What is live has an
+-- index of its own.
+create index runs_unsuccessful on runs (company_id, status, id)
+  where status = 'failed' or status = 'cancelled' or status = 'timed_out' or status = 'lost';
+create index wakeups_company on wakeups (company_id, id);
+drop index wakeups_dead_letters;
+create index wakeups_dead_letters on wakeups (company_id, status, id) where status = 'failed';
+create index wakeups_unusual on wakeups (company_id, status, id)
+  where status = 'pending' or status = 'cancelled' or status = 'skipped' or status = 'coalesced' or status = 'expired';
+
 -- Costs and timelines are answered from this alone.
 drop index runs_finished;
 create index runs_ended on runs (company_id, finished_at, created_at, started_at, agent_id, task_id, schedule_id,

@@ -4,20 +4,19 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use jiff::ToSpan;
-use jiff::tz::TimeZone;
 use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
-use wakeful_domain::time::Timestamp;
+use wakeful_domain::id::CompanyId;
 use wakeful_engine::clock;
-use wakeful_store::ops::costs::{self, Group, Sums, Window};
+use wakeful_store::ops::costs::{Group, Sums, Window};
 use wakeful_store::ops::{names, schedules};
 
 use crate::access::{Permission, Principal};
 use crate::errors::ProblemDocument;
 use crate::parameters::{Parameters, PathCompany, window_in};
+use crate::sums::{self, Day};
 use crate::wire::{CostView, CostsView, SumsView};
-use crate::{Api, Problem, sums};
+use crate::{Api, Problem};
 
 /// Groups that are listed; the rest is one sum.
 const GROUPS_MAX: usize = 200;
@@ -65,22 +64,6 @@ struct CostsQuery {
     to: Option<String>,
 }
 
-/// The days of a window in a zone, newest first, each cut to the window.
-fn days(zone: &TimeZone, from: Timestamp, to: Timestamp) -> Vec<(String, Timestamp, Timestamp)> {
-    let mut days = Vec::new();
-    let mut date = from.to_jiff().to_zoned(zone.clone()).date();
-    let mut begins = from;
-    while begins < to {
-        let Some(next) = date.checked_add(1.day()).ok() else { break };
-        let midnight = next.to_zoned(zone.clone()).map_or(to, |midnight| midnight.timestamp().into());
-        let ends = midnight.clamp(begins, to);
-        days.push((date.to_string(), begins, ends));
-        (date, begins) = (next, ends);
-    }
-    days.reverse();
-    days
-}
-
 fn view(key: Option<String>, name: Option<String>, sums: Sums) -> CostView {
     CostView { key, name, sums: sums.into() }
 }
@@ -92,32 +75,22 @@ fn sum<'a>(all: impl IntoIterator<Item = &'a (String, Sums)>) -> Sums {
 /// Lines, what is not in them, and the total.
 type Added = (Vec<CostView>, Option<Sums>, Sums);
 
-async fn by_day(api: &Api, of: Window, zone: &TimeZone) -> Result<Added, Problem> {
-    let days = days(zone, of.from, of.to);
-    let read = api.engine.db().read("cost.by_day", (of, days), |tx, (of, days)| {
-        Box::pin(async move {
-            let mut found = Vec::new();
-            for (date, from, to) in days {
-                found.push((date.clone(), costs::total(tx, &Window { from: *from, to: *to, ..*of }).await?));
-            }
-            Ok(found)
-        })
-    });
-    let found = read.await?;
+async fn by_day(api: &Api, days: &[Day]) -> Result<Added, Problem> {
+    let daily = sums::daily(api, clock::now(), days, Group::All).await?;
+    let found: Vec<(String, Sums)> =
+        days.iter().zip(&daily).map(|(day, groups)| (day.date.clone(), sum(groups.iter()))).collect();
     let total = sum(&found);
-    let lines = found.into_iter().filter(|(_, sums)| sums.runs > 0);
+    let lines = found.into_iter().rev().filter(|(_, sums)| sums.runs > 0);
     Ok((lines.map(|(date, sums)| view(Some(date.clone()), Some(date), sums)).collect(), None, total))
 }
 
-async fn by_group(api: &Api, of: Window, group: Group) -> Result<Added, Problem> {
-    let mut groups = sums::grouped(api, clock::now(), &of, group).await?;
+async fn by_group(api: &Api, company: CompanyId, days: &[Day], group: Group) -> Result<Added, Problem> {
+    let mut groups = sums::grouped(api, clock::now(), days, group).await?;
     let total = sum(&groups);
     let rest = groups.split_off(groups.len().min(GROUPS_MAX));
     let ids: Vec<String> = groups.iter().map(|(id, _)| id.clone()).collect();
-    let read = api
-        .engine
-        .db()
-        .read("name.list", (of.company, ids), |tx, (company, ids)| Box::pin(names::of(tx, *company, ids)));
+    let read =
+        api.engine.db().read("name.list", (company, ids), |tx, (company, ids)| Box::pin(names::of(tx, *company, ids)));
     let names = read.await?;
     let line = |(id, sums): (String, Sums)| {
         let name = names.get(&id).cloned();
@@ -150,9 +123,10 @@ async fn show_costs(
     };
     let (from, to) = window_in((query.from.as_ref(), query.to.as_ref()), clock::now(), WINDOW_DEFAULT, WINDOW_MAX)?;
     let of = Window { company: company.id, from, to };
+    let days = sums::days(schedules::zone_of(&company).rules(), &of);
     let (items, others, total) = match by.group() {
-        Some(group) => by_group(&api, of, group).await?,
-        None => by_day(&api, of, schedules::zone_of(&company).rules()).await?,
+        Some(group) => by_group(&api, company.id, &days, group).await?,
+        None => by_day(&api, &days).await?,
     };
     Ok(Json(CostsView {
         from: from.to_string(),
@@ -162,29 +136,4 @@ async fn show_costs(
         others: others.map(SumsView::from),
         total: total.into(),
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn days_are_those_of_the_zone_and_cut_to_the_window() {
-        let check = |zone: &str, from: &str, to: &str, expected: &[(&str, u64)]| {
-            let zone = TimeZone::get(zone).unwrap();
-            let found = days(&zone, from.parse().unwrap(), to.parse().unwrap());
-            let found: Vec<(&str, u64)> =
-                found.iter().map(|(date, from, to)| (date.as_str(), to.since(*from).as_secs() / 3_600)).collect();
-            assert_eq!(found, expected, "{from} to {to}");
-        };
-        check("UTC", "2026-11-01T06:00:00Z", "2026-11-02T03:00:00Z", &[("2026-11-02", 3), ("2026-11-01", 18)]);
-        // The clocks go back that night.
-        check(
-            "Europe/Berlin",
-            "2026-10-24T22:00:00Z",
-            "2026-10-26T00:00:00Z",
-            &[("2026-10-26", 1), ("2026-10-25", 25)],
-        );
-        check("UTC", "2026-11-01T00:00:00Z", "2026-11-01T00:00:00Z", &[]);
-    }
 }

@@ -38,6 +38,8 @@ impl Sums {
 /// What runs are told apart by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Group {
+    /// Nothing: all runs are one group, without an id.
+    All,
     Agent,
     Task,
     /// The schedule whose slot made the wakeup that leads the batch.
@@ -77,16 +79,10 @@ fn read(row: &mut Row) -> Result<Sums, Error> {
     })
 }
 
-/// The sums over all runs of a window.
-pub async fn total(tx: &mut Tx, of: &Window) -> Result<Sums, Refusal> {
-    let sql = format!("select {SUMS}");
-    let mut row = tx.query_one(&sql, &[of.company.into(), of.from.into(), of.to.into()]).await?;
-    Ok(read(&mut row)?)
-}
-
 /// The sums of each group, the most expensive first. Runs without one are a group with an empty id.
 pub async fn grouped(tx: &mut Tx, of: &Window, by: Group) -> Result<Vec<(String, Sums)>, Refusal> {
     let column = match by {
+        Group::All => "''",
         Group::Agent => "agent_id",
         Group::Task => "task_id",
         Group::Schedule => "coalesce(schedule_id, '')",

@@ -57,6 +57,12 @@ impl List {
         self
     }
 
+    /// Adds the condition that a row has this status, written out: an index of some statuses is used only if the statement says
+    /// which one it asks for.
+    pub fn of_status(self, status: &'static str) -> List {
+        self.and_when(&format!("status = '{status}'"), true)
+    }
+
     /// Keeps what was made from `since` on and before `until`, as `column` says. The ids say nearly the same, so that only
     /// that part of an index is looked at.
     pub fn in_time<K: Kind>(self, column: &str, since: Option<Timestamp>, until: Option<Timestamp>) -> List {

@@ -64,7 +64,7 @@ pub async fn list(tx: &mut Tx, filter: &RunFilter, cursor: Option<String>, limit
         .and_if("lead_source = $", filter.source.map(Source::as_str))
         .in_time::<kind::Run>("created_at", filter.since, filter.until);
     list = match filter.status {
-        Some(StatusFilter::One(status)) => list.and("status = $", status.as_str()),
+        Some(StatusFilter::One(status)) => list.of_status(status.as_str()).and_when(LIVE, status.is_live()),
         Some(StatusFilter::Live) => list.and_when(LIVE, true),
         Some(StatusFilter::Ended) => list.and_when("finished_at is not null", true),
         None => list,

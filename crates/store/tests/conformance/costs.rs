@@ -18,7 +18,8 @@ impl World {
     }
 
     async fn total(&self, of: Window) -> Sums {
-        self.db.read("total", of, |tx, of| Box::pin(costs::total(tx, of))).await.unwrap()
+        let read = self.db.read("total", of, |tx, of| Box::pin(costs::grouped(tx, of, Group::All)));
+        read.await.unwrap().into_iter().map(|(_, sums)| sums).next().unwrap_or_default()
     }
 
     async fn grouped(&self, of: Window, by: Group) -> Vec<(String, i64)> {
