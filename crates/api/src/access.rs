@@ -3,7 +3,7 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use subtle::ConstantTimeEq;
 use wakeful_domain::actor::Actor;
 use wakeful_domain::id::{AgentId, CompanyId, RunId};
@@ -152,19 +152,24 @@ impl FromRequestParts<Api> for Principal {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        if let Some(token) = bearer(&parts.headers)? {
-            let found = principal_of(api, hash_of(token)).await?;
-            return found.ok_or_else(|| unauthorized("the token is not known here: it may have been revoked"));
-        }
-        let Some(session) = api.sessions().of(&parts.headers) else {
-            return Err(unauthorized(
-                "a token is required: send `Authorization: Bearer <token>`; the server's is in <data-dir>/admin.token",
-            ));
-        };
-        api.sessions().guard(&parts.method, &parts.headers)?;
-        let found = principal_of(api, session.token_hash).await?.filter(Principal::is_person);
-        found.ok_or_else(|| unauthorized("the token of this session has been revoked: sign in with another"))
+        principal(api, &parts.method, &parts.headers).await
     }
+}
+
+/// Who sends a request.
+pub async fn principal(api: &Api, method: &Method, headers: &HeaderMap) -> Result<Principal, Problem> {
+    if let Some(token) = bearer(headers)? {
+        let found = principal_of(api, hash_of(token)).await?;
+        return found.ok_or_else(|| unauthorized("the token is not known here: it may have been revoked"));
+    }
+    let Some(session) = api.sessions().of(headers) else {
+        return Err(unauthorized(
+            "a token is required: send `Authorization: Bearer <token>`; the server's is in <data-dir>/admin.token",
+        ));
+    };
+    api.sessions().guard(method, headers)?;
+    let found = principal_of(api, session.token_hash).await?.filter(Principal::is_person);
+    found.ok_or_else(|| unauthorized("the token of this session has been revoked: sign in with another"))
 }
 
 /// The token in the header `Authorization`, if there is that header.

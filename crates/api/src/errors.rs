@@ -69,6 +69,11 @@ impl Problem {
         Problem { retry_after_s, ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail) }
     }
 
+    /// Whether it says that the caller is not known, or may not do this.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+    }
+
     /// What is wrong with the fields of the request.
     pub fn errors(&self) -> &[FieldError] {
         &self.errors

@@ -7,6 +7,7 @@ mod access;
 mod body;
 pub mod checks;
 mod errors;
+mod feed;
 mod idempotency;
 mod metrics;
 mod observe;
@@ -41,6 +42,7 @@ pub struct Api {
     kept: Arc<metrics::Kept>,
     sessions: Sessions,
     sums: Arc<sums::KeptSums>,
+    feeds: Arc<feed::Feeds>,
 }
 
 impl Api {
@@ -50,8 +52,8 @@ impl Api {
         let key = engine.config().vault.key().derive(&format!("sessions of {admin_hash}"));
         let sessions = Sessions::new(key, engine.config().public_url.as_deref());
         let http = observe::HttpMeters::default();
-        let (kept, sums) = (Arc::default(), Arc::default());
-        Api { engine, admin_hash: admin_hash.into(), standing, http, kept, sessions, sums }
+        let (kept, sums, feeds) = (Arc::default(), Arc::default(), Arc::default());
+        Api { engine, admin_hash: admin_hash.into(), standing, http, kept, sessions, sums, feeds }
     }
 
     /// The sessions of the console.

@@ -1,29 +1,30 @@
 //! Server-sent events: a company's events and a run's log, resumed exactly behind the last id
-//! that the client has seen. New rows are read from the store; the hint only says when to look.
+//! that the client has seen. New rows are read from the store; the hint only says when to look. A client whose token
+//! is revoked hears no more.
 
 use std::convert::Infallible;
 use std::str::FromStr;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
 use wakeful_domain::id::{CompanyId, EventId, RunId};
-use wakeful_store::ops::events::{self, Cursor};
-use wakeful_store::ops::retention::events::Found;
-use wakeful_store::ops::{retention, runs};
+use wakeful_store::ops::events::Cursor;
+use wakeful_store::ops::runs;
 
+use crate::access::Permission;
+use crate::feed::News;
 use crate::routes::whole_records;
-use crate::wire::EventView;
-use crate::{Api, Problem};
+use crate::{Api, Problem, access};
 
 /// A comment is sent this often, so that dead connections are noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Another node may have written without a hint to us.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// Rows read at a time.
-const PAGE: i64 = 200;
+/// Whoever listens is asked for their right to this often.
+const CHECKED_EVERY: Duration = Duration::from_secs(10);
 /// There are fewer first words of types.
 const WORDS_MAX: usize = 20;
 /// Bytes of log read at a time.
@@ -42,10 +43,34 @@ pub fn last_event_id<T: FromStr>(headers: &HeaderMap) -> Result<Option<T>, Probl
     parsed.map(Some).ok_or_else(|| Problem::invalid("Last-Event-ID", "is not an id that this stream gave"))
 }
 
-fn respond<S>(api: &Api, stream: S) -> Response
+/// Who listens: what they may hear is asked again while they do.
+#[derive(Debug)]
+pub struct Client(HeaderMap);
+
+impl Client {
+    /// The one whose request has these headers.
+    pub fn of(headers: &HeaderMap) -> Client {
+        Client(headers.clone())
+    }
+
+    /// Resolves when they may listen no more: their token was revoked, or their session is over.
+    async fn is_refused(self, api: Api) {
+        loop {
+            tokio::time::sleep(CHECKED_EVERY).await;
+            let found = access::principal(&api, &Method::GET, &self.0).await;
+            let refusal = found.and_then(|principal| principal.require(Permission::Read)).err();
+            if refusal.is_some_and(|problem| problem.is_refusal()) {
+                return;
+            }
+        }
+    }
+}
+
+fn respond<S>(api: &Api, client: Client, stream: S) -> Response
 where
     S: Stream<Item = Result<Event, Infallible>> + Send + 'static,
 {
+    let stream = stream.take_until(Box::pin(client.is_refused(api.clone())));
     let open = api.http.stream();
     let stream = stream.inspect(move |_| {
         // It lives as long as the stream.
@@ -55,30 +80,18 @@ where
 }
 
 /// The events of a company behind `cursor`, for as long as the client listens; only those that are wanted.
-pub fn company(api: &Api, company: CompanyId, cursor: Cursor, wanted: Wanted) -> Response {
+pub fn company(api: &Api, client: Client, company: CompanyId, cursor: Cursor, wanted: Wanted) -> Response {
     let begin = (api.clone(), cursor, api.engine.event_watch(), wanted);
     let pages = stream::unfold(begin, move |(api, cursor, mut hints, wanted)| async move {
         loop {
             // Armed before the look: what is written in between is a new hint.
-            hints.borrow_and_update();
-            let read = api
-                .engine
-                .db()
-                .read("event.after", (company, cursor), |tx, (company, cursor)| {
-                    Box::pin(retention::events::after(tx, *company, *cursor, PAGE))
-                })
-                .await;
-            match read {
-                Ok(Found { gap, events }) if gap.is_some() || !events.is_empty() => {
-                    let last = events.last().map(|event| event.id).or(gap).map_or(cursor, Cursor::from);
-                    let passed = events.last().filter(|last| !wanted.takes(last)).map(|last| show_place(last.id));
-                    let taken = events.into_iter().filter(|event| wanted.takes(event)).map(show);
-                    let shown = gap.map(show_gap).into_iter().chain(taken).chain(passed).map(Ok);
-                    return Some((stream::iter(shown.collect::<Vec<_>>()), (api, last, hints, wanted)));
-                }
-                Ok(_) => {}
-                // The client comes again with the last id it has seen.
-                Err(_) => return None,
+            let hint = *hints.borrow_and_update();
+            // If the store does not answer, the client comes again with the last id it has seen.
+            let news = api.feeds.behind(&api, company, cursor, hint).await?;
+            if news.gap.is_some() || !news.told.is_empty() {
+                let last = news.told.last().map(|told| told.id).or(news.gap).map_or(cursor, Cursor::from);
+                let shown = show(&news, &wanted).into_iter().map(Ok).collect::<Vec<_>>();
+                return Some((stream::iter(shown), (api, last, hints, wanted)));
             }
             tokio::select! {
                 () = api.engine.stopping() => return None,
@@ -87,7 +100,13 @@ pub fn company(api: &Api, company: CompanyId, cursor: Cursor, wanted: Wanted) ->
             }
         }
     });
-    respond(api, pages.flatten())
+    respond(api, client, pages.flatten())
+}
+
+fn show(news: &News, wanted: &Wanted) -> Vec<Event> {
+    let taken = news.told.iter().filter(|told| wanted.takes(&told.kind)).map(|told| told.shown.clone());
+    let passed = news.told.last().filter(|last| !wanted.takes(&last.kind)).map(|last| show_place(last.id));
+    news.gap.map(show_gap).into_iter().chain(taken).chain(passed).collect()
 }
 
 /// Which events a reader wants: those whose types begin with one of these words; all, if there is none.
@@ -110,9 +129,9 @@ impl Wanted {
         }
     }
 
-    /// Whether this one is wanted.
-    pub fn takes(&self, event: &events::Event) -> bool {
-        let first = event.kind.split('.').next().unwrap_or_default();
+    /// Whether events of this type are wanted.
+    pub fn takes(&self, kind: &str) -> bool {
+        let first = kind.split('.').next().unwrap_or_default();
         self.0.is_empty() || self.0.iter().any(|word| word == first)
     }
 }
@@ -128,16 +147,8 @@ fn show_gap(id: EventId) -> Event {
     Event::default().id(id.to_string()).event("gap").data(data.to_string())
 }
 
-fn show(event: events::Event) -> Event {
-    let id = event.id.to_string();
-    let kind = event.kind.clone();
-    let shown = EventView::from(event);
-    let data = serde_json::to_string(&shown).unwrap_or_default();
-    Event::default().id(id).event(kind).data(data)
-}
-
 /// The log of a run behind `offset`, until the run is over.
-pub fn log(api: &Api, run: RunId, offset: u64) -> Response {
+pub fn log(api: &Api, client: Client, run: RunId, offset: u64) -> Response {
     let watch = api.engine.log_watch(run);
     let chunks = stream::unfold(Some((api.clone(), offset, watch)), move |state| async move {
         let (api, offset, mut watch) = state?;
@@ -164,7 +175,7 @@ pub fn log(api: &Api, run: RunId, offset: u64) -> Response {
             wait(&api, watch.as_mut()).await?;
         }
     });
-    respond(api, chunks.flatten())
+    respond(api, client, chunks.flatten())
 }
 
 /// Waits for more; `None` when the server stops.

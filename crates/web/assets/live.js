@@ -9,6 +9,7 @@
   const SILENCE_MS = 45_000; // the server writes a comment every 15 s
   const HIDDEN_MS = 5_000;
   const POLL_MS = 5_000;
+  const PATIENCE = 10; // a page rests this many times as long as it took to come
   const SETTLED_MS = 20_000; // a stream that lived this long has not failed
 
   const sleep = (ms, signal) =>
@@ -236,13 +237,14 @@
 
   // ---- When to refresh ---------------------------------------------------------------------------------------------
 
-  const plan = { isDue: false, timer: 0, lastAt: -Infinity, running: null };
+  const plan = { isDue: false, timer: 0, lastAt: -Infinity, tookMs: 0, running: null };
 
-  /** The page is out of date: it is refreshed soon, at most once a second. */
+  /** The page is out of date: it is refreshed soon, at most once a second, and the less often the longer the server takes. */
   function due() {
     plan.isDue = true;
     if (plan.timer || plan.running || document.hidden || live.isPaused) return;
-    const wait = Math.max(150, plan.lastAt + 1_000 - performance.now()) + Math.random() * 300;
+    const pause = Math.max(1_000, PATIENCE * plan.tookMs);
+    const wait = Math.max(150, plan.lastAt + pause - performance.now()) + Math.random() * 300;
     plan.timer = setTimeout(() => {
       plan.timer = 0;
       if (!document.hidden && !live.isPaused) refresh();
@@ -253,9 +255,11 @@
   function refresh({ isForced = false } = {}) {
     if (plan.running && !isForced) return plan.running;
     plan.isDue = false;
+    const beganAt = performance.now();
     const mine = (plan.running = load(isForced).then((isDone) => {
       if (plan.running === mine) plan.running = null;
       plan.lastAt = performance.now();
+      plan.tookMs = plan.lastAt - beganAt;
       if (plan.isDue) due();
       return isDone;
     }));

@@ -54,7 +54,7 @@ async fn list(
             Some(id) => id.into(),
             None => api.engine.db().read("event.last", company.id, |tx, id| Box::pin(events::last(tx, *id))).await?,
         };
-        return Ok(sse::company(&api, company.id, cursor, wanted));
+        return Ok(sse::company(&api, sse::Client::of(&headers), company.id, cursor, wanted));
     }
     let limit = limit(query.limit)?;
     let cursor = after.map(Cursor::from).unwrap_or_default();
@@ -68,7 +68,7 @@ async fn list(
     let is_full = found.events.len() as i64 == limit;
     let next_cursor = found.events.last().filter(|_| is_full).map(|event| event.id.to_string());
     let items: Vec<EventView> =
-        found.events.into_iter().filter(|event| wanted.takes(event)).map(EventView::from).collect();
+        found.events.into_iter().filter(|event| wanted.takes(&event.kind)).map(EventView::from).collect();
     let mut response = Json(Page { items, next_cursor }).into_response();
     if let Some(gap) = found.gap.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
         response.headers_mut().insert(HeaderName::from_static("wakeful-gap"), gap);

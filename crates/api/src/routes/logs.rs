@@ -66,7 +66,7 @@ async fn bytes(
     };
     if sse::is_wanted(&headers) {
         let offset = sse::last_event_id(&headers)?.unwrap_or(offset);
-        return Ok(sse::log(&api, run.id, offset));
+        return Ok(sse::log(&api, sse::Client::of(&headers), run.id, offset));
     }
     if i64::try_from(offset).is_err() {
         return Err(Problem::invalid("offset", "is beyond any file"));

@@ -200,6 +200,50 @@ async fn a_new_event_stream_begins_now_and_only_the_companys_own_events_come() {
 }
 
 #[tokio::test]
+async fn many_listeners_at_different_places_all_hear_the_same() {
+    let server = Server::start().await;
+    let agent = server.process_agent("ann", "true").await;
+    let path = "/companies/default/events";
+    let first = id(&server.all(path).await[0]);
+    let mut streams = Vec::new();
+    for place in 0..12 {
+        if place % 4 == 0 {
+            server.run_of(&agent, json!({})).await;
+        }
+        let last = (place % 3 == 0).then_some(first.as_str());
+        streams.push(follow(&server, path, last).await);
+    }
+    for _ in 0..5 {
+        server.run_of(&agent, json!({})).await;
+    }
+    let listed = server.all(path).await;
+    let last = id(listed.last().unwrap());
+    for (place, stream) in streams.iter_mut().enumerate() {
+        let mut heard = Vec::new();
+        while heard.last().is_none_or(|event: &Event| event.id != last) {
+            heard.push(stream.next().await.unwrap());
+        }
+        let heard: Vec<&Value> = heard.iter().map(|event| &event.data).collect();
+        let expected: Vec<&Value> = listed.iter().skip_while(|event| *event != heard[0]).collect();
+        assert_eq!(heard, expected, "listener {place}");
+        assert!(place % 3 != 0 || heard.len() + 1 == listed.len(), "listener {place} has missed the beginning");
+    }
+}
+
+#[tokio::test]
+async fn who_is_revoked_hears_no_more() {
+    let server = Server::start().await;
+    let made = server.post("/companies/default/tokens", &json!({ "name": "reader", "role": "viewer" })).await.1;
+    let reader = server.with_token(made["token"].as_str().unwrap());
+    let mut theirs = follow(&reader, "/companies/default/events", None).await;
+    let mut ours = follow(&server, "/companies/default/events", None).await;
+    assert_eq!(server.delete(&format!("/companies/default/tokens/{}", id(&made))).await.0, 204);
+    while theirs.next().await.is_some() {}
+    server.process_agent("ann", "true").await;
+    while ours.next().await.unwrap().kind != "agent.status" {}
+}
+
+#[tokio::test]
 async fn a_log_is_the_same_once_it_is_compressed_and_is_read_by_line() {
     let server = Server::start().await;
     let agent = server.process_agent("ann", "seq 1 20000; sleep 1").await;
