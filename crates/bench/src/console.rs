@@ -4,18 +4,21 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rusqlite::Connection as Store;
 use serde_json::json;
+use wakeful_domain::id::{IdSource, Kind, kind};
+use wakeful_domain::time::Timestamp;
 
 use crate::footprint::resident_mb;
 use crate::http::Connection;
-use crate::metrics::multiply;
 use crate::report::{Report, percentile};
 use crate::runs::until;
 use crate::schedules::cpu_seconds;
 use crate::server::Server;
 
+/// The runs and wakeups lie evenly in a month.
+const SPREAD_OVER: Duration = Duration::from_secs(30 * 86_400);
 const RUNS: i64 = 100_000;
 const WAKEUPS: i64 = 1_000_000;
 /// Questions of one measurement.
@@ -47,6 +50,8 @@ const PAGE_MS_MAX: f64 = 30.0;
 /// Records of a log of 1 GB.
 const RECORDS: usize = 8_000_000;
 const CONSOLES: usize = 200;
+/// Connections that stand for the consoles that draw.
+const DRAWERS: usize = 8;
 /// How long open consoles are watched.
 const WATCHED: Duration = Duration::from_secs(20);
 
@@ -56,11 +61,39 @@ pub fn measure(binary: &Path, report: &mut Report) -> Result<()> {
     let run = a_run(&server, &agent)?;
     let store = Store::open(server.dir().join("wakeful.db"))?;
     store.busy_timeout(Duration::from_secs(60))?;
-    multiply(&store, "wakeups", "wak", WAKEUPS)?;
-    multiply(&store, "runs", "run", RUNS)?;
+    spread::<kind::Wakeup>(&store, "wakeups", &["requested_at", "due_at", "eligible_at", "finished_at"], WAKEUPS)?;
+    spread::<kind::Run>(&store, "runs", &["created_at", "started_at", "finished_at"], RUNS)?;
     pages(&server, &run, report)?;
     log(&server, &run, report)?;
     consoles(&server, &agent, report)
+}
+
+/// Copies the one row that there is, so many times, evenly over the time before it.
+fn spread<K: Kind>(store: &Store, table: &str, times: &[&str], rows: i64) -> Result<()> {
+    let mut named = store
+        .prepare(&format!("select name from pragma_table_info('{table}') where name not in ('id', 'token_hash')"))?;
+    let columns: Vec<String> = named.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let copied: Vec<String> = columns
+        .iter()
+        .map(|column| if times.contains(&column.as_str()) { format!("{column} - ?2") } else { column.clone() })
+        .collect();
+    let (into, from) = (columns.join(", "), copied.join(", "));
+    let (first, at): (String, i64) =
+        store.query_row(&format!("select id, {} from {table} limit 1", times[0]), [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    store.execute_batch("begin immediate")?;
+    let sql = format!("insert into {table} (id, {into}) select ?1, {from} from {table} where id = ?3");
+    let mut insert = store.prepare(&sql)?;
+    let mut ids = IdSource::new(1);
+    let step = i64::try_from(SPREAD_OVER.as_micros())? / rows;
+    for number in 0..rows {
+        let before = (rows - number) * step;
+        let id = ids.next::<K>(Timestamp::from_micros(at - before));
+        insert.execute((id.to_string(), before, &first))?;
+    }
+    store.execute_batch("commit")?;
+    Ok(())
 }
 
 /// A run that has ended; gives its id.
@@ -135,6 +168,12 @@ fn consoles(server: &Server, agent: &str, report: &mut Report) -> Result<()> {
         open.push(console);
     }
     let beside = watched(server, agent)?;
+    let (drawing, drawn) = std::thread::scope(|scope| {
+        let drawers: Vec<_> = (0..DRAWERS).map(|_| scope.spawn(|| draw(server))).collect();
+        let share = watched(server, agent);
+        let drawn = drawers.into_iter().map(|drawer| drawer.join().unwrap_or_else(|_| bail!("a drawer panicked")));
+        anyhow::Ok((share?, drawn.sum::<Result<usize>>()?))
+    })?;
     let grown = resident_mb(server.pid())? - before;
     report.note(
         "memory of 200 open consoles",
@@ -144,7 +183,27 @@ fn consoles(server: &Server, agent: &str, report: &mut Report) -> Result<()> {
         "processor of the server with 200 open consoles and 10 wakes a second",
         format!("{:.1} % of a core, {:.1} % without them", beside * 100.0, alone * 100.0),
     );
+    report.note(
+        "the same, and all 200 look at Now",
+        format!("{:.0} % of a core, {:.0} pages a second", drawing * 100.0, drawn as f64 / WATCHED.as_secs_f64()),
+    );
     Ok(())
+}
+
+/// Has the page Now drawn anew for some of the consoles, as their scripts do: each rests a second behind a page, and longer
+/// if it took long. Gives how many were drawn.
+fn draw(server: &Server) -> Result<usize> {
+    let mut console = server.console()?;
+    let (until, mut drawn) = (Instant::now() + WATCHED, 0);
+    while Instant::now() < until {
+        let began = Instant::now();
+        for _ in 0..CONSOLES / DRAWERS {
+            console.request("GET", "/c/default/now", "")?;
+            drawn += 1;
+        }
+        std::thread::sleep(Duration::from_secs(1).max(began.elapsed() * 10 / (CONSOLES / DRAWERS) as u32));
+    }
+    Ok(drawn)
 }
 
 /// The share of a core that the server uses while it accepts ten wakes a second.

@@ -38,7 +38,7 @@ pub fn measure(binary: &Path, report: &mut Report) -> Result<()> {
 }
 
 /// Copies the one row that there is, so many times.
-pub fn multiply(store: &Store, table: &str, prefix: &str, rows: i64) -> Result<()> {
+fn multiply(store: &Store, table: &str, prefix: &str, rows: i64) -> Result<()> {
     let mut named = store
         .prepare(&format!("select name from pragma_table_info('{table}') where name not in ('id', 'token_hash')"))?;
     let columns: Vec<String> = named.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
