@@ -198,7 +198,7 @@ async fn create(
             })
         })
         .await?;
-    Ok((StatusCode::CREATED, Json(ScheduleView::new(made, &zone, now))))
+    Ok((StatusCode::CREATED, Json(ScheduleView::new(made, &zone, now, true))))
 }
 
 #[derive(Debug, Deserialize)]
@@ -244,7 +244,8 @@ async fn list(
             Box::pin(schedules::list(tx, *company, name.clone(), cursor.clone(), *limit))
         })
         .await?;
-    Ok(Json(Page::of(page, |schedule| ScheduleView::new(schedule, &zone, now))))
+    let shows_keys = principal.require(Permission::Manage).is_ok();
+    Ok(Json(Page::of(page, |schedule| ScheduleView::new(schedule, &zone, now, shows_keys))))
 }
 
 /// Shows a schedule.
@@ -257,7 +258,8 @@ async fn show(
 ) -> Result<Json<ScheduleView>, Problem> {
     principal.require(Permission::Read)?;
     let (schedule, zone) = visible(&api, &principal, id).await?;
-    Ok(Json(ScheduleView::new(schedule, &zone, clock::now())))
+    let shows_keys = principal.require(Permission::Manage).is_ok();
+    Ok(Json(ScheduleView::new(schedule, &zone, clock::now(), shows_keys)))
 }
 
 /// Changes a schedule. What is changed begins now: slots that have passed are not made up.
@@ -309,7 +311,7 @@ async fn change(
             }))
         })
         .await?;
-    Ok(Json(ScheduleView::new(kept, &zone, now)))
+    Ok(Json(ScheduleView::new(kept, &zone, now, true)))
 }
 
 /// Removes a schedule and its ledger. What it has woken goes on.
@@ -344,7 +346,7 @@ async fn set_state(
             }))
         })
         .await?;
-    Ok(Json(ScheduleView::new(kept, zone, now)))
+    Ok(Json(ScheduleView::new(kept, zone, now, true)))
 }
 
 /// Pauses a schedule: it has no slots meanwhile, and none is missed.

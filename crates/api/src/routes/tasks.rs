@@ -214,8 +214,8 @@ async fn list(
             })
         })
         .await?;
-    let shows_env = principal.require(Permission::Manage).is_ok();
-    Ok(Json(Page::of(page, |(blocked_by, task)| TaskView::new(task, &blocked_by, shows_env))))
+    let shows_keys = principal.require(Permission::Manage).is_ok();
+    Ok(Json(Page::of(page, |(blocked_by, task)| TaskView::new(task, &blocked_by, shows_keys))))
 }
 
 /// Shows a task.

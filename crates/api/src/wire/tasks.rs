@@ -7,7 +7,8 @@ use wakeful_domain::comment::Comment;
 use wakeful_domain::id::TaskId;
 use wakeful_domain::task::{AdapterOverrides, Task, TaskPriority, TaskStatus, TaskWorkspace, WakeParent};
 
-use super::agents::{hide_env, present};
+use super::agents::present;
+use super::hidden::hide_keys;
 
 /// A task to be made.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -120,11 +121,11 @@ pub struct TaskView {
 }
 
 impl TaskView {
-    /// A task with the tasks it waits for; the values of its variables only if `shows_env`.
-    pub fn new(mut task: Task, blocked_by: &[TaskId], shows_env: bool) -> Self {
+    /// A task with the tasks it waits for; what may hold keys only if `shows_keys`.
+    pub fn new(mut task: Task, blocked_by: &[TaskId], shows_keys: bool) -> Self {
         let config = task.adapter_overrides.as_mut().and_then(|overrides| overrides.config.as_mut());
-        if let Some(config) = config.filter(|_| !shows_env) {
-            hide_env(config);
+        if let Some(config) = config.filter(|_| !shows_keys) {
+            hide_keys(config);
         }
         TaskView {
             id: task.id.to_string(),
