@@ -94,9 +94,9 @@ mod tests {
     #[test]
     fn no_half_of_a_secret_stands_where_it_is_cut() {
         let secret = "s3cr3t/".repeat(40);
-        let scrubber = &[secret.clone()];
+        let secrets = std::slice::from_ref(&secret);
         for before in 0..4_200 {
-            let found = kept(&format!("{}{secret}{}", "x".repeat(before), "y".repeat(9_000)), scrubber);
+            let found = kept(&format!("{}{secret}{}", "x".repeat(before), "y".repeat(9_000)), secrets);
             assert!(!found.contains("s3cr3t"), "{before}: {found}");
         }
     }

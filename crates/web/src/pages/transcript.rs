@@ -2,7 +2,6 @@
 //! texts folded. All of it is text from strangers, and is shown as that.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use askama::Template;
 use askama::filters::HtmlSafe;
@@ -166,7 +165,7 @@ fn visible(text: &str) -> String {
             '\r' if rest.starts_with('\n') => {}
             '\u{1b}' if rest.starts_with('[') => match rest[1..].find(|c: char| !matches!(c, ' '..='?')) {
                 Some(end) if rest[1 + end..].starts_with(|c: char| matches!(c, '@'..='~')) => rest = &rest[end + 2..],
-                _ => name(&mut shown, c),
+                _ => shown.push_str(&name(c)),
             },
             '\u{61c}'
             | '\u{200e}'
@@ -174,17 +173,16 @@ fn visible(text: &str) -> String {
             | '\u{2028}'
             | '\u{2029}'
             | '\u{202a}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}' => name(&mut shown, c),
-            c if c.is_control() => name(&mut shown, c),
+            | '\u{2066}'..='\u{2069}' => shown.push_str(&name(c)),
+            c if c.is_control() => shown.push_str(&name(c)),
             c => shown.push(c),
         }
     }
     shown
 }
 
-fn name(shown: &mut String, c: char) {
-    // Writing to a text does not fail.
-    let _ = write!(shown, "⟦U+{:04X}⟧", u32::from(c));
+fn name(c: char) -> String {
+    format!("⟦U+{:04X}⟧", u32::from(c))
 }
 
 #[cfg(test)]
