@@ -25,7 +25,7 @@ impl Engine {
                     let run = runs::get(tx, *id).await?;
                     let agent = agents::get(tx, run.agent).await?;
                     let batch = wakeups::of_run(tx, run.id).await?;
-                    let told = run_events::after(tx, run.id, 0, CHAIN_MAX as i64).await?;
+                    let told = run_events::course(tx, run.id, CHAIN_MAX as i64).await?;
                     let requests = requests(tx, &agent, &batch).await?;
                     Ok(explain(&run, &agent, &batch, requests, &told))
                 })

@@ -30,6 +30,7 @@ mod task_form;
 mod tasks;
 mod timeline;
 mod timeline_rows;
+mod transcript;
 mod wakes;
 mod wakeup;
 mod webhook;

@@ -9,7 +9,7 @@ use axum::{Json, Router};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use super::{Shown, costs, health, plan, schedule, schedule_form, schedules, timeline, wakes, wakeup};
+use super::{Shown, costs, health, plan, run, schedule, schedule_form, schedules, timeline, wakes, wakeup};
 use crate::call::Calls;
 use crate::visit::Visit;
 
@@ -44,6 +44,43 @@ fn a_wakeup(id: &str, status: &str) -> Value {
         wakeup["waiting"] = json!({"reason": "lane_busy", "detail": detail, "until": "2026-11-22T06:00:00Z"});
     }
     wakeup
+}
+
+/// A run that took nine seconds, or is at it.
+pub fn a_run(adapter: &str, status: &str) -> Value {
+    let finished_at = (status != "running").then_some("2026-11-22T05:00:10.000Z");
+    json!({
+        "id": "run_1", "agent": "agt_1", "task": null, "adapter": adapter, "fence": 1, "status": status,
+        "error_code": null, "error": null, "exit_code": 0, "signal": null, "session_before": null, "session_after": null,
+        "session": null, "usage": {"input_tokens": 0, "output_tokens": 0, "cache_read_tokens": 0, "cache_write_tokens": 0},
+        "cost_micros": null, "model": null, "provider": null, "billing": null, "summary": null, "result": null, "stop": null,
+        "workspace": null, "last_output_at": null, "log": {"bytes": 0, "lines": 0, "truncated": false},
+        "created_at": "2026-11-22T05:00:00.000Z", "started_at": "2026-11-22T05:00:01.000Z",
+        "finished_at": finished_at, "pinned_at": null, "log_removed_at": null, "wakeups": [],
+    })
+}
+
+/// What an agent said and did; what a tool returned is as bad as can be.
+fn run_events() -> Value {
+    let told = [
+        ("message", EVIL.to_owned(), Value::Null),
+        ("tool", "Read: page.html".into(), json!({"name": "Read", "id": "a"})),
+        ("tool", "Bash: cargo test".into(), json!({"name": "Bash", "id": "b"})),
+        (
+            "tool_result",
+            format!(
+                "{EVIL}\u{202e}\u{1b}[31m</div></details><a href=\"javascript:alert(1)\">\n{}",
+                "line\n".repeat(40)
+            ),
+            json!({"id": "a", "failed": false}),
+        ),
+        ("tool_result", "no such test".into(), json!({"id": "b", "failed": true, "exit_code": 101})),
+        ("tool", "Bash: sleep 60".into(), json!({"name": "Bash", "id": "c"})),
+    ];
+    let events = told.iter().zip(1..).map(|((kind, message, data), seq)| {
+        json!({"seq": seq, "at": "2026-11-22T05:00:05.000Z", "type": kind, "level": "info", "message": message, "data": data})
+    });
+    events.collect()
 }
 
 fn a_schedule(id: &str, state: &str) -> Value {
@@ -122,6 +159,10 @@ fn said(path: &str) -> Option<Value> {
         "/companies/acme/wakeups" => list(json!([a_wakeup("wak_1", "pending"), a_wakeup("wak_2", "failed")])),
         "/wakeups/wak_1" => a_wakeup("wak_1", "pending"),
         "/wakeups/wak_1/why" => json!({"summary": EVIL, "chain": chain, "next": "it starts"}),
+        "/runs/run_1" => a_run("claude", "running"),
+        "/runs/run_1/why" => json!({"summary": EVIL, "chain": chain, "next": null}),
+        "/runs/run_1/events" => list(run_events()),
+        "/companies/acme/runs" => list(json!([a_run("claude", "running")])),
         "/companies/acme/schedules" => list(json!([a_schedule("sch_1", "active"), a_schedule("sch_2", "paused")])),
         "/schedules/sch_1" => a_schedule("sch_1", "active"),
         "/schedules/sch_1/next" => json!({"items": ["2026-11-23T08:00:00Z"]}),
@@ -184,6 +225,45 @@ fn the_ledger_says_the_fate_of_each_wake() {
 fn a_wakeup_says_what_it_waits_for() {
     let html = rendered(wakeup::show, "wak_1", "");
     check(&html, &["lane busy", "2 of 3", "wakeful why wak_1", "/c/acme/runs/run_01m80tmn6pevjtt1x2br3d4sr5", "key-1"]);
+}
+
+#[test]
+fn a_transcript_has_each_call_with_what_it_returned() {
+    let html = rendered(run::show, "run_1", "tab=transcript");
+    let (_, shown) = html.split_once("<ol class=\"transcript\">").unwrap();
+    let (shown, _) = shown.split_once("</ol>").unwrap();
+    let entries: Vec<&str> = shown.split("<li ").skip(1).collect();
+    assert_eq!(entries.len(), 4, "{shown}");
+    // A stranger's words, folded: nothing of them is a tag, and what would turn the text around is named.
+    check(
+        entries[1],
+        &[
+            "id=\"e2\"",
+            "Read: page.html",
+            "id=\"e4\"",
+            "#succeeded",
+            ">done<",
+            "<details class=\"text\"><summary>&#60;script&#62;",
+        ],
+    );
+    check(entries[1], &["⟦U+202E⟧&#60;/div&#62;&#60;/details&#62;&#60;a href=&#34;javascript:"]);
+    assert!(!entries[1].contains('\u{1b}') && entries[1].matches("</details>").count() == 1, "{}", entries[1]);
+    check(
+        entries[2],
+        &[
+            "id=\"e3\"",
+            "id=\"e5\"",
+            "s-failed",
+            "#failed",
+            ">failed<",
+            "exit status 101",
+            "<div class=\"text\">no such test",
+        ],
+    );
+    check(entries[3], &["id=\"e6\"", "No result yet"]);
+    assert_eq!(html.matches("No result yet").count(), 1);
+    let events = rendered(run::show, "run_1", "tab=events");
+    check(&events, &["tool_result", "<details class=\"text\"><summary>&#60;script&#62;"]);
 }
 
 #[test]
