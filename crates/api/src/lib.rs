@@ -10,6 +10,7 @@ mod errors;
 mod feed;
 mod idempotency;
 mod metrics;
+mod named;
 mod observe;
 mod openapi;
 mod parameters;

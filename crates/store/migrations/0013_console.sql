@@ -45,3 +45,7 @@ create table ended_sessions (
   id text primary key,
   until bigint not null
 );
+
+-- Somebody has seen what failed for good, and leaves it at that.
+alter table wakeups add column acknowledged_at bigint;
+alter table deliveries add column acknowledged_at bigint;

@@ -26,12 +26,12 @@ pub struct NewTask {
     pub assignee: Option<String>,
     pub goal: Option<String>,
     pub project: Option<String>,
-    /// Id of the task that this one is a part of.
+    /// Id or key of the task that this one is a part of.
     pub parent: Option<String>,
     /// When an end of this task wakes the parent's agent: `each` (default), `all` or `never`.
     #[schema(value_type = Option<String>)]
     pub wake_parent: Option<WakeParent>,
-    /// Ids of tasks that must be done first.
+    /// Ids or keys of tasks that must be done first.
     pub blocked_by: Option<Vec<String>>,
     pub due_at: Option<String>,
     pub labels: Option<Vec<String>>,
