@@ -1,7 +1,9 @@
 //! What people call by a name or a key, where programs give its id.
 
+use std::collections::BTreeMap;
+
 use wakeful_domain::id::{AgentId, CompanyId, TaskId};
-use wakeful_store::ops::{agents, tasks};
+use wakeful_store::ops::{agents, names, tasks};
 
 use crate::parameters::id_in;
 use crate::{Api, Problem};
@@ -28,6 +30,18 @@ pub async fn task_of_option(
     match text {
         Some(text) => Ok(Some(task_of(api, company, field, text).await?)),
         None => Ok(None),
+    }
+}
+
+/// Refuses ids, each with its field, of what is not the company's.
+pub async fn check_own(api: &Api, company: CompanyId, named: Vec<(String, String)>) -> Result<(), Problem> {
+    let ids: Vec<String> = named.iter().map(|(_, id)| id.clone()).collect();
+    let read =
+        api.engine.db().read("name.list", (company, ids), |tx, (company, ids)| Box::pin(names::of(tx, *company, ids)));
+    let own = if named.is_empty() { BTreeMap::new() } else { read.await? };
+    match named.into_iter().find(|(_, id)| !own.contains_key(id)) {
+        Some((field, id)) => Err(Problem::invalid(&field, format!("there is no `{id}` in this company"))),
+        None => Ok(()),
     }
 }
 

@@ -376,6 +376,10 @@ async fn what_is_wrong_with_a_channel_is_said_with_its_field() {
     check(json!({ "name": "x", "target": webhook("https://a.example"), "filter": { "kind": [] } }), "filter.kind")
         .await;
     check(json!({ "name": "x" }), "target").await;
+    for (field, id) in [("agents", "agt_00000000000000000000000000"), ("schedules", "sch_00000000000000000000000000")] {
+        let body = json!({ "name": "x", "target": webhook("https://a.example"), "filter": { field: [id] } });
+        check(body, &format!("filter.{field}[0]")).await;
+    }
     let ops = channel(&server, "ops", webhook("https://a.example")).await;
     let (status, problem) = server
         .post("/companies/default/channels", &json!({ "name": "ops", "target": webhook("https://a.example") }))
