@@ -28,6 +28,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 11, sql: include_str!("../migrations/0011_late_ends.sql") },
     Migration { version: 12, sql: include_str!("../migrations/0012_retention.sql") },
     Migration { version: 13, sql: include_str!("../migrations/0013_console.sql") },
+    Migration { version: 14, sql: include_str!("../migrations/0014_attention.sql") },
 ];
 
 const LEDGER: &str =

@@ -7,6 +7,8 @@
   const TIMEOUT_MS = 60_000;
   const TOAST_MS = 5_000;
   const TOAST_KEY = 'wakeful-toast';
+  const WATCHED_MS = 300;
+  const WATCHED_LOOKS = 60;
 
   const make = (tag, props = {}, ...children) => {
     const el = Object.assign(document.createElement(tag), props);
@@ -61,14 +63,14 @@
     return (await closed) === 'yes';
   };
 
-  /** Shows once what only an answer says: text as it is, anything else as JSON. */
+  /** Shows once what only an answer says: text as it is, anything else as JSON. It is there to be copied. */
   function reveal(title, value) {
     const text = typeof value === 'string' ? value : JSON.stringify(value, null, 2);
     const shown = make('pre', { textContent: text, tabIndex: 0 });
-    const copy = make('copy-text', {});
+    const copy = make('copy-text', {}, make('button', { type: 'button', className: 'button primary', textContent: 'Copy', autofocus: true }));
     copy.dataset.text = text;
-    const close = make('button', { type: 'button', className: 'button primary', textContent: 'Close' });
-    const { dialog } = wakeful.dialog('confirm', title, make('p', { textContent: title }), shown, make('div', { className: 'form-actions' }, close, copy));
+    const close = make('button', { type: 'button', className: 'button', textContent: 'Close' });
+    const { dialog } = wakeful.dialog('confirm reveal', title, make('p', { textContent: title }), shown, make('div', { className: 'form-actions' }, copy, close));
     close.addEventListener('click', () => dialog.close(''));
   }
 
@@ -97,16 +99,52 @@
     return value;
   }
 
+  /** Dollars → millionths: "$5", "0.25". */
+  function micros(text) {
+    const value = Math.round(number(text.replace(/^\$\s*/, '')) * 1e6);
+    if (!value && /[1-9]/.test(text)) throw new Error('is less than a millionth of a dollar');
+    return value;
+  }
+
+  const list = (text) => text.split(/[,\n]/).map((item) => item.trim()).filter(Boolean);
+
+  /** Words of a command line, or the line as it is where only a shell understands it. */
+  function argv(text) {
+    const words = [];
+    const piece = /[ \t]+|'([^']*)'|"((?:[^"\\$`]|\\.)*)"|\\(.)|([^\s'"\\$`|&;<>()*?[\]#~!{}\n]+)/gy;
+    let word = null;
+    let end = 0;
+    for (let found = piece.exec(text); found; found = piece.exec(text)) {
+      end = piece.lastIndex;
+      const [whole, single, double, escaped, plain] = found;
+      if (/^[ \t]/.test(whole)) {
+        if (word !== null) words.push(word);
+        word = null;
+      } else {
+        word = (word ?? '') + (single ?? double?.replace(/\\(["\\$`])/g, '$1') ?? escaped ?? plain);
+      }
+    }
+    if (end < text.length || /^\w+=/.test(text)) return text;
+    return word === null ? words : [...words, word];
+  }
+
   const CONVERT = {
     number,
     json: (text) => JSON.parse(text),
-    list: (text) => text.split(/[,\n]/).map((item) => item.trim()).filter(Boolean),
+    list,
+    argv,
+    micros,
+    durations_s: (text) => list(text).map(seconds),
     bool: (text) => text === 'true' || text === 'on' || text === '1',
     duration_s: seconds,
-    micros: (text) => Math.round(number(text) * 1e6),
     time: (text) => new Date(text).toISOString(),
   };
-  const typeOf = (input) => input.dataset.type ?? { number: 'number', range: 'number', 'datetime-local': 'time' }[input.type];
+  /** What a field holds; with `data-type-by` it is another field that says it. */
+  function typeOf(input) {
+    const by = input.dataset.typeBy && input.form?.elements[input.dataset.typeBy]?.value;
+    return (by && input.getAttribute(`data-type-${by}`)) ?? ownTypeOf(input);
+  }
+  const ownTypeOf = (input) => input.dataset.type ?? { number: 'number', range: 'number', 'datetime-local': 'time' }[input.type];
 
   /** What one input says; undefined when it says nothing. */
   function valueOf(input) {
@@ -150,7 +188,9 @@
     const groups = new Map();
     for (const el of inputsOf(form)) groups.set(el.name, [...(groups.get(el.name) ?? []), el]);
     const body = {};
-    for (const [name, inputs] of groups) {
+    // What is whole comes before what goes into it.
+    const depth = (name) => name.split('.').length;
+    for (const [name, inputs] of [...groups].sort(([a], [b]) => depth(a) - depth(b))) {
       const value = valueOfAll(inputs);
       if (value === undefined) continue;
       // The whole body, for what is published as it is.
@@ -210,6 +250,27 @@
   }
   wakeful.send = send;
 
+  /** Waits for what came of what was asked for: what `data-watch` names tells its status. `null` if that takes too long. */
+  async function watch(form, answer) {
+    const url = fill(said(form, 'watch'), answer);
+    for (let looks = 0; looks < WATCHED_LOOKS; looks += 1) {
+      const response = await fetch(url, { headers: { Accept: 'application/json' }, credentials: 'same-origin' }).catch(() => null);
+      const seen = response?.ok ? await response.json() : null;
+      if (!seen || !['pending', 'sending'].includes(seen.status)) return seen;
+      await new Promise((later) => setTimeout(later, WATCHED_MS));
+    }
+    return null;
+  }
+
+  /** What is said when it is done: words, and whether it went wrong after all. */
+  function wordsOf(form, watched) {
+    const done = said(form, 'done');
+    if (!watched) return { done, isBad: false };
+    if (watched.status === said(form, 'good')) return { done, isBad: false };
+    const why = watched.log?.at(-1)?.detail;
+    return { done: [said(form, 'failed') ?? 'Failed', why].filter(Boolean).join(': '), isBad: true };
+  }
+
   function setBusy(form, submitter, isBusy) {
     const hadFocus = document.activeElement === submitter;
     if (isBusy) form.setAttribute('aria-busy', 'true');
@@ -236,28 +297,30 @@
       clearErrors(form);
       setBusy(form, submitter, true);
       const outcome = await send(form, submitter);
+      const watched = outcome.isDone && said(form, 'watch') ? await watch(form, outcome.answer) : undefined;
       setBusy(form, submitter, false);
-      if (outcome.isDone) succeed(form, outcome.answer);
+      if (outcome.isDone) succeed(form, outcome.answer, watched);
       else fail(form, outcome);
     } finally {
       underWay.delete(form);
     }
   }
 
-  function succeed(form, answer) {
+  function succeed(form, answer, watched) {
     wakeful.setClean?.(form);
     form.dispatchEvent(new CustomEvent('wakeful:done', { bubbles: true, detail: answer }));
-    const done = said(form, 'done');
+    // What is not known yet is shown by the page that comes.
+    const { done, isBad } = watched === null ? {} : wordsOf(form, watched);
     const then = said(form, 'then') ?? 'stay';
     const revealed = said(form, 'reveal');
     if (revealed) reveal(`${done ?? 'Found'}: it is shown once`, dig(answer, revealed) ?? answer);
     if (then === 'stay') {
-      if (done) toast(done);
+      if (done && !revealed) toast(done, isBad);
       form.closest('dialog')?.close();
       wakeful.refresh?.({ isForced: true });
       return;
     }
-    if (done) sessionStorage.setItem(TOAST_KEY, done);
+    if (done) sessionStorage.setItem(TOAST_KEY, JSON.stringify({ text: done, isBad }));
     if (then === 'reload') return location.reload();
     const path = fill(then, answer);
     if (/^\/(?!\/)/.test(path)) location.assign(path);
@@ -282,6 +345,12 @@
     return best?.input;
   }
 
+  /** "is missing" says nothing without what is. */
+  function withSubject(field, message) {
+    const label = field.querySelector('label')?.textContent.trim();
+    return label && /^(is|are|must|has|have|cannot|may|needs|does|do)\b/.test(message) ? `${label} ${message}` : message;
+  }
+
   let ids = 0;
   function showAt(input, message) {
     const field = input.closest('.field') ?? input.parentElement;
@@ -290,7 +359,8 @@
     error.setAttribute('role', 'alert');
     error.id ||= `error-${(ids += 1)}`;
     error.hidden = false;
-    error.textContent = error.textContent ? `${error.textContent}; ${message}` : message;
+    const said = withSubject(field, message);
+    error.textContent = error.textContent ? `${error.textContent}; ${said}` : said;
     input.setAttribute('aria-invalid', 'true');
     const described = new Set((input.getAttribute('aria-describedby') ?? '').split(/\s+/).filter(Boolean)).add(error.id);
     input.setAttribute('aria-describedby', [...described].join(' '));
@@ -442,6 +512,7 @@
   const left = sessionStorage.getItem(TOAST_KEY);
   if (left) {
     sessionStorage.removeItem(TOAST_KEY);
-    toast(left);
+    const { text, isBad } = JSON.parse(left);
+    toast(text, isBad);
   }
 })();

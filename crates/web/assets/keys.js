@@ -15,8 +15,11 @@
   const HELP = [
     ['Anywhere', [['?', 'this list'], ['Ctrl K', 'search and commands'], ['/', 'search on the page'], ['n', 'show what is new'], ['p', 'pause or go on with updates'], ['t', 'theme: system, light, dark'], ['Esc', 'close, clear the selection']]],
     ['Go to', Object.entries(PAGES).map(([key, page]) => [`g ${key}`, page])],
-    ['Lists', [['j', 'next row'], ['k', 'row before'], ['Enter', 'open'], ['x', 'select'], ['Shift x', 'select up to here']]],
-    ['The row or the page', [['e', 'archive or acknowledge'], ['r', 'retry or replay'], ['s', 'steer'], ['.', 'stop'], ['[', 'attempt before'], [']', 'next attempt'], ['J', 'next run'], ['K', 'run before']]],
+    ['Lists', [['j', 'next row'], ['k', 'row before'], ['Enter', 'open']]],
+  ];
+  // Shown where they do something.
+  const HELP_PICKING = [['x', 'select the row'], ['Shift x', 'select up to here']];
+  const HELP_LOG = [
     ['Log', [['Home', 'first line'], ['End', 'last line, and follow'], ['n', 'next match'], ['N', 'match before'], ['Shift click', 'on a line number: a range']]],
   ];
 
@@ -65,9 +68,13 @@
     return true;
   }
 
+  /** Only where something can be done with many rows at once. */
+  const isPickable = (row) => Boolean((row.closest('[data-list]') ?? row).querySelector('[data-bulk]'));
+
   function pick(isRange) {
     const row = current();
     if (!row) return false;
+    if (!isPickable(row)) return wakeful.toast('Nothing in this list can be done with many rows at once'), true;
     const all = rows();
     const from = all.findIndex((other) => keyOf(other) === list.anchor);
     const to = all.indexOf(row);
@@ -135,13 +142,16 @@
     const what = `${label}: ${buttons.length} ${buttons.length === 1 ? 'row' : 'rows'}?`;
     if (!buttons.length || !(await wakeful.confirm(what, label, isDanger))) return;
     const problems = [];
+    // Two rows may be about the same: it is done once.
+    const total = buttons.length;
+    const forms = new Set();
+    const todo = buttons.filter(({ form }) => !forms.has(form.action) && forms.add(form.action));
     const lane = async () => {
-      for (let button = buttons.pop(); button; button = buttons.pop()) {
+      for (let button = todo.pop(); button; button = todo.pop()) {
         const outcome = await wakeful.send(button.form, button);
         if (!outcome.isDone) problems.push(outcome.problem.detail);
       }
     };
-    const total = buttons.length;
     await Promise.all(Array.from({ length: LANES }, lane));
     list.picked.clear();
     paint();
@@ -263,10 +273,24 @@
 
   // ---- The list of keys --------------------------------------------------------------------------------------------
 
+  /** The keys of what is on the page, named as it is named there. */
+  function keysHere() {
+    const named = new Map();
+    for (const el of document.querySelectorAll('main [data-key]')) {
+      const words = named.get(el.dataset.key) ?? new Set();
+      const label = (el.ariaLabel || el.textContent || '').replace(/\s*\([^)]*\)$/, '').trim() || el.labels?.[0]?.textContent.trim();
+      if (label && !el.disabled) named.set(el.dataset.key, words.add(label));
+    }
+    const lines = [...named].map(([key, words]) => [key, [...words].join(' · ')]).sort();
+    if (document.querySelector('main [data-list] [data-bulk]')) lines.push(...HELP_PICKING);
+    return lines.length ? [['On this page', lines]] : [];
+  }
+
   function openHelp() {
     const { make } = wakeful;
     const line = ([keys, does]) => make('div', {}, make('dt', {}, ...keys.split(' ').map((key) => make('kbd', { textContent: key }))), make('dd', { textContent: does }));
-    const groups = HELP.flatMap(([title, lines]) => [make('h3', { textContent: title }), make('dl', {}, ...lines.map(line))]);
+    const log = document.querySelector('log-view') ? HELP_LOG : [];
+    const groups = [...HELP, ...keysHere(), ...log].flatMap(([title, lines]) => [make('h3', { textContent: title }), make('dl', {}, ...lines.map(line))]);
     const close = make('button', { type: 'button', className: 'button', textContent: 'Close' });
     const title = make('h2', { textContent: 'Keyboard', tabIndex: -1, autofocus: true }); // the top is seen first
     title.style.outline = 'none';
@@ -380,7 +404,7 @@
         return item;
       }),
     );
-    note.textContent = palette.failure || (palette.shown.length ? `${palette.shown.length} results` : 'Nothing found');
+    note.textContent = palette.failure || (palette.shown.length ? `${palette.shown.length} ${palette.shown.length === 1 ? 'result' : 'results'}` : 'Nothing found');
     mark(Math.min(palette.at, palette.shown.length - 1));
   }
 

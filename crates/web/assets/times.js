@@ -3,7 +3,7 @@
 // the difference to the browser's is measured with each GET /api/v1/standing, which also tells the scheduler's last beat.
 (() => {
   'use strict';
-  const SELECTOR = 'time[data-ago], time[data-until], time[data-clock], time[data-since]';
+  const SELECTOR = 'time[data-ago], time[data-until], time[data-clock], time[data-since], time[data-tick]';
   const STANDING_MS = 10_000;
   const LATE_AFTER_MS = 10_000;
   const STALE_AFTER_MS = 60_000;
@@ -17,6 +17,7 @@
   const kindsOf = (time) => [format(time), format({ ...day, ...time }), format({ year: 'numeric', ...day, ...time })];
   const toMinute = kindsOf(minute);
   const toSecond = kindsOf({ ...minute, second: '2-digit' });
+  const toDay = format(day);
   const full = format({ dateStyle: 'full', timeStyle: 'long' });
 
   const STEPS = [
@@ -45,6 +46,12 @@
     return (date.getFullYear() === here.getFullYear() ? thisYear : other).format(date);
   }
 
+  /** A round time: the day where it begins one, else hour and minute. */
+  function tick(at) {
+    const date = new Date(at);
+    return date.getHours() || date.getMinutes() ? toMinute[0].format(date) : toDay.format(date);
+  }
+
   function duration(from) {
     const s = Math.max(0, Math.floor((now() - from) / 1_000));
     if (s < 60) return `${s} s`;
@@ -56,6 +63,7 @@
   function textOf(time, at) {
     if ('ago' in time.dataset) return ago(at);
     if ('since' in time.dataset) return duration(at);
+    if ('tick' in time.dataset) return tick(at);
     return 'until' in time.dataset ? `until ${absolute(at, toMinute)}` : absolute(at, toSecond);
   }
 

@@ -29,12 +29,14 @@ const ASSETS: &[Asset] = &[
     Asset { name: "live.js", kind: JS, bytes: include_bytes!("../assets/live.js") },
     Asset { name: "times.js", kind: JS, bytes: include_bytes!("../assets/times.js") },
     Asset { name: "actions.js", kind: JS, bytes: include_bytes!("../assets/actions.js") },
+    Asset { name: "forms.js", kind: JS, bytes: include_bytes!("../assets/forms.js") },
     Asset { name: "keys.js", kind: JS, bytes: include_bytes!("../assets/keys.js") },
     Asset { name: "log-view.js", kind: JS, bytes: include_bytes!("../assets/log-view.js") },
 ];
 
 /// What every page loads, in this order.
-pub const SCRIPTS: &[&str] = &["idiomorph.min.js", "times.js", "live.js", "actions.js", "keys.js", "log-view.js"];
+pub const SCRIPTS: &[&str] =
+    &["idiomorph.min.js", "times.js", "live.js", "actions.js", "forms.js", "keys.js", "log-view.js"];
 
 /// A year: the address changes with the content.
 const KEPT: &str = "public, max-age=31536000, immutable";

@@ -6,11 +6,14 @@ use crate::assets;
 use crate::call::query;
 use crate::failure::Failure;
 use crate::pieces::Icon;
-use crate::seen::{Company, List, Standing};
+use crate::said::{Said, said};
+use crate::seen::{Attention, Company, List, Standing};
 use crate::visit::Visit;
 
-/// Open escalations that are counted; more are "99+".
-const COUNTED_MAX: usize = 100;
+/// More than this needs a person: "99+".
+const COUNTED_MAX: usize = 99;
+/// How far back the inbox looks for what has failed for good, and for slots that were missed.
+pub const LOOKS_BACK_DAYS: i64 = 7;
 
 /// Pages, by group, each with its title; its name is that of its path and its picture.
 const PAGES: &[(&str, &[(&str, &str)])] = &[
@@ -50,7 +53,8 @@ pub struct Frame {
     pub standing: Standing,
     /// When the scheduler last went round.
     pub tick_at: String,
-    pub needs_me: usize,
+    /// What needs a person, as the inbox lists it.
+    pub attention: Attention,
     pub theme: &'static str,
 }
 
@@ -65,10 +69,6 @@ struct Latest {
     id: String,
 }
 
-/// Anything, when only the number of them matters.
-#[derive(Debug, Deserialize)]
-struct One {}
-
 impl Frame {
     /// Around the page `page`, which changes with events whose type begins with one of the words in `live`.
     pub async fn around(visit: &Visit, page: &'static str, live: &'static str) -> Result<Frame, Failure> {
@@ -79,9 +79,10 @@ impl Frame {
         let company: Company = calls.get(&format!("/companies/{}", visit.company)).await?;
         let companies: List<Company> = calls.get("/companies?limit=200").await?;
         let standing: Standing = calls.get("/standing").await?;
-        let open = query(&[("status", "open"), ("limit", &COUNTED_MAX.to_string())]);
-        let escalations: List<One> = calls.get(&visit.of_company(&format!("escalations{open}"))).await?;
         let now = wakeful_engine::clock::now().to_jiff();
+        let since = looks_back(now);
+        let attention: Attention =
+            calls.get(&visit.of_company(&format!("attention{}", query(&[("since", &since)])))).await?;
         let tick_at = now.checked_sub(jiff::SignedDuration::from_millis(standing.tick_age_ms as i64)).unwrap_or(now);
         Ok(Frame {
             title: String::new(),
@@ -94,7 +95,7 @@ impl Frame {
             run: String::new(),
             standing,
             tick_at: format!("{tick_at:.3}"),
-            needs_me: escalations.items.len(),
+            attention,
             theme: visit.theme,
         })
     }
@@ -130,7 +131,23 @@ impl Frame {
         Icon(name)
     }
 
-    pub fn badge(&self) -> String {
-        if self.needs_me >= COUNTED_MAX { "99+".into() } else { self.needs_me.to_string() }
+    /// A sentence of the server with commands, times and ids marked up.
+    pub fn said<'a>(&'a self, text: &'a str) -> Said<'a> {
+        said(text, &self.company.slug)
     }
+
+    pub fn needs_me(&self) -> usize {
+        self.attention.count()
+    }
+
+    pub fn badge(&self) -> String {
+        let count = self.needs_me();
+        if count > COUNTED_MAX { "99+".into() } else { count.to_string() }
+    }
+}
+
+/// From when on the inbox shows what failed and was missed.
+pub fn looks_back(now: jiff::Timestamp) -> String {
+    let length = jiff::SignedDuration::from_hours(24 * LOOKS_BACK_DAYS);
+    now.checked_sub(length).unwrap_or(now).to_string()
 }

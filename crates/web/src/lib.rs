@@ -12,10 +12,12 @@
 mod assets;
 mod call;
 mod choices;
+mod cli;
 mod failure;
 mod frame;
 mod pages;
 mod pieces;
+mod said;
 mod seen;
 mod span;
 mod visit;

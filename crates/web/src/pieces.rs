@@ -100,6 +100,11 @@ pub fn clock(at: &str) -> When<'_> {
     When { at, shown: "clock" }
 }
 
+/// "14:20" or, at midnight, "Nov 22": a round time.
+pub fn tick(at: &str) -> When<'_> {
+    When { at, shown: "tick" }
+}
+
 /// How long it has been going on: "1 min 12 s".
 pub fn since(at: &str) -> When<'_> {
     When { at, shown: "since" }
@@ -111,7 +116,9 @@ pub fn money(micros: impl Borrow<i64>) -> String {
     let dollars = micros as f64 / 1_000_000.0;
     match micros.unsigned_abs() {
         0 => "$0".into(),
-        1..10_000 => format!("${dollars:.4}"),
+        // What a few tokens cost: shorter it would be nothing.
+        1..100 => format!("${dollars:.6}"),
+        100..10_000 => format!("${dollars:.4}"),
         10_000..10_000_000 => format!("${dollars:.2}"),
         _ => format!("${dollars:.0}"),
     }
@@ -179,6 +186,7 @@ mod tests {
     fn amounts_are_short() {
         let check = |shown: String, expected: &str| assert_eq!(shown, expected);
         check(money(0), "$0");
+        check(money(42), "$0.000042");
         check(money(420), "$0.0004");
         check(money(1_230_000), "$1.23");
         check(money(123_400_000), "$123");

@@ -28,6 +28,32 @@ pub struct Company {
     pub live_runs: i64,
 }
 
+/// What needs a person, as far as it was counted.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Attention {
+    pub escalations: usize,
+    pub dead_letters: usize,
+    pub mail: usize,
+    pub deliveries: usize,
+    pub missed: Vec<Missed>,
+}
+
+/// Slots of a schedule that came while nothing could fire them.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Missed {
+    pub schedule: String,
+    pub name: String,
+    pub count: i64,
+    pub last_at: String,
+}
+
+impl Attention {
+    /// Rows of the inbox.
+    pub fn count(&self) -> usize {
+        self.escalations + self.dead_letters + self.mail + self.deliveries + self.missed.len()
+    }
+}
+
 /// The page of a thing below its company, by the kind that its id names.
 pub fn page_of(id: &str) -> Option<String> {
     let page = match id.split('_').next()? {
@@ -141,6 +167,12 @@ impl Run {
         self.wakeups.iter().find(|wakeup| wakeup.lead).or(self.wakeups.first())
     }
 
+    /// What it was for, if that failed for good: it can be tried again.
+    pub fn dead_letter(&self) -> Option<&str> {
+        let lead = self.lead().filter(|lead| lead.status == "failed")?;
+        (!self.is_live()).then_some(lead.id.as_str())
+    }
+
     /// From the start to the end, once it has ended.
     pub fn took(&self) -> Option<String> {
         let millis = millis_between(self.started_at.as_deref()?, self.finished_at.as_deref()?)?;
@@ -171,6 +203,11 @@ impl Waiting {
     /// `lane_busy` as "lane busy".
     pub fn words(&self) -> String {
         self.reason.replace('_', " ")
+    }
+
+    /// Whether a person has to let the lane start again.
+    pub fn is_circuit(&self) -> bool {
+        self.reason == "circuit_open"
     }
 }
 
@@ -215,6 +252,27 @@ pub struct Link {
     pub at: String,
     pub kind: String,
     pub text: String,
+    /// Of a run, or of the end of one.
+    pub status: Option<String>,
+}
+
+impl Link {
+    /// How its dot is drawn: by what came of it, where something did.
+    pub fn drawn(&self) -> &'static str {
+        match (self.status.as_deref(), self.kind.as_str()) {
+            (Some(status), _) => match pieces::kind_of(status) {
+                "succeeded" => "k-good",
+                "running" => "k-run",
+                "cancelled" => "k-plain",
+                _ => "k-bad",
+            },
+            (None, "wakeup.completed") => "k-good",
+            (None, "wakeup.failed" | "error") => "k-bad",
+            (None, "wakeup.retry_scheduled" | "wakeup.expired" | "rate_limit" | "stopping") => "k-warn",
+            (None, "started" | "claimed" | "wakeup.claimed") => "k-run",
+            (None, _) => "k-plain",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -285,6 +343,15 @@ impl Actor {
     pub fn name<'a>(&'a self, names: &'a Names) -> &'a str {
         if self.r#type == "agent" { names.name(&self.id) } else { &self.id }
     }
+}
+
+/// One attempt to send a notification.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Attempt {
+    pub at: String,
+    pub ok: bool,
+    pub detail: String,
+    pub duration_ms: i64,
 }
 
 #[derive(Debug, Clone, Deserialize)]

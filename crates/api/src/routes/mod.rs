@@ -1,6 +1,7 @@
 //! One file a resource; here they are put together, with what holds for all.
 
 pub(crate) mod agents;
+mod attention;
 mod budgets;
 pub(crate) mod channels;
 pub(crate) mod companies;
@@ -54,6 +55,7 @@ pub fn documented() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .merge(companies::routes())
         .merge(agents::routes())
+        .merge(attention::routes())
         .merge(goals::routes())
         .merge(projects::routes())
         .merge(tasks::routes())

@@ -9,7 +9,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use wakeful_domain::id::{CompanyId, ScheduleId, kind};
-use wakeful_domain::schedule::{Schedule, next_slot, plan};
+use wakeful_domain::schedule::{Schedule, State as ScheduleState, next_slot, plan};
 use wakeful_domain::time::Timestamp;
 use wakeful_engine::clock;
 use wakeful_store::ops::slots::Slot;
@@ -18,8 +18,8 @@ use wakeful_store::ops::{schedules, slots};
 use super::schedules::visible;
 use crate::access::{Permission, Principal};
 use crate::errors::ProblemDocument;
-use crate::parameters::{Parameters, PathCompany, PathId, limit};
-use crate::wire::{Page, PlanView, PlannedView, SlotView, Whole};
+use crate::parameters::{Parameters, PathCompany, PathId, id_in_option, limit};
+use crate::wire::{OftenView, Page, PlanView, PlannedView, SlotView, Whole};
 use crate::{Api, Problem};
 
 /// Slots in one plan.
@@ -105,13 +105,19 @@ async fn list_slots(
 struct PlanQuery {
     from: Option<Timestamp>,
     to: Option<Timestamp>,
+    /// Only of this one.
+    schedule: Option<String>,
+    /// Schedules with more slots to come are named, and their slots left out.
+    each: Option<usize>,
 }
 
 /// Lists the slots to come of all schedules of a company, by the code that fires them; with a `from` that has passed,
 /// what became of those since then as well.
 #[utoipa::path(get, path = "/companies/{company}/plan", tag = "schedules",
-    params(("company" = String, Path, description = "id or slug"), ("from" = Option<String>, Query), ("to" = Option<String>, Query)),
-    responses((status = 200, body = PlanView), (status = 422, body = ProblemDocument)))]
+    params(("company" = String, Path, description = "id or slug"), ("from" = Option<String>, Query), ("to" = Option<String>, Query),
+        ("schedule" = Option<String>, Query, description = "only of this one"),
+        ("each" = Option<u64>, Query, description = "leaves out schedules with more slots to come than this, and names them in `often`")),
+    responses((status = 200, body = PlanView), (status = 404, body = ProblemDocument), (status = 422, body = ProblemDocument)))]
 async fn show_plan(
     State(api): State<Api>,
     principal: Principal,
@@ -130,18 +136,22 @@ async fn show_plan(
     if to < from {
         return Err(Problem::invalid("to", "is before `from`"));
     }
-    let found = api
-        .engine
-        .db()
-        .read("schedule.active", company.id, |tx, company| {
-            Box::pin(schedules::active(tx, *company, PLANNED_SCHEDULES_MAX))
-        })
-        .await?;
+    let each = query.each.unwrap_or(PLAN_MAX);
+    if !(1..=PLAN_MAX).contains(&each) {
+        return Err(Problem::invalid("each", format!("is {each}; it must lie between 1 and {PLAN_MAX}")));
+    }
+    let only = id_in_option::<kind::Schedule>("schedule", query.schedule.as_ref())?;
+    let found = planned(&api, &principal, company.id, only).await?;
     let zone = schedules::zone_of(&company);
-    let mut items = passed(&api, company.id, from, to.min(now)).await?;
+    let mut often = Vec::new();
+    let mut items = passed(&api, company.id, only, (from, to.min(now))).await?;
     let mut until = items.get(PLAN_MAX).map_or(to, |(slot, _)| *slot);
     for schedule in &found {
         let from = from.max(schedule.settled_until());
+        if query.each.is_some() && plan(schedule, &zone, (from, to), each + 1).len() > each {
+            often.push(OftenView::new(schedule, &zone));
+            continue;
+        }
         let planned = plan(schedule, &zone, (from, until), PLAN_MAX + 1);
         items.extend(planned.into_iter().map(|(next, skipped)| {
             (next.slot, PlannedView::new(schedule, next, skipped.map(|reason| reason.as_str())))
@@ -157,22 +167,42 @@ async fn show_plan(
     }
     let truncated = items.len() > PLAN_MAX;
     items.truncate(PLAN_MAX);
-    Ok(Json(PlanView { items: items.into_iter().map(|(_, planned)| planned).collect(), truncated }))
+    Ok(Json(PlanView { items: items.into_iter().map(|(_, planned)| planned).collect(), truncated, often }))
 }
 
-/// What became of the slots from one time to another, each with its time.
+/// The schedules that a plan is made of: those that fire, or the one that is asked for if it does.
+async fn planned(
+    api: &Api,
+    principal: &Principal,
+    company: CompanyId,
+    only: Option<ScheduleId>,
+) -> Result<Vec<Schedule>, Problem> {
+    if let Some(id) = only {
+        let (schedule, _) = visible(api, principal, id).await?;
+        return match schedule.company == company {
+            true => Ok(Some(schedule).filter(|schedule| schedule.state == ScheduleState::Active).into_iter().collect()),
+            false => Err(Problem::not_found("schedule", &id.to_string())),
+        };
+    }
+    let read = api.engine.db().read("schedule.active", company, |tx, company| {
+        Box::pin(schedules::active(tx, *company, PLANNED_SCHEDULES_MAX))
+    });
+    Ok(read.await?)
+}
+
+/// What became of the slots from one time to another, of all schedules or of one, each with its time.
 async fn passed(
     api: &Api,
     company: CompanyId,
-    from: Timestamp,
-    to: Timestamp,
+    only: Option<ScheduleId>,
+    (from, to): (Timestamp, Timestamp),
 ) -> Result<Vec<(Timestamp, PlannedView)>, Problem> {
     if from >= to {
         return Ok(Vec::new());
     }
-    let read = api.engine.db().read("slot.passed", (company, from, to), |tx, (company, from, to)| {
+    let read = api.engine.db().read("slot.passed", (company, only, from, to), |tx, (company, only, from, to)| {
         Box::pin(async move {
-            let slots = slots::passed(tx, *company, *from, *to, PLAN_MAX as i64 + 1).await?;
+            let slots = slots::passed(tx, *company, *only, (*from, *to), PLAN_MAX as i64 + 1).await?;
             let mut known: BTreeMap<ScheduleId, Schedule> = BTreeMap::new();
             for id in slots.iter().map(|slot| slot.schedule) {
                 if let Entry::Vacant(unknown) = known.entry(id) {

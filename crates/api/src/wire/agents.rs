@@ -7,7 +7,7 @@ use wakeful_domain::agent::{Agent, AgentState, Heartbeat, Limits};
 use wakeful_domain::retry::RetryPolicy;
 use wakeful_domain::session::SessionPolicy;
 use wakeful_domain::time::Timestamp;
-use wakeful_store::ops::agents::Figures;
+use wakeful_store::ops::agents::{Figures, OpenCircuit};
 
 use super::hidden::hide_keys;
 
@@ -95,6 +95,8 @@ pub struct AgentView {
     pub liveness: Liveness,
     pub live_runs: i64,
     pub pending_wakeups: i64,
+    /// Lanes that failed too often in a row: nothing starts there before the agent is resumed or a wakeup retried.
+    pub open_circuits: Vec<OpenCircuitView>,
     pub last_run: Option<LastRunView>,
     pub totals: Totals,
     pub created_at: String,
@@ -108,6 +110,14 @@ pub struct Liveness {
     pub status: String,
     pub reason: Option<String>,
     pub since: Option<String>,
+}
+
+/// A lane of an agent on which nothing starts until a person says so.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OpenCircuitView {
+    /// The task of the lane; null of the agent's own.
+    pub task: Option<String>,
+    pub since: String,
 }
 
 /// The newest run of an agent.
@@ -159,6 +169,7 @@ impl AgentView {
             status: status.into(),
             live_runs: agent.live_runs,
             pending_wakeups: figures.pending_wakeups,
+            open_circuits: figures.open_circuits.into_iter().map(OpenCircuitView::from).collect(),
             last_run: figures.last_run.map(|run| LastRunView {
                 id: run.id.to_string(),
                 status: run.status,
@@ -172,6 +183,12 @@ impl AgentView {
             created_at: agent.created_at.to_string(),
             updated_at: agent.updated_at.to_string(),
         }
+    }
+}
+
+impl From<OpenCircuit> for OpenCircuitView {
+    fn from(circuit: OpenCircuit) -> Self {
+        OpenCircuitView { task: circuit.task.map(|task| task.to_string()), since: circuit.since.to_string() }
     }
 }
 

@@ -2,6 +2,7 @@
 //! Ids and times are text here, as they are in JSON.
 
 mod agents;
+mod attention;
 mod budgets;
 mod channels;
 mod companies;
@@ -29,6 +30,7 @@ use utoipa::ToSchema;
 use wakeful_store::ops::{events, filter};
 
 pub use agents::*;
+pub use attention::*;
 pub use budgets::*;
 pub use channels::*;
 pub use companies::*;

@@ -280,4 +280,28 @@ pub struct PlanView {
     pub items: Vec<PlannedView>,
     /// Whether there are more than are given.
     pub truncated: bool,
+    /// Schedules that were left out, since they have more slots to come than was asked for.
+    pub often: Vec<OftenView>,
+}
+
+/// A schedule with many slots.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OftenView {
+    /// The id of the schedule.
+    pub schedule: String,
+    pub name: String,
+    /// Its trigger as people say it.
+    pub words: String,
+    pub next_slot_at: Option<String>,
+}
+
+impl OftenView {
+    pub fn new(schedule: &Schedule, company: &Zone) -> Self {
+        OftenView {
+            schedule: schedule.id.to_string(),
+            name: schedule.name.clone(),
+            words: describe(&schedule.trigger, company),
+            next_slot_at: schedule.next_slot_at.map(|at| at.to_string()),
+        }
+    }
 }

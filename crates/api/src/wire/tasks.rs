@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wakeful_domain::actor::Actor;
 use wakeful_domain::comment::Comment;
-use wakeful_domain::id::TaskId;
 use wakeful_domain::task::{AdapterOverrides, Task, TaskPriority, TaskStatus, TaskWorkspace, WakeParent};
+use wakeful_store::ops::blockers::Blocker;
 
 use super::agents::present;
 use super::hidden::hide_keys;
@@ -103,8 +103,10 @@ pub struct TaskView {
     pub parent: Option<String>,
     #[schema(value_type = String)]
     pub wake_parent: WakeParent,
-    /// Ids of the tasks that must be done first.
+    /// Ids of the tasks that must be done first, closed ones included.
     pub blocked_by: Vec<String>,
+    /// Those of them that still hold it up.
+    pub open_blockers: Vec<String>,
     pub due_at: Option<String>,
     pub labels: Vec<String>,
     /// Millionths of a US dollar.
@@ -122,7 +124,7 @@ pub struct TaskView {
 
 impl TaskView {
     /// A task with the tasks it waits for; what may hold keys only if `shows_keys`.
-    pub fn new(mut task: Task, blocked_by: &[TaskId], shows_keys: bool) -> Self {
+    pub fn new(mut task: Task, blocked_by: &[Blocker], shows_keys: bool) -> Self {
         let config = task.adapter_overrides.as_mut().and_then(|overrides| overrides.config.as_mut());
         if let Some(config) = config.filter(|_| !shows_keys) {
             hide_keys(config);
@@ -140,7 +142,12 @@ impl TaskView {
             project: task.project.map(|project| project.to_string()),
             parent: task.parent.map(|parent| parent.to_string()),
             wake_parent: task.wake_parent,
-            blocked_by: blocked_by.iter().map(ToString::to_string).collect(),
+            blocked_by: blocked_by.iter().map(|blocker| blocker.id.to_string()).collect(),
+            open_blockers: blocked_by
+                .iter()
+                .filter(|blocker| blocker.is_open)
+                .map(|blocker| blocker.id.to_string())
+                .collect(),
             due_at: task.due_at.map(|at| at.to_string()),
             labels: task.labels,
             reward: task.reward,

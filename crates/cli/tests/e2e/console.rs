@@ -79,3 +79,50 @@ async fn runs_are_found_by_group_source_time_and_text() {
     assert_field(&server.get(&format!("/companies/default/runs?q={long}")).await, "q");
     assert_eq!(server.request(Method::GET, "/companies/default/runs?q=%00").send().await.unwrap().status(), 422);
 }
+
+#[tokio::test]
+async fn what_needs_a_person_is_counted() {
+    let server = Server::start().await;
+    let path = "/companies/default/attention";
+    let nothing = json!({ "escalations": 0, "dead_letters": 0, "mail": 0, "deliveries": 0, "missed": [] });
+    assert_eq!(server.show(path).await, nothing);
+    let policy = json!({ "retry": { "delays_s": [], "jitter": 0 } });
+    let agent = server.process_agent_with("clumsy", "exit 3", policy).await;
+    server.run_of(&agent, json!({})).await;
+    server.post("/companies/default/escalations", &json!({ "title": "Which branch?" })).await;
+    let (status, mail) = server.post("/companies/default/messages", &json!({ "to": "user", "body": "hello" })).await;
+    assert_eq!(status, 201, "{mail}");
+    let counted = server.show(path).await;
+    let expected = json!({ "escalations": 1, "dead_letters": 1, "mail": 1, "deliveries": 0, "missed": [] });
+    assert_eq!(counted, expected);
+    let later = server.show(&format!("{path}?since=2126-01-01T00:00:00Z")).await;
+    assert_eq!((&later["dead_letters"], &later["mail"]), (&json!(0), &json!(1)), "mail waits however old it is");
+    assert_field(&server.get(&format!("{path}?since=nonsense")).await, "since");
+    server.post(&format!("/messages/{}/ack", id(&mail)), &json!({})).await;
+    assert_eq!(server.show(path).await["mail"], 0);
+}
+
+#[tokio::test]
+async fn blockers_that_are_done_hold_nothing_up() {
+    let server = Server::start().await;
+    let add = async |body: Value| id(&server.post("/companies/default/tasks", &body).await.1);
+    let (first, second) = (add(json!({ "title": "First" })).await, add(json!({ "title": "Second" })).await);
+    let blocked = add(json!({ "title": "Third", "blocked_by": [first, second] })).await;
+    let shown = server.show(&format!("/tasks/{blocked}")).await;
+    assert_eq!(shown["open_blockers"], shown["blocked_by"]);
+    server.patch(&format!("/tasks/{first}"), &json!({ "status": "done" })).await;
+    let shown = server.show(&format!("/tasks/{blocked}")).await;
+    assert_eq!((&shown["open_blockers"], shown["blocked_by"].as_array().unwrap().len()), (&json!([second]), 2));
+    let list = server.show("/companies/default/tasks").await;
+    assert_eq!(list["items"][0]["open_blockers"], json!([second]));
+}
+
+#[tokio::test]
+async fn channels_have_names_too() {
+    let server = Server::start().await;
+    let body = json!({ "name": "ops", "target": { "command": { "command": ["true"] } } });
+    let (status, channel) = server.post("/companies/default/channels", &body).await;
+    assert_eq!(status, 201, "{channel}");
+    let named = server.show(&format!("/companies/default/names?ids={}", id(&channel))).await;
+    assert_eq!(named, json!({ "items": [{ "id": id(&channel), "name": "ops" }] }));
+}

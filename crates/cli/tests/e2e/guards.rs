@@ -25,6 +25,8 @@ async fn a_lane_that_fails_five_times_in_a_row_waits_for_a_person_who_is_told() 
     }
     let waiting = server.wake(&agent, json!({})).await;
     assert_eq!(reason_of(&server, &waiting).await, "circuit_open");
+    let circuits = server.show(&format!("/agents/{agent}")).await["open_circuits"].clone();
+    assert_eq!((circuits.as_array().unwrap().len(), &circuits[0]["task"]), (1, &Value::Null), "{circuits:#}");
     let why = server.cli(&["why", &waiting]).await.ok();
     assert!(why.contains("5 runs in a row failed on this lane"), "{why}");
     assert!(why.contains("`wakeful agent resume clumsy`"), "{why}");
@@ -34,7 +36,27 @@ async fn a_lane_that_fails_five_times_in_a_row_waits_for_a_person_who_is_told() 
     server.cli(&["agent", "resume", "clumsy"]).await.ok();
     assert_eq!(server.settled(&waiting).await["status"], "failed");
     assert_eq!(server.cli(&["escalation", "ls"]).await.ok().trim(), "nothing waits for you");
+    assert_eq!(server.show(&format!("/agents/{agent}")).await["open_circuits"], json!([]));
     server.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_run_says_what_its_wakeup_waits_for_now_and_not_what_it_waited_for_then() {
+    let server = Server::start().await;
+    let policy = json!({ "retry": { "delays_s": [1, 1, 1, 1, 1, 1], "jitter": 0 } });
+    let agent = server.process_agent_with("clumsy", "exit 3", policy).await;
+    let wakeup = server.wake(&agent, json!({})).await;
+    let path = format!("/wakeups/{wakeup}");
+    server.until(&path, |wakeup| wakeup["waiting"]["reason"] == "circuit_open").await;
+    let runs = server.show(&format!("/companies/default/runs?agent={agent}")).await;
+    let runs = runs["items"].as_array().unwrap();
+    assert_eq!(runs.len(), 5);
+    let why = server.show(&format!("/runs/{}/why", id(&runs[0]))).await;
+    let next = why["next"].as_str().unwrap();
+    assert!(next.contains(&format!("{wakeup} waits: 5 runs in a row failed on this lane")), "{next}");
+    assert!(next.ends_with("`wakeful agent resume clumsy` lets it start again."), "{next}");
+    let end = why["chain"].as_array().unwrap().iter().find(|link| link["kind"] == "finished").unwrap();
+    assert_eq!(end["status"], "failed", "{why:#}");
 }
 
 #[tokio::test]

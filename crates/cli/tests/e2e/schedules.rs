@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use crate::shape::assert_field;
 use crate::support::{Server, id};
 
 async fn schedule(server: &Server, body: Value) -> Value {
@@ -97,6 +98,46 @@ async fn a_person_says_it_in_the_words_of_the_command_line() {
     assert!(server.cli(&["schedule", "show", "report"]).await.ok().contains("fired tsk_"));
     server.cli(&["schedule", "rm", "report"]).await.ok();
     assert_eq!(server.cli(&["schedule", "show", "report"]).await.code, 3);
+}
+
+#[tokio::test]
+async fn a_plan_is_of_one_schedule_or_leaves_out_what_comes_too_often() {
+    let server = Server::start().await;
+    let agent = server.process_agent("ann", "true").await;
+    server.post("/companies", &json!({ "slug": "other", "name": "Other" })).await;
+    let add = async |name: &str, every: &str| {
+        let target = json!({ "wake": { "agent": agent } });
+        let body = json!({ "name": name, "trigger": { "every": every }, "target": target });
+        let (status, made) = server.post("/companies/default/schedules", &body).await;
+        assert_eq!(status, 201, "{made}");
+        id(&made)
+    };
+    let (poll, daily) = (add("poll", "20s").await, add("daily", "1d").await);
+    let now: jiff::Timestamp = server.show("/companies/default").await["updated_at"].as_str().unwrap().parse().unwrap();
+    let to = now + jiff::SignedDuration::from_hours(24 * 10);
+    let plan = async |query: &str| server.show(&format!("/companies/default/plan?to={to}{query}")).await;
+    let whole = plan("").await;
+    assert_eq!((&whole["truncated"], &whole["often"]), (&json!(true), &json!([])));
+    let of_daily = plan(&format!("&schedule={daily}")).await;
+    let items = of_daily["items"].as_array().unwrap();
+    assert!(items.len() >= 9 && items.iter().all(|slot| slot["schedule"] == daily.as_str()), "{of_daily:#}");
+    assert_eq!(of_daily["truncated"], false);
+    let few = plan("&each=100").await;
+    assert_eq!((&few["items"], &few["truncated"]), (&of_daily["items"], &json!(false)), "the others are all there");
+    let often = &few["often"];
+    assert_eq!(
+        (often.as_array().unwrap().len(), &often[0]["schedule"], &often[0]["words"]),
+        (1, &json!(poll), &json!("every 20 s"))
+    );
+    server.post(&format!("/schedules/{daily}/pause"), &json!({})).await;
+    assert_eq!(plan(&format!("&schedule={daily}")).await["items"], json!([]), "it has no slots meanwhile");
+    for wrong in ["&schedule=nonsense", "&each=0", "&each=20000"] {
+        let refused = server.get(&format!("/companies/default/plan?to={to}{wrong}")).await;
+        assert_field(&refused, wrong[1..].split('=').next().unwrap());
+    }
+    let unknown = "sch_01m80tmn6pevjtt1x2br3d4sr5";
+    assert_eq!(server.get(&format!("/companies/default/plan?schedule={unknown}")).await.0, 404);
+    assert_eq!(server.get(&format!("/companies/other/plan?schedule={poll}")).await.0, 404, "it is another company's");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod wakeup;
 mod words;
 
 use serde::Serialize;
+use wakeful_domain::run::RunStatus;
 use wakeful_domain::time::Timestamp;
 use wakeful_domain::waiting::Waiting;
 
@@ -33,6 +34,9 @@ pub struct Link {
     pub kind: String,
     pub id: String,
     pub text: String,
+    /// Of a run, or of the end of one: how it stands or ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<RunStatus>,
 }
 
 /// Links shown at most; the newest are kept.

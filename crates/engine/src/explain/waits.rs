@@ -49,6 +49,7 @@ async fn links(tx: &mut Tx, filter: SubscriptionFilter) -> Result<Vec<Link>, Ref
             kind: "subscription".into(),
             id: one.id.to_string(),
             text: say(&one, &name, &asked),
+            status: None,
         });
     }
     Ok(links)

@@ -29,8 +29,13 @@ pub(super) fn requested(wakeup: &Wakeup, asker: &str, agent: &str) -> Link {
         Some(earlier) => format!(" (in the stead of {earlier})"),
         None => String::new(),
     };
-    let link =
-        |text: String| Link { at: wakeup.requested_at, kind: "requested".into(), id: wakeup.id.to_string(), text };
+    let link = |text: String| Link {
+        at: wakeup.requested_at,
+        kind: "requested".into(),
+        id: wakeup.id.to_string(),
+        text,
+        status: None,
+    };
     if let (Source::Subscription, Some(asked_at)) = (wakeup.source, wakeup.payload.pointer("/subscription/asked_at")) {
         let what = wakeup.reason.as_deref().unwrap_or("what was waited for happened");
         let asked_at = asked_at.as_str().unwrap_or_default();
@@ -59,6 +64,7 @@ pub(super) fn links_of(events: &[Event]) -> impl Iterator<Item = Link> {
         kind: event.kind.clone(),
         id: event.subject.clone(),
         text: say_event(event),
+        status: None,
     })
 }
 
@@ -166,6 +172,7 @@ pub(super) fn link_of_run(run: &Run) -> Link {
         kind: "run".into(),
         id: run.id.to_string(),
         text: say_run(run),
+        status: Some(run.status),
     }
 }
 

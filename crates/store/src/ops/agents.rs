@@ -121,6 +121,15 @@ pub struct Figures {
     pub last_run: Option<LastRun>,
     /// Of its last three finished runs, how many failed.
     pub recent_failures: i64,
+    /// The lanes on which nothing starts until a person says so, the one that has stood longest first.
+    pub open_circuits: Vec<OpenCircuit>,
+}
+
+/// A lane that failed too often in a row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenCircuit {
+    pub task: Option<TaskId>,
+    pub since: Timestamp,
 }
 
 /// The newest run of an agent.
@@ -153,6 +162,16 @@ const RECENT_FAILURES: &str = "
       limit 3) as recent
     where status in ('failed', 'lost', 'timed_out')";
 
+const OPEN_CIRCUITS: &str = "
+    select task_id, circuit_opened_at
+    from lanes
+    where agent_id = $1
+      and circuit_opened_at is not null
+    order by circuit_opened_at, task_id
+    limit $2";
+/// Open circuits that are shown of an agent: nobody reads more.
+const OPEN_CIRCUITS_SHOWN: i64 = 20;
+
 /// Figures about an agent.
 pub async fn figures(tx: &mut Tx, id: AgentId) -> Result<Figures, Refusal> {
     let mut totals = tx.query_one(TOTALS, &[id.into()]).await?;
@@ -161,6 +180,10 @@ pub async fn figures(tx: &mut Tx, id: AgentId) -> Result<Figures, Refusal> {
         None => None,
     };
     let recent_failures = tx.query_one(RECENT_FAILURES, &[id.into()]).await?.get()?;
+    let mut open_circuits = Vec::new();
+    for mut row in tx.query(OPEN_CIRCUITS, &[id.into(), OPEN_CIRCUITS_SHOWN.into()]).await? {
+        open_circuits.push(OpenCircuit { task: row.task()?, since: row.get()? });
+    }
     Ok(Figures {
         runs_total: totals.get()?,
         tokens_total: totals.get()?,
@@ -168,6 +191,7 @@ pub async fn figures(tx: &mut Tx, id: AgentId) -> Result<Figures, Refusal> {
         pending_wakeups: totals.get()?,
         last_run,
         recent_failures,
+        open_circuits,
     })
 }
 

@@ -53,11 +53,29 @@ pub(crate) async fn set(tx: &mut Tx, task: TaskId, blockers: &[TaskId]) -> Resul
     Ok(())
 }
 
-const OF_TASK: &str = "select blocker_id from task_blockers where task_id = $1 order by blocker_id";
+const OF_TASK: &str = "
+    select task_blockers.blocker_id, 
+      cast(case when tasks.status in ('done', 'cancelled') then 0 else 1 end as bigint)
+    from task_blockers
+    join tasks on tasks.id = task_blockers.blocker_id
+    where task_blockers.task_id = $1
+    order by task_blockers.blocker_id";
+
+/// A task that another one waits for, or has waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blocker {
+    pub id: TaskId,
+    /// Whether it still holds the other one up.
+    pub is_open: bool,
+}
 
 /// The blockers of a task, closed ones included.
-pub async fn of_task(tx: &mut Tx, task: TaskId) -> Result<Vec<TaskId>, Refusal> {
-    Ok(ids(tx, OF_TASK, task).await?)
+pub async fn of_task(tx: &mut Tx, task: TaskId) -> Result<Vec<Blocker>, Refusal> {
+    let mut found = Vec::new();
+    for mut row in tx.query(OF_TASK, &[task.into()]).await? {
+        found.push(Blocker { id: row.get()?, is_open: row.get::<i64>()? == 1 });
+    }
+    Ok(found)
 }
 
 const OPEN: &str = "

@@ -4,6 +4,7 @@
 pub(crate) mod actions;
 pub mod agents;
 pub(crate) mod assignments;
+pub mod attention;
 pub mod blockers;
 mod budget_holds;
 pub mod budgets;

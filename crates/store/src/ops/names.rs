@@ -52,6 +52,11 @@ const PROJECTS: &str = "
     from projects
     where company_id = $1
       and id {in_list}";
+const CHANNELS: &str = "
+    select id, name
+    from channels
+    where company_id = $1
+      and id {in_list}";
 /// What has a name, by the beginning of its ids.
 const NAMED: &[(&str, &str)] = &[
     ("agt_", AGENTS),
@@ -62,6 +67,7 @@ const NAMED: &[(&str, &str)] = &[
     ("sub_", SUBSCRIPTIONS),
     ("goal_", GOALS),
     ("prj_", PROJECTS),
+    ("chn_", CHANNELS),
 ];
 
 /// The names of those of these ids that the company has: one statement a kind.

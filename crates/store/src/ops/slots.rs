@@ -266,16 +266,28 @@ const PASSED: &str = "
       and slots.slot_at <= $3
     order by slots.slot_at, slots.schedule_id
     limit $4";
+const PASSED_OF: &str = "
+    select schedule_id, slot_at, last_at, count, status, reason, wakeup_id, task_id, at, answer
+    from slots
+    where schedule_id = $1
+      and slot_at >= $2
+      and slot_at <= $3
+    order by slot_at
+    limit $4";
 
-/// What became of the slots of all schedules of a company from one time to another, oldest first; at most `most`.
+/// What became of the slots of all schedules of a company from one time to another, or of one schedule of it, oldest
+/// first; at most `most`.
 pub async fn passed(
     tx: &mut Tx,
     company: CompanyId,
-    from: Timestamp,
-    to: Timestamp,
+    only: Option<ScheduleId>,
+    (from, to): (Timestamp, Timestamp),
     most: i64,
 ) -> Result<Vec<Slot>, Refusal> {
-    let rows = tx.query(PASSED, &[company.into(), from.into(), to.into(), most.into()]).await?;
+    let rows = match only {
+        Some(schedule) => tx.query(PASSED_OF, &[schedule.into(), from.into(), to.into(), most.into()]).await?,
+        None => tx.query(PASSED, &[company.into(), from.into(), to.into(), most.into()]).await?,
+    };
     Ok(rows.into_iter().map(read).collect::<Result<_, _>>()?)
 }
 

@@ -90,7 +90,7 @@ fn what_was_missed_in_a_downtime_is_listed_with_its_reason() {
             assert!(slots.windows(2).all(|pair| pair[1].slot_at == pair[0].slot_at + seconds(300)), "no hole");
             let since = (world.company, world.now() - EIGHT_HOURS, world.now());
             let passed = world.db.read("passed", since, |tx, (company, from, to)| {
-                Box::pin(slots::passed(tx, *company, *from, *to, 1_000))
+                Box::pin(slots::passed(tx, *company, None, (*from, *to), 1_000))
             });
             assert_eq!(passed.await.unwrap().iter().filter(with_reason).count(), missed, "the plan lists them");
             world

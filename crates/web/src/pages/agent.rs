@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::agents::Agent;
 use super::{Shown, page};
 use crate::call::query;
+use crate::cli;
 use crate::failure::Failure;
 use crate::frame::Frame;
 use crate::pieces;
@@ -88,9 +89,16 @@ impl AgentPage {
         serde_json::to_string_pretty(value).unwrap_or_default()
     }
 
-    /// The command that wakes it.
+    /// The command that wakes it, with what the form says.
     fn command(&self) -> String {
-        format!("wakeful wake {} -m \"say hello\"", self.agent.name)
+        let name = cli::quoted(&self.agent.name);
+        format!("wakeful wake {name}[ -m {{reason}}][ --task {{task}}][ --priority {{priority}}][ --at {{due_at}}]")
+    }
+
+    /// The same before anything is typed.
+    fn command_now(&self) -> String {
+        let reason = if self.is_new { " -m 'say hello'" } else { "" };
+        format!("wakeful wake {}{reason}", cli::quoted(&self.agent.name))
     }
 }
 
@@ -121,7 +129,8 @@ pub async fn show(visit: Visit) -> Shown {
     let of_runs = runs.iter().filter_map(|run| run.task.as_deref());
     let of_wakeups = wakeups.iter().filter_map(|wakeup| wakeup.task.as_deref());
     let of_sessions = sessions.iter().filter_map(|session| session.task.as_deref());
-    let ids = of_runs.chain(of_wakeups).chain(of_sessions).collect();
+    let of_circuits = agent.open_circuits.iter().filter_map(|circuit| circuit.task.as_deref());
+    let ids = of_runs.chain(of_wakeups).chain(of_sessions).chain(of_circuits).collect();
     let names = Names::of(calls, &visit.company, ids).await?;
     let is_new = !visit.asked("new").is_empty() && agent.totals.runs == 0 && agent.live_runs == 0;
     let configuration = configured(whole);

@@ -4,6 +4,7 @@
 use askama::Template;
 
 use super::{Shown, page};
+use crate::cli;
 use crate::frame::Frame;
 use crate::visit::Visit;
 
@@ -62,6 +63,32 @@ impl NewAgentPage {
     /// What the adapter of a CLI is called for on the command line.
     fn is_cli(&self) -> bool {
         matches!(self.kind.name, "claude" | "codex")
+    }
+
+    /// The same on the command line, with what the form says in braces, and in brackets what may be left out.
+    fn command(&self) -> Option<String> {
+        const COMMON: &str = "[ --title {title}][ --max-concurrent-runs {max_concurrent_runs!=1}][ --max-duration {limits.max_duration_s}]";
+        let kind = self.kind.name;
+        match kind {
+            "process" => {
+                Some(format!("wakeful agent add {{name}}{COMMON}[ --cwd {{adapter.cwd}}] -- sh -c {{adapter.command}}"))
+            }
+            "claude" | "codex" => Some(format!(
+                "wakeful agent add {{name}} --adapter {kind}{COMMON}[ --cwd {{adapter.cwd}}][ --model {{adapter.model}}][ --prompt {{adapter.prompt}}]"
+            )),
+            "http" => Some(format!("wakeful agent add {{name}} --adapter http{COMMON} --url {{adapter.url}}")),
+            _ => None,
+        }
+    }
+
+    /// The same before anything is typed.
+    fn command_now(&self) -> String {
+        let Kind { name: kind, proposed: name, .. } = *self.kind;
+        match kind {
+            "process" => format!("wakeful agent add {name} -- sh -c {}", cli::quoted(EXAMPLE)),
+            "http" => format!("wakeful agent add {name} --adapter http --url URL"),
+            kind => format!("wakeful agent add {name} --adapter {kind}"),
+        }
     }
 }
 

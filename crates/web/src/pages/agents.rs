@@ -35,9 +35,17 @@ pub struct Agent {
     pub live_runs: i64,
     pub max_concurrent_runs: i64,
     pub pending_wakeups: i64,
+    pub open_circuits: Vec<OpenCircuit>,
     pub last_run: Option<LastRun>,
     pub totals: Totals,
     pub created_at: String,
+}
+
+/// A lane on which nothing starts until a person says so.
+#[derive(Debug, Deserialize)]
+pub struct OpenCircuit {
+    pub task: Option<String>,
+    pub since: String,
 }
 
 /// How an agent fares, and why.
@@ -153,7 +161,7 @@ mod tests {
             "id": "agt_1", "name": "Coder-2", "title": null, "adapter": {"type": "claude", "model": "opus"},
             "state": "active", "state_reason": null, "status": "idle",
             "liveness": {"status": "failing", "reason": null, "since": null}, "live_runs": 0, "max_concurrent_runs": 1,
-            "pending_wakeups": 0, "last_run": null, "totals": {"runs": 0, "tokens": 0, "cost_micros": 0},
+            "pending_wakeups": 0, "open_circuits": [], "last_run": null, "totals": {"runs": 0, "tokens": 0, "cost_micros": 0},
             "created_at": "2026-11-22T05:00:00.000Z"
         }))
         .unwrap();

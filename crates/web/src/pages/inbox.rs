@@ -1,21 +1,17 @@
 //! The inbox: what needs a person, each with the one thing to do about it. What went well never comes here.
 
-use std::collections::BTreeMap;
-
 use askama::Template;
 use serde::Deserialize;
 
 use super::{Shown, page};
 use crate::call::query;
-use crate::frame::Frame;
+use crate::frame::{Frame, looks_back};
 use crate::pieces;
-use crate::seen::{List, Mail, Names, Wakeup, page_of};
+use crate::seen::{Attempt, List, Mail, Names, Wakeup, page_of};
 use crate::visit::Visit;
 
 /// Shown of each kind at most.
 const SHOWN: &str = "50";
-/// How far back the inbox looks for what has failed for good, and for slots that were missed.
-const LOOKS_BACK_DAYS: i64 = 7;
 
 #[derive(Template)]
 #[template(path = "inbox.html")]
@@ -25,7 +21,6 @@ struct InboxPage {
     dead_letters: Vec<Wakeup>,
     mail: Vec<Mail>,
     deliveries: Vec<Delivery>,
-    missed: Vec<Missed>,
     has_agents: bool,
     names: Names,
 }
@@ -48,27 +43,10 @@ struct Escalation {
 struct Delivery {
     id: String,
     channel: String,
-    notification: String,
     attempts: i64,
+    /// The last attempts, oldest first.
+    log: Vec<Attempt>,
     finished_at: Option<String>,
-}
-
-/// Slots of a schedule that came while nothing could fire them.
-#[derive(Debug)]
-struct Missed {
-    schedule: String,
-    name: String,
-    count: i64,
-    last_at: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Slot {
-    schedule: String,
-    name: String,
-    slot_at: String,
-    status: Option<String>,
-    count: i64,
 }
 
 /// Anything, when only whether there is one matters.
@@ -84,6 +62,11 @@ impl Escalation {
     fn kind_words(&self) -> String {
         self.kind.replace('_', " ")
     }
+
+    /// The agent that starts nothing more on a lane until a person says so.
+    fn stopped_agent(&self) -> Option<&str> {
+        (self.kind == "circuit_open").then_some(self.subject.as_str())
+    }
 }
 
 impl InboxPage {
@@ -92,7 +75,7 @@ impl InboxPage {
             && self.dead_letters.is_empty()
             && self.mail.is_empty()
             && self.deliveries.is_empty()
-            && self.missed.is_empty()
+            && self.frame.attention.missed.is_empty()
     }
 }
 
@@ -102,40 +85,26 @@ pub async fn show(visit: Visit) -> Shown {
         Frame::around(&visit, "inbox", "escalation wakeup schedule notification agent message").await?.titled("Inbox");
     let calls = &visit.calls;
     let now = wakeful_engine::clock::now().to_jiff();
-    let back = now.checked_sub(jiff::SignedDuration::from_hours(24 * LOOKS_BACK_DAYS)).unwrap_or(now).to_string();
+    let back = looks_back(now);
     let of = |list: &str, pairs: &[(&str, &str)]| visit.of_company(&format!("{list}{}", query(pairs)));
     let escalations: List<Escalation> = calls.get(&of("escalations", &[("status", "open"), ("limit", SHOWN)])).await?;
     let failed = [("status", "failed"), ("since", back.as_str()), ("limit", SHOWN)];
     let dead_letters: List<Wakeup> = calls.get(&of("wakeups", &failed)).await?;
     let mail: List<Mail> = calls.get(&of("messages", &[("to", "user"), ("unread", "true"), ("limit", SHOWN)])).await?;
     let deliveries: List<Delivery> = calls.get(&of("deliveries", &[("status", "failed"), ("limit", SHOWN)])).await?;
-    let passed: List<Slot> = calls.get(&of("plan", &[("from", &back), ("to", &now.to_string())])).await?;
     let agents: List<One> = calls.get(&of("agents", &[("limit", "1")])).await?;
     let ids =
         dead_letters.items.iter().flat_map(|wakeup| [Some(wakeup.agent.as_str()), wakeup.task.as_deref()]).flatten();
     let senders = mail.items.iter().map(|message| message.from.id.as_str());
-    let names = Names::of(calls, &visit.company, ids.chain(senders).collect()).await?;
+    let channels = deliveries.items.iter().map(|delivery| delivery.channel.as_str());
+    let names = Names::of(calls, &visit.company, ids.chain(senders).chain(channels).collect()).await?;
     page(&InboxPage {
         frame,
         escalations: escalations.items,
         dead_letters: dead_letters.items,
         mail: mail.items,
         deliveries: deliveries.items,
-        missed: by_schedule(passed.items),
         has_agents: !agents.items.is_empty(),
         names,
     })
-}
-
-/// One line a schedule, however many slots it missed.
-fn by_schedule(slots: Vec<Slot>) -> Vec<Missed> {
-    let mut missed: BTreeMap<String, Missed> = BTreeMap::new();
-    for slot in slots.into_iter().filter(|slot| slot.status.as_deref() == Some("missed")) {
-        let Slot { schedule, name, slot_at, count, .. } = slot;
-        let entry =
-            missed.entry(schedule.clone()).or_insert(Missed { schedule, name, count: 0, last_at: String::new() });
-        entry.count += count;
-        entry.last_at = entry.last_at.clone().max(slot_at);
-    }
-    missed.into_values().collect()
 }

@@ -9,7 +9,7 @@ use crate::call::query;
 use crate::choices;
 use crate::frame::Frame;
 use crate::pieces;
-use crate::seen::List;
+use crate::seen::{Attempt, List};
 use crate::visit::Visit;
 
 /// Shown of each at most.
@@ -44,6 +44,7 @@ struct Notification {
     level: String,
     title: String,
     text: String,
+    metadata: Value,
     agent: Option<String>,
     run: Option<String>,
     schedule: Option<String>,
@@ -77,18 +78,11 @@ struct Delivery {
     finished_at: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Attempt {
-    at: String,
-    ok: bool,
-    detail: String,
-    duration_ms: i64,
-}
-
 impl Notification {
-    /// How the level is drawn.
+    /// How much it matters: of an escalation as the inbox says it, which knows more steps than channels do.
     fn drawn(&self) -> &str {
-        if self.level == "warning" { "high" } else { &self.level }
+        let severity = self.metadata["severity"].as_str();
+        severity.unwrap_or(if self.level == "warning" { "medium" } else { &self.level })
     }
 
     /// The page of what it is about, if it has one.
@@ -117,6 +111,12 @@ impl Channel {
 }
 
 impl Delivery {
+    /// What the last attempt said, if it failed.
+    fn failure(&self) -> Option<&str> {
+        let last = self.log.last().filter(|attempt| !attempt.ok)?;
+        Some(&last.detail)
+    }
+
     /// Whether it may be asked for again.
     fn is_over(&self) -> bool {
         matches!(self.status.as_str(), "failed" | "cancelled")

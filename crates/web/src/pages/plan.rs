@@ -16,12 +16,15 @@ use crate::visit::Visit;
 const DAYS: i64 = 30;
 /// More slots of a schedule on one day are counted, not listed.
 const LISTED: usize = 6;
+/// Schedules with more slots than this in all are told of once, above the days: they would hide the others.
+const EACH: &str = "250";
 
 #[derive(Template)]
 #[template(path = "plan.html")]
 struct PlanPage {
     frame: Frame,
     days: Vec<Day>,
+    often: Vec<Often>,
     truncated: bool,
 }
 
@@ -30,6 +33,16 @@ struct PlanPage {
 pub struct Plan {
     pub items: Vec<Planned>,
     pub truncated: bool,
+    pub often: Vec<Often>,
+}
+
+/// A schedule with more slots than anybody reads.
+#[derive(Debug, Deserialize)]
+pub struct Often {
+    schedule: String,
+    name: String,
+    words: String,
+    next_slot_at: Option<String>,
 }
 
 /// A slot to come.
@@ -76,11 +89,13 @@ impl Line {
     }
 }
 
-/// Asks for the slots of the days to come.
-pub async fn ask(visit: &Visit) -> Result<Plan, Failure> {
+/// Asks for the slots of the days to come, narrowed by parameters of the API.
+pub async fn ask(visit: &Visit, narrowed: &[(&str, &str)]) -> Result<Plan, Failure> {
     let now = wakeful_engine::clock::now().to_jiff();
     let to = now.checked_add(SignedDuration::from_hours(24 * DAYS)).unwrap_or(now);
-    visit.calls.get(&visit.of_company(&format!("plan{}", query(&[("to", &to.to_string())])))).await
+    let to = to.to_string();
+    let asked: Vec<(&str, &str)> = narrowed.iter().copied().chain([("to", to.as_str())]).collect();
+    visit.calls.get(&visit.of_company(&format!("plan{}", query(&asked)))).await
 }
 
 /// Slots in order, by the day of the zone and then by schedule.
@@ -127,9 +142,9 @@ fn add(lines: &mut Vec<Line>, slot: &Planned, moment: Moment) {
 /// Shows the plan of all schedules.
 pub async fn show(visit: Visit) -> Shown {
     let frame = Frame::around(&visit, "schedules", "schedule").await?.titled("Plan");
-    let plan = ask(&visit).await?;
+    let plan = ask(&visit, &[("each", EACH)]).await?;
     let days = by_day(&plan.items, &frame.company.time_zone);
-    page(&PlanPage { frame, days, truncated: plan.truncated })
+    page(&PlanPage { frame, days, often: plan.often, truncated: plan.truncated })
 }
 
 #[cfg(test)]

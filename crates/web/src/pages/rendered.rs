@@ -9,7 +9,10 @@ use axum::{Json, Router};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use super::{Shown, costs, health, plan, run, schedule, schedule_form, schedules, timeline, wakes, wakeup};
+use super::{
+    Shown, agent, agent_edit, costs, health, inbox, notifications, plan, run, schedule, schedule_form, schedules,
+    timeline, wakes, wakeup,
+};
 use crate::call::Calls;
 use crate::visit::Visit;
 
@@ -137,6 +140,39 @@ fn a_server() -> Value {
     })
 }
 
+fn an_agent() -> Value {
+    json!({
+        "id": "agt_1", "name": "ada", "title": EVIL, "state": "active", "state_reason": null, "status": "idle",
+        "adapter": {"type": "process", "command": ["python3", "my agent.py"], "cwd": EVIL}, "capabilities": [],
+        "liveness": {"status": "failing", "reason": "its last 3 runs failed", "since": "2026-11-22T05:00:00Z"},
+        "live_runs": 0, "max_concurrent_runs": 1, "pending_wakeups": 1, "last_run": null,
+        "open_circuits": [{"task": null, "since": "2026-11-22T05:00:00Z"}],
+        "totals": {"runs": 5, "tokens": 0, "cost_micros": 42}, "created_at": "2026-11-22T05:00:00Z",
+        "heartbeat": {"enabled": false, "wake_on_demand": true, "only_when_work": false},
+        "retry": {"delays_s": [120, 7_200], "jitter": 0.25}, "limits": {"max_duration_s": 300},
+        "session": {"max_runs": 200, "max_tokens": 50_000_000, "max_age_s": 2_592_000},
+    })
+}
+
+fn an_escalation() -> Value {
+    let detail =
+        "nothing more is started until `wakeful agent resume ada`; the last was run_01m80tmn6pevjtt1x2br3d4sr5";
+    json!({"id": "esc_1", "kind": "circuit_open", "severity": "high", "subject": "agt_1", "title": EVIL,
+        "detail": format!("{detail} at 2026-11-22T05:00:00.123Z {EVIL}"), "count": 1, "last_at": "2026-11-22T05:00:00Z"})
+}
+
+fn a_delivery() -> Value {
+    let refused =
+        json!({"at": "2026-11-22T05:00:00Z", "ok": false, "detail": format!("404 {EVIL}"), "duration_ms": 12});
+    json!({"id": "dlv_1", "channel": "chn_1", "notification": "ntf_1", "status": "failed", "attempts": 3, "log": [refused],
+        "due_at": null, "created_at": "2026-11-22T05:00:00Z", "finished_at": "2026-11-22T05:00:00Z"})
+}
+
+fn attention() -> Value {
+    let missed = json!({"schedule": "sch_1", "name": EVIL, "count": 3, "last_at": "2026-11-22T05:00:00Z"});
+    json!({"escalations": 1, "dead_letters": 90, "mail": 2, "deliveries": 4, "missed": [missed]})
+}
+
 /// What the API says to a path; its rules are tested elsewhere.
 fn said(path: &str) -> Option<Value> {
     let slot = json!({"slot_at": "2026-11-22T08:00:00Z", "count": 1, "status": "fired", "reason": EVIL,
@@ -146,19 +182,37 @@ fn said(path: &str) -> Option<Value> {
     let budget = json!({"id": "bud_1", "scope": "agent", "agent": "agt_1", "task": null, "schedule": null,
         "window": "day", "metric": "cost_micros", "limit": 5_000_000, "spent": 4_500_000, "level": "warned",
         "window_ends_at": "2026-11-23T00:00:00Z"});
-    let chain = [json!({"at": "2026-11-22T05:00:00Z", "kind": "requested", "id": "wak_1", "text": EVIL})];
+    let ended =
+        json!({"at": "2026-11-22T05:01:00Z", "kind": "finished", "id": "wak_1", "text": EVIL, "status": "failed"});
+    let chain = [json!({"at": "2026-11-22T05:00:00Z", "kind": "requested", "id": "wak_1", "text": EVIL}), ended];
     Some(match path.strip_prefix("/api/v1")? {
         "/companies/acme" => a_company(),
         "/companies" => list(json!([a_company()])),
         "/me" => json!({"kind": "admin"}),
         "/standing" => standing(),
         "/companies/acme/events/latest" => json!({"id": "evt_1"}),
-        "/companies/acme/escalations" => list(json!([])),
-        "/companies/acme/names" => list(json!([{"id": "agt_1", "name": format!("ada {EVIL}")}])),
+        "/companies/acme/attention" => attention(),
+        "/companies/acme/escalations" => list(json!([an_escalation()])),
+        "/companies/acme/deliveries" => list(json!([a_delivery()])),
+        "/companies/acme/messages" | "/companies/acme/channels" => list(json!([])),
+        "/companies/acme/notifications" => {
+            list(json!([{"id": "ntf_1", "at": "2026-11-22T05:00:00Z", "kind": "escalation",
+            "level": "critical", "title": EVIL, "text": EVIL, "metadata": {"severity": "high"}, "agent": "agt_1",
+            "run": null, "schedule": null, "repeats": 0, "read_at": null}]))
+        }
+        "/deliveries/dlv_1" => a_delivery(),
+        "/agents/agt_1" => an_agent(),
+        "/agents/agt_1/why" => {
+            json!({"summary": EVIL, "chain": chain, "next": "`wakeful agent resume ada` lets it start"})
+        }
+        "/companies/acme/names" => {
+            list(json!([{"id": "agt_1", "name": format!("ada {EVIL}")}, {"id": "chn_1", "name": "ops"}]))
+        }
         "/companies/acme/agents" => list(json!([{"id": "agt_1", "name": format!("ada {EVIL}")}])),
         "/companies/acme/wakeups" => list(json!([a_wakeup("wak_1", "pending"), a_wakeup("wak_2", "failed")])),
         "/wakeups/wak_1" => a_wakeup("wak_1", "pending"),
-        "/wakeups/wak_1/why" => json!({"summary": EVIL, "chain": chain, "next": "it starts"}),
+        "/wakeups/wak_2" => a_wakeup("wak_2", "failed"),
+        "/wakeups/wak_1/why" | "/wakeups/wak_2/why" => json!({"summary": EVIL, "chain": chain, "next": "it starts"}),
         "/runs/run_1" => a_run("claude", "running"),
         "/runs/run_1/why" => json!({"summary": EVIL, "chain": chain, "next": null}),
         "/runs/run_1/events" => list(run_events()),
@@ -167,7 +221,10 @@ fn said(path: &str) -> Option<Value> {
         "/schedules/sch_1" => a_schedule("sch_1", "active"),
         "/schedules/sch_1/next" => json!({"items": ["2026-11-23T08:00:00Z"]}),
         "/schedules/sch_1/slots" | "/schedules/sch_2/slots" => list(json!([slot])),
-        "/companies/acme/plan" => json!({"items": [planned], "truncated": true}),
+        "/companies/acme/plan" => {
+            let often = json!({"schedule": "sch_2", "name": EVIL, "words": "every 20 s", "next_slot_at": "2026-11-23T08:00:00Z"});
+            json!({"items": [planned], "truncated": true, "often": [often]})
+        }
         "/companies/acme/timeline" => a_timeline(),
         "/companies/acme/costs" => {
             let items = [an_item(json!("agt_1"), json!(EVIL), 4_000_000), an_item(Value::Null, Value::Null, 1_000_000)];
@@ -267,6 +324,50 @@ fn a_transcript_has_each_call_with_what_it_returned() {
 }
 
 #[test]
+fn a_failed_end_is_drawn_as_one() {
+    check(&rendered(wakeup::show, "wak_1", ""), &["<li class=\"k-plain\">", "<li class=\"k-bad\">"]);
+}
+
+#[test]
+fn attempts_are_those_that_were_made_and_the_one_that_waits() {
+    check(&rendered(wakeup::show, "wak_1", ""), &["<dd>2 of 3</dd>"]);
+    check(&rendered(wakeup::show, "wak_2", ""), &["<dd>1 of 3</dd>"]);
+}
+
+#[test]
+fn the_inbox_lets_a_stopped_agent_start_again() {
+    let html = rendered(inbox::show, "", "");
+    check(&html, &["/api/v1/agents/agt_1/resume", "Let it start again", "<code>wakeful agent resume ada</code>"]);
+    check(
+        &html,
+        &["/c/acme/runs/run_01m80tmn6pevjtt1x2br3d4sr5", "<time data-clock datetime=\"2026-11-22T05:00:00.123Z\">"],
+    );
+    check(&html, &[">ops</a>", "404 ", "Missed while down", "title=\"needs a person\">98</b>"]);
+}
+
+#[test]
+fn an_agent_that_failed_too_often_says_so_and_can_be_started_again() {
+    let html = rendered(agent::show, "agt_1", "");
+    check(&html, &["It failed too often in a row", "outside any task", "/api/v1/agents/agt_1/resume", "$0.000042"]);
+    check(&html, &["data-command=\"wakeful wake ada[ -m {reason}]", ">wakeful wake ada</code>"]);
+}
+
+#[test]
+fn an_agent_is_changed_as_it_was_made() {
+    let html = rendered(agent_edit::show, "agt_1", "");
+    check(&html, &["name=\"adapter.command\" data-type=\"argv\"", "python3 &#39;my agent.py&#39;</textarea>"]);
+    check(&html, &["value=\"5m\"", "value=\"30d\"", "value=\"2m, 2h\""]);
+    assert!(!html.contains("&#34;command&#34;"), "it has a field of its own");
+}
+
+#[test]
+fn a_notification_of_an_escalation_is_as_loud_as_the_escalation() {
+    let html = rendered(notifications::show, "", "delivery=dlv_1");
+    check(&html, &[">high</span>", "It was not taken: 404 "]);
+    assert!(!html.contains(">critical</span>"));
+}
+
+#[test]
 fn schedules_show_their_last_slots() {
     let html = rendered(schedules::show, "", "");
     check(&html, &["every day at 09:00, Europe/Paris<", "<li class=\"s-succeeded\"", "/schedules/sch_1/pause"]);
@@ -285,6 +386,7 @@ fn a_schedule_shows_its_ledger_and_its_plan() {
 #[test]
 fn the_plan_is_by_day() {
     check(&rendered(plan::show, "", ""), &["Mon 23 Nov", "more slots than are shown", "schedules/sch_1"]);
+    check(&rendered(plan::show, "", ""), &["Too often to list", "every 20 s"]);
 }
 
 #[test]

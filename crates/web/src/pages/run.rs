@@ -10,7 +10,7 @@ use crate::call::query;
 use crate::failure::Failure;
 use crate::frame::Frame;
 use crate::pieces::{self, money};
-use crate::seen::{List, Names, Run, RunEvent, Wakeup, Why, millis_between};
+use crate::seen::{List, Names, Run, RunEvent, Waiting, Wakeup, Why, millis_between};
 use crate::visit::Visit;
 
 /// Events that a page shows at most: a longer run is read on by its `after`.
@@ -83,6 +83,12 @@ impl RunPage {
     /// The command that shows the same.
     fn command(&self) -> String {
         format!("wakeful run logs {}", self.run.id)
+    }
+
+    /// Whether what it was for waits until a person lets the lane start again.
+    fn waits_for_circuit(&self) -> bool {
+        let waiting = self.lead.as_ref().and_then(|lead| lead.waiting.as_ref());
+        waiting.is_some_and(Waiting::is_circuit)
     }
 
     fn transcript(&self) -> Vec<Entry<'_>> {

@@ -49,8 +49,7 @@ pub async fn show(visit: Visit) -> Shown {
     let next: List<String> = calls.get(&format!("/schedules/{}/next?n={NEXT_SHOWN}", visit.id)).await?;
     let asked = query(&[("limit", SLOTS_SHOWN), ("cursor", &visit.asked("cursor"))]);
     let slots: List<Slot> = calls.get(&format!("/schedules/{}/slots{asked}", visit.id)).await?;
-    let mut plan = plan::ask(&visit).await?;
-    plan.items.retain(|slot| slot.schedule == schedule.id);
+    let plan = plan::ask(&visit, &[("schedule", &schedule.id)]).await?;
     let names = Names::of(calls, &visit.company, schedule.agent().into_iter().collect()).await?;
     page(&SchedulePage {
         days: plan::by_day(&plan.items, &frame.company.time_zone),

@@ -30,12 +30,23 @@ impl SchedulePageForm {
         KINDS
     }
 
-    fn overlaps(&self) -> impl Iterator<Item = &'static str> {
-        Overlap::ALL.iter().map(|(name, _)| *name)
+    fn overlaps(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let words = |policy| match policy {
+            Overlap::Coalesce => "The live run stands for it.",
+            Overlap::Queue => "It waits until the live run has ended.",
+            Overlap::Skip => "It is skipped.",
+            Overlap::CancelRunning => "The live run is cancelled for it.",
+        };
+        Overlap::ALL.iter().map(move |(name, policy)| (*name, words(*policy)))
     }
 
-    fn catch_ups(&self) -> impl Iterator<Item = &'static str> {
-        CatchUp::ALL.iter().map(|(name, _)| *name)
+    fn catch_ups(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let words = |policy| match policy {
+            CatchUp::Skip => "Slots that were missed are not made up.",
+            CatchUp::Latest => "The newest slot that was missed fires.",
+            CatchUp::All => "The newest 25 that were missed fire, one after another.",
+        };
+        CatchUp::ALL.iter().map(move |(name, policy)| (*name, words(*policy)))
     }
 
     /// A word of the trigger; empty if it has none.

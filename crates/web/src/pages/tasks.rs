@@ -37,6 +37,8 @@ pub struct Task {
     pub assignee: Option<String>,
     pub parent: Option<String>,
     pub blocked_by: Vec<String>,
+    /// Those of them that still hold it up.
+    pub open_blockers: Vec<String>,
     pub labels: Vec<String>,
     pub held_by: Option<String>,
     pub updated_at: String,
@@ -138,7 +140,7 @@ pub async fn show(visit: Visit) -> Shown {
     }
     let in_columns = columns.iter().flat_map(|column: &Column| &column.tasks);
     let all = rows.iter().map(|(_, task)| task).chain(in_columns);
-    let ids = all.flat_map(|task| task.assignee.iter().chain(&task.blocked_by)).map(String::as_str).collect();
+    let ids = all.flat_map(|task| task.assignee.iter().chain(&task.open_blockers)).map(String::as_str).collect();
     let names = Names::of(&visit.calls, &visit.company, ids).await?;
     let (agents, projects) = (choices::agents(&visit).await?, choices::projects(&visit).await?);
     let goals = choices::goals(&visit).await?;
@@ -208,6 +210,7 @@ mod tests {
             assignee: None,
             parent: parent.map(str::to_owned),
             blocked_by: Vec::new(),
+            open_blockers: Vec::new(),
             labels: Vec::new(),
             held_by: None,
             updated_at: "2026-11-22T05:00:00.000Z".into(),

@@ -24,9 +24,10 @@ impl WakeupPage {
         format!("wakeful why {}", self.wakeup.id)
     }
 
-    /// Attempts that have begun, with the one under way.
+    /// The attempt that is under way or was the last; of what waits the one to come.
     fn attempt(&self) -> i64 {
-        (self.wakeup.attempt + 1).min(self.wakeup.max_attempts)
+        let to_come = i64::from(self.wakeup.status == "pending");
+        (self.wakeup.attempt + to_come).min(self.wakeup.max_attempts)
     }
 
     /// The page of what caused it, and how that is called.

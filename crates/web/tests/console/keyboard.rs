@@ -54,9 +54,7 @@ async fn a_list_is_walked_and_opened() {
     console.press("k").await;
     console.until_script(at, vec![], |text| text.as_str().unwrap().contains("three")).await;
     console.press("x").await;
-    console.until(".notice.picked", |text| text.contains('1')).await;
-    console.key(Key::Escape).await;
-    console.until_script("return document.querySelector('.notice.picked')", vec![], |bar| bar.is_null()).await;
+    console.until(".toast", |text| text.contains("Nothing in this list")).await;
     console.press("j").await;
     console.key(Key::Enter).await;
     console.until("h1", |text| text.contains("builder")).await;
@@ -129,4 +127,35 @@ async fn a_run_is_stopped_and_told_something_by_key() {
     console
         .until_script("return location.pathname", vec![], |path| path.as_str().unwrap().contains("/wakes/wak_"))
         .await;
+}
+
+#[tokio::test]
+async fn rows_of_failed_runs_are_tried_again_by_key_one_or_many() {
+    let console = Console::open().await;
+    let agent = console.server.process_agent("builder", "exit 3").await;
+    for reason in ["one", "two"] {
+        let wakeup = console.server.wake(&agent, json!({ "reason": reason })).await;
+        console.server.settled(&wakeup).await;
+    }
+    let count = "return document.querySelectorAll('tr[data-row]').length";
+    console.goto("runs").await;
+    console.until_live().await;
+    console.press("?").await;
+    console.until("dialog.keys[open]", |text| text.contains("Retry") && text.contains("select the row")).await;
+    console.key(Key::Escape).await;
+    console.press("j").await;
+    console.press("r").await;
+    console.until_script(count, vec![], |rows| rows == 3).await;
+    console.goto("runs").await;
+    console.press("j").await;
+    console.press("x").await;
+    console.press("j").await;
+    console.press("j").await;
+    console.press("X").await;
+    console.until(".notice.picked", |text| text.contains("3 selected")).await;
+    console.press("r").await;
+    console.until("dialog.confirm[open]", |text| text.contains("Retry")).await;
+    console.key(Key::Enter).await;
+    // Two rows are runs of one wakeup, which is tried again once.
+    console.until_script(count, vec![], |rows| rows == 5).await;
 }

@@ -6,6 +6,7 @@ mod access;
 mod accessibility;
 mod browser;
 mod first_run;
+mod forms;
 mod hostile;
 mod images;
 mod keyboard;
