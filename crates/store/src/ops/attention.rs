@@ -47,6 +47,7 @@ const DEAD_LETTERS: &str = "
       from wakeups
       where company_id = $1
         and status = 'failed'
+        and acknowledged_at is null
       order by id desc
       limit $2) as newest
     where requested_at >= $3";
@@ -67,6 +68,7 @@ const DELIVERIES: &str = "
       from deliveries
       where company_id = $1
         and status = 'failed'
+        and acknowledged_at is null
       limit $2) as counted";
 const MISSED: &str = "
     select schedules.id, schedules.name, cast(sum(slots.count) as bigint), max(slots.slot_at)
