@@ -10,7 +10,7 @@ use wakeful_domain::id::{AgentId, CompanyId, RunId};
 use wakeful_domain::run::{Run, RunFence};
 use wakeful_engine::{TokenKind, hash_of};
 use wakeful_store::ops::origin::Origin;
-use wakeful_store::ops::{runs, tokens};
+use wakeful_store::ops::{ended_sessions, runs, tokens};
 
 use crate::{Api, Problem};
 
@@ -168,8 +168,23 @@ pub async fn principal(api: &Api, method: &Method, headers: &HeaderMap) -> Resul
         ));
     };
     api.sessions().guard(method, headers)?;
+    let is_ended = api
+        .engine
+        .db()
+        .read("session.is_ended", session.id, |tx, id| Box::pin(async { Ok(ended_sessions::has(tx, id).await?) }));
+    if is_ended.await? {
+        return Err(unauthorized("this session was ended: sign in again"));
+    }
     let found = principal_of(api, session.token_hash).await?.filter(Principal::is_person);
     found.ok_or_else(|| unauthorized("the token of this session has been revoked: sign in with another"))
+}
+
+/// The hash of the token that a request carries, or whose session it does; empty if it carries none.
+pub fn token_hash(api: &Api, headers: &HeaderMap) -> Result<String, Problem> {
+    match bearer(headers)? {
+        Some(token) => Ok(hash_of(token)),
+        None => Ok(api.sessions().of(headers).map(|session| session.token_hash).unwrap_or_default()),
+    }
 }
 
 /// The token in the header `Authorization`, if there is that header.

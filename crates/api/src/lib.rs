@@ -10,6 +10,7 @@ mod errors;
 mod feed;
 mod idempotency;
 mod metrics;
+mod named;
 mod observe;
 mod openapi;
 mod parameters;
@@ -23,6 +24,7 @@ pub mod wire;
 use std::sync::Arc;
 
 use axum::Router;
+use tokio::sync::Semaphore;
 use wakeful_engine::Engine;
 
 pub use access::ADMIN_TOKEN_NAME;
@@ -43,7 +45,12 @@ pub struct Api {
     sessions: Sessions,
     sums: Arc<sums::KeptSums>,
     feeds: Arc<feed::Feeds>,
+    /// Whoever reads a whole log at once takes a turn.
+    large_reads: Arc<Semaphore>,
 }
+
+/// As many whole logs are read at once; each needs a core, or some ten MiB.
+const LARGE_READS_MAX: usize = 4;
 
 impl Api {
     /// An API over an engine. `admin_hash` is the hash of the instance's admin token.
@@ -53,7 +60,8 @@ impl Api {
         let sessions = Sessions::new(key, engine.config().public_url.as_deref());
         let http = observe::HttpMeters::default();
         let (kept, sums, feeds) = (Arc::default(), Arc::default(), Arc::default());
-        Api { engine, admin_hash: admin_hash.into(), standing, http, kept, sessions, sums, feeds }
+        let large_reads = Arc::new(Semaphore::new(LARGE_READS_MAX));
+        Api { engine, admin_hash: admin_hash.into(), standing, http, kept, sessions, sums, feeds, large_reads }
     }
 
     /// The sessions of the console.

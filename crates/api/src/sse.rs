@@ -25,6 +25,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Whoever listens is asked for their right to this often.
 const CHECKED_EVERY: Duration = Duration::from_secs(10);
+/// Who has too many streams open tries again after this.
+const WAIT: Duration = Duration::from_secs(10);
 /// There are fewer first words of types.
 const WORDS_MAX: usize = 20;
 /// Bytes of log read at a time.
@@ -66,21 +68,29 @@ impl Client {
     }
 }
 
-fn respond<S>(api: &Api, client: Client, stream: S) -> Response
+fn respond<S>(api: &Api, client: Client, stream: S) -> Result<Response, Problem>
 where
     S: Stream<Item = Result<Event, Infallible>> + Send + 'static,
 {
+    let Some(open) = api.http.stream(access::token_hash(api, &client.0)?) else {
+        return Err(Problem::too_many("this token has as many streams open as one may have", WAIT));
+    };
     let stream = stream.take_until(Box::pin(client.is_refused(api.clone())));
-    let open = api.http.stream();
     let stream = stream.inspect(move |_| {
         // It lives as long as the stream.
         let _ = &open;
     });
-    Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
 
 /// The events of a company behind `cursor`, for as long as the client listens; only those that are wanted.
-pub fn company(api: &Api, client: Client, company: CompanyId, cursor: Cursor, wanted: Wanted) -> Response {
+pub fn company(
+    api: &Api,
+    client: Client,
+    company: CompanyId,
+    cursor: Cursor,
+    wanted: Wanted,
+) -> Result<Response, Problem> {
     let begin = (api.clone(), cursor, api.engine.event_watch(), wanted);
     let pages = stream::unfold(begin, move |(api, cursor, mut hints, wanted)| async move {
         loop {
@@ -148,7 +158,7 @@ fn show_gap(id: EventId) -> Event {
 }
 
 /// The log of a run behind `offset`, until the run is over.
-pub fn log(api: &Api, client: Client, run: RunId, offset: u64) -> Response {
+pub fn log(api: &Api, client: Client, run: RunId, offset: u64) -> Result<Response, Problem> {
     let watch = api.engine.log_watch(run);
     let chunks = stream::unfold(Some((api.clone(), offset, watch)), move |state| async move {
         let (api, offset, mut watch) = state?;

@@ -25,7 +25,7 @@ impl Connection {
 
     /// Connects with a session of the console, as a browser has it.
     pub fn open_console(address: &str, cookie: &str) -> Result<Connection> {
-        Connection::with_headers(address, &format!("host: {address}\r\ncookie: {cookie}\r\n"))
+        Connection::with_headers(address, &format!("host: {address}\r\nwakeful-console: 1\r\ncookie: {cookie}\r\n"))
     }
 
     fn with_headers(address: &str, headers: &str) -> Result<Connection> {
@@ -65,8 +65,8 @@ impl Connection {
     }
 
     /// The cookie that the answer to `path` sets.
-    pub fn cookie_of(mut self, path: &str) -> Result<String> {
-        self.request("GET", path, "")?;
+    pub fn cookie_of(mut self, path: &str, body: &str) -> Result<String> {
+        self.request("POST", path, body)?;
         let head = String::from_utf8_lossy(&self.buffer).into_owned();
         let line = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).context("no cookie is set")?;
         Ok(line.split(';').next().unwrap_or_default().to_owned())

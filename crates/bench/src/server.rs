@@ -66,7 +66,9 @@ impl Server {
     pub fn console(&self) -> Result<Connection> {
         let link = self.connect()?.json("POST", "/api/v1/session/links", &json!({}))?;
         let path = link["path"].as_str().context("a link has a path")?;
-        let cookie = Connection::open_console(&self.address, "")?.cookie_of(path)?;
+        let code = path.rsplit('/').next().unwrap_or_default();
+        let begin = json!({ "link": code }).to_string();
+        let cookie = Connection::open_console(&self.address, "")?.cookie_of("/api/v1/session", &begin)?;
         Connection::open_console(&self.address, &cookie)
     }
 

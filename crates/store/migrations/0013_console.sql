@@ -39,3 +39,13 @@ create index runs_ended on runs (company_id, finished_at, created_at, started_at
 create index tokens_company on tokens (company_id, id) where company_id is not null and revoked_at is null;
 -- What somebody does is recorded under the name of the token: two of one name could not be told apart.
 create unique index tokens_name on tokens (company_id, name) where company_id is not null and revoked_at is null;
+
+-- Sessions of the console whose viewers have signed out: until then their cookies would be good.
+create table ended_sessions (
+  id text primary key,
+  until bigint not null
+);
+
+-- Somebody has seen what failed for good, and leaves it at that.
+alter table wakeups add column acknowledged_at bigint;
+alter table deliveries add column acknowledged_at bigint;

@@ -507,6 +507,8 @@
     return undefined;
   });
 
+  document.querySelector('api-form[data-at-once] form')?.requestSubmit();
+
   const left = sessionStorage.getItem(TOAST_KEY);
   if (left) {
     sessionStorage.removeItem(TOAST_KEY);

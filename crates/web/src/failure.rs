@@ -8,6 +8,9 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 
 use crate::assets;
 
+/// Where one signs in.
+pub const LOGIN: &str = "/login";
+
 /// Why a page cannot be shown.
 #[derive(Debug, Clone)]
 pub struct Failure {
@@ -45,7 +48,7 @@ impl Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let (title, advice) = match self.status {
-            StatusCode::UNAUTHORIZED => return Redirect::to("/login").into_response(),
+            StatusCode::UNAUTHORIZED => return Redirect::to(LOGIN).into_response(),
             StatusCode::NOT_FOUND => ("Not here", "It may have been removed, or be another company's."),
             StatusCode::FORBIDDEN => ("Not allowed", "Sign in with a token of a higher role to see this."),
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE => (

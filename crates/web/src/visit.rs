@@ -26,7 +26,8 @@ impl FromRequestParts<Console> for Visit {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Failure> {
-        let parameters = RawPathParams::from_request_parts(parts, console).await.map_err(Failure::of_ours)?;
+        // What is no text is no name.
+        let parameters = RawPathParams::from_request_parts(parts, console).await.map_err(|_| nothing())?;
         let named = |name: &str| {
             let found = parameters.iter().find(|(key, _)| *key == name);
             found.map(|(_, value)| percent_decode_str(value).decode_utf8_lossy().into_owned()).unwrap_or_default()
@@ -40,14 +41,11 @@ impl FromRequestParts<Console> for Visit {
 /// Slugs and ids are plain words: anything else would change the path that the API is asked for.
 fn plain(word: String) -> Result<String, Failure> {
     let is_plain = word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-    if is_plain {
-        return Ok(word);
-    }
-    Err(Failure {
-        status: StatusCode::NOT_FOUND,
-        code: "not_found".into(),
-        detail: "there is nothing of this name".into(),
-    })
+    if is_plain { Ok(word) } else { Err(nothing()) }
+}
+
+fn nothing() -> Failure {
+    Failure { status: StatusCode::NOT_FOUND, code: "not_found".into(), detail: "there is nothing of this name".into() }
 }
 
 impl Visit {
@@ -58,15 +56,20 @@ impl Visit {
 
     /// The value of a parameter in the page's own address; empty if it has none.
     pub fn asked(&self, name: &str) -> String {
-        let pairs = self.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-        let found = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.replace('+', " ")).next();
-        found.map(|value| percent_decode_str(&value).decode_utf8_lossy().into_owned()).unwrap_or_default()
+        asked(&self.uri, name)
     }
 
     /// The id in a parameter of the page's own address, if there is one that may stand in a path.
     pub fn asked_id(&self, name: &str) -> Option<String> {
         plain(self.asked(name)).ok().filter(|id| !id.is_empty())
     }
+}
+
+/// The value of a parameter in an address; empty if it has none.
+pub fn asked(uri: &Uri, name: &str) -> String {
+    let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    let found = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.replace('+', " ")).next();
+    found.map(|value| percent_decode_str(&value).decode_utf8_lossy().into_owned()).unwrap_or_default()
 }
 
 /// The theme that was chosen; the page's script keeps it in a cookie.

@@ -198,18 +198,18 @@ async fn list(
 ) -> Result<Json<Page<AgentView>>, Problem> {
     principal.require(Permission::Read)?;
     id_in_option::<kind::Agent>("cursor", query.cursor.as_ref())?;
-    let shows_env = principal.require(Permission::Manage).is_ok();
-    let arguments = (company.id, query.cursor, limit(query.limit)?, query.name, shows_env);
+    let shows_keys = principal.require(Permission::Manage).is_ok();
+    let arguments = (company.id, query.cursor, limit(query.limit)?, query.name, shows_keys);
     let page = api
         .engine
         .db()
-        .read("agent.list", arguments, |tx, (company, cursor, limit, name, shows_env)| {
+        .read("agent.list", arguments, |tx, (company, cursor, limit, name, shows_keys)| {
             Box::pin(async move {
                 let page = agents::list(tx, *company, name.clone(), cursor.clone(), *limit).await?;
                 let mut items = Vec::with_capacity(page.items.len());
                 for agent in page.items {
                     let figures = agents::figures(tx, agent.id).await?;
-                    items.push(AgentView::new(agent, figures, *shows_env));
+                    items.push(AgentView::new(agent, figures, *shows_keys));
                 }
                 Ok(Page { items, next_cursor: page.next_cursor })
             })

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
-use wakeful_domain::channel::{Channel, State as ChannelState};
+use wakeful_domain::channel::{Channel, Filter, State as ChannelState};
 use wakeful_domain::id::{ChannelId, CompanyId, kind};
 use wakeful_domain::signature::secret_text;
 use wakeful_domain::time::Timestamp;
@@ -17,6 +17,7 @@ use crate::access::{Permission, Principal};
 use crate::body::Body;
 use crate::errors::ProblemDocument;
 use crate::idempotency::request_key;
+use crate::named::check_own;
 use crate::parameters::{IdempotencyKey, Parameters, PathCompany, PathId, check_text, id_in_option, limit};
 use crate::wire::{ChannelPatch, ChannelView, DeliveryView, Empty, NewChannel, Page, SigningSecretView};
 use crate::{Api, Problem};
@@ -47,6 +48,15 @@ fn check(channel: &Channel) -> Result<(), Problem> {
         Some((field, message)) => Err(Problem::invalid(field, message)),
         None => Ok(()),
     }
+}
+
+/// Refuses agents and schedules that are not the company's: nothing would ever go through.
+async fn check_filter(api: &Api, company: CompanyId, filter: &Filter) -> Result<(), Problem> {
+    let agents = filter.agents.iter().flatten().map(ToString::to_string);
+    let schedules = filter.schedules.iter().flatten().map(ToString::to_string);
+    let agents = agents.enumerate().map(|(place, id)| (format!("filter.agents[{place}]"), id));
+    let schedules = schedules.enumerate().map(|(place, id)| (format!("filter.schedules[{place}]"), id));
+    check_own(api, company, agents.chain(schedules).collect()).await
 }
 
 /// A channel as it is asked for; refuses what nothing could be sent through.
@@ -80,6 +90,7 @@ async fn create(
     principal.require(Permission::Manage)?;
     let key = request_key(key, &principal, &format!("POST /companies/{}/channels", company.id), &body.bytes);
     let channel = drafted(body.value, api.engine.new_id(), company.id, clock::now())?;
+    check_filter(&api, company.id, &channel.filter).await?;
     let made = api
         .engine
         .write("channel.create", (channel, key), |tx, (channel, key)| {
@@ -153,6 +164,7 @@ async fn change(
     changed.target = patch.target.unwrap_or(changed.target);
     if let Some(filter) = patch.filter {
         changed.filter = filter.unwrap_or_default();
+        check_filter(&api, changed.company, &changed.filter).await?;
     }
     changed.state = patch.state.unwrap_or(changed.state);
     if let Some(reason) = patch.state_reason {

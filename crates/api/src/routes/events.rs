@@ -54,7 +54,7 @@ async fn list(
             Some(id) => id.into(),
             None => api.engine.db().read("event.last", company.id, |tx, id| Box::pin(events::last(tx, *id))).await?,
         };
-        return Ok(sse::company(&api, sse::Client::of(&headers), company.id, cursor, wanted));
+        return sse::company(&api, sse::Client::of(&headers), company.id, cursor, wanted);
     }
     let limit = limit(query.limit)?;
     let cursor = after.map(Cursor::from).unwrap_or_default();

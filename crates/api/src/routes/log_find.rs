@@ -79,6 +79,7 @@ async fn find_in_log(
         let may_go_on = |bytes| bytes < BYTES_MAX && begin.elapsed() < TIME_MAX;
         LogReader::open(&dir)?.find(&text, from, lines_max, may_go_on)
     };
+    let _turn = api.large_reads.acquire().await;
     let found = tokio::task::spawn_blocking(look).await.map_err(io::Error::other).flatten().map_err(unreadable)?;
     Ok(Json(FoundView {
         count: found.count,

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use axum::body::Bytes;
+use axum::body::{Body as AxumBody, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::Stream;
 use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use wakeful_domain::id::kind;
@@ -26,7 +27,9 @@ const LIMIT_DEFAULT: usize = 256 * 1024;
 const LIMIT_MAX: usize = 8 * 1024 * 1024;
 /// Lines of a tail at most.
 const TAIL_MAX: usize = 10_000;
-/// Text in one answer at most; the end is kept.
+/// Bytes of log that a piece of its text is made from.
+const PIECE_BYTES: usize = 256 * 1024;
+/// So much of the end of a log is looked through for the last lines of one of its streams.
 const TEXT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 pub fn routes() -> OpenApiRouter<Api> {
@@ -66,7 +69,7 @@ async fn bytes(
     };
     if sse::is_wanted(&headers) {
         let offset = sse::last_event_id(&headers)?.unwrap_or(offset);
-        return Ok(sse::log(&api, sse::Client::of(&headers), run.id, offset));
+        return sse::log(&api, sse::Client::of(&headers), run.id, offset);
     }
     if i64::try_from(offset).is_err() {
         return Err(Problem::invalid("offset", "is beyond any file"));
@@ -124,7 +127,7 @@ enum TextStream {
     Stderr,
 }
 
-/// The text of the log alone, as the agent wrote it.
+/// The text of the log alone, as the agent wrote it, whole or its last lines; those of one stream are looked for in the last 16 MiB.
 #[utoipa::path(get, path = "/runs/{id}/log/text", tag = "runs",
     params(("id" = String, Path), ("stream" = Option<String>, Query), ("tail" = Option<usize>, Query)),
     responses((status = 200, content_type = "text/plain", body = String), (status = 422, body = ProblemDocument),
@@ -141,23 +144,42 @@ async fn text(
     if query.tail.is_some_and(|lines| lines > TAIL_MAX) {
         return Err(Problem::invalid("tail", format!("is larger than {TAIL_MAX}; that many lines are given at most")));
     }
-    let records = match (query.tail, query.stream) {
-        (Some(lines), None) => tail_log(&dir, lines).await.map_err(unreadable)?.records,
-        (Some(_) | None, _) => all_records(&dir).await.map_err(unreadable)?,
-    };
-    let text = match query.stream {
-        Some(TextStream::Stdout) => bytes_of(&records, LogStream::Stdout),
-        Some(TextStream::Stderr) => bytes_of(&records, LogStream::Stderr),
-        // In the order in which it was read.
-        None => records.iter().flat_map(|record| bytes_of(std::slice::from_ref(record), record.stream)).collect(),
-    };
-    let text = match query.tail {
-        Some(lines) => last_lines(&text, lines),
-        None => &text,
+    let body = match (query.tail, query.stream) {
+        (Some(lines), None) => tail_text(&tail_log(&dir, lines).await.map_err(unreadable)?.records, None, lines),
+        (Some(lines), Some(_)) => {
+            // Others wait: it is held whole.
+            let _turn = api.large_reads.acquire().await;
+            tail_text(&all_records(&dir).await.map_err(unreadable)?, query.stream, lines)
+        }
+        (None, stream) => AxumBody::from_stream(whole_text(dir, stream)),
     };
     // What an agent wrote is text, whatever it looks like.
-    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    Ok((headers, text.to_owned()).into_response())
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response())
+}
+
+/// What one of the streams holds, or both in the order in which they were read.
+fn text_of(records: &[LogRecord], stream: Option<TextStream>) -> Vec<u8> {
+    match stream {
+        Some(TextStream::Stdout) => bytes_of(records, LogStream::Stdout),
+        Some(TextStream::Stderr) => bytes_of(records, LogStream::Stderr),
+        None => records.iter().flat_map(|record| bytes_of(std::slice::from_ref(record), record.stream)).collect(),
+    }
+}
+
+fn tail_text(records: &[LogRecord], stream: Option<TextStream>, lines: usize) -> AxumBody {
+    last_lines(&text_of(records, stream), lines).to_vec().into()
+}
+
+/// The text of a log, a piece at a time: however slowly it is taken, no more is held.
+fn whole_text(dir: PathBuf, stream: Option<TextStream>) -> impl Stream<Item = io::Result<Vec<u8>>> {
+    futures_util::stream::try_unfold(0, move |offset| {
+        let dir = dir.clone();
+        async move {
+            let chunk = read_log(&dir, offset, PIECE_BYTES).await?;
+            let is_over = chunk.offset_next == offset;
+            Ok((!is_over).then(|| (text_of(&chunk.records, stream), chunk.offset_next)))
+        }
+    })
 }
 
 /// The records of a log; of one that is too long, those of the end.

@@ -16,6 +16,7 @@ use crate::access::{Permission, Principal};
 use crate::body::Body;
 use crate::errors::ProblemDocument;
 use crate::idempotency::request_key;
+use crate::named::task_of_option;
 use crate::parameters::{IdempotencyKey, Parameters, PathCompany, PathId, id_in, id_in_option, limit};
 use crate::wire::{Empty, MailView, NewMessage as NewMessageBody, Page};
 use crate::{Api, Problem};
@@ -79,7 +80,7 @@ async fn send(
         body: new.body,
         thread: id_in_option("thread", new.thread.as_ref())?,
         kind: new.kind.unwrap_or_default(),
-        task: id_in_option("task", new.task.as_ref())?,
+        task: task_of_option(&api, company.id, "task", new.task).await?,
     };
     let sent = api
         .engine

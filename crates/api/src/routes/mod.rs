@@ -43,7 +43,8 @@ mod why;
 pub use logs::whole_records;
 
 use axum::Router;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::observe::observe;
@@ -101,8 +102,17 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/openapi.json", axum::routing::get(openapi::serve))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
+        .layer(axum::middleware::map_response(guarded))
         .layer(axum::middleware::from_fn_with_state(api.clone(), observe))
         .with_state(api)
+}
+
+/// Answers are of the moment and for whoever asked; what an agent wrote in one is never taken for a page.
+async fn guarded(mut answer: Response) -> Response {
+    let headers = answer.headers_mut();
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+    answer
 }
 
 async fn unknown_route(uri: Uri) -> Problem {

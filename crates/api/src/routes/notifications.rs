@@ -26,6 +26,7 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(list_deliveries))
         .routes(routes!(show_delivery))
         .routes(routes!(retry_delivery))
+        .routes(routes!(acknowledge_delivery))
 }
 
 /// The notification with its deliveries, if the caller may see it.
@@ -132,12 +133,13 @@ struct DeliveryQuery {
     cursor: Option<String>,
     status: Option<DeliveryStatus>,
     channel: Option<String>,
+    acknowledged: Option<bool>,
 }
 
-/// Lists a company's deliveries.
+/// Lists a company's deliveries. `acknowledged=false` leaves out what has failed and somebody has seen.
 #[utoipa::path(get, path = "/companies/{company}/deliveries", tag = "notifications",
     params(("company" = String, Path, description = "id or slug"), ("limit" = Option<i64>, Query), ("cursor" = Option<String>, Query),
-        ("status" = Option<String>, Query), ("channel" = Option<String>, Query)),
+        ("status" = Option<String>, Query), ("channel" = Option<String>, Query), ("acknowledged" = Option<bool>, Query)),
     responses((status = 200, body = Page<DeliveryView>)))]
 async fn list_deliveries(
     State(api): State<Api>,
@@ -148,12 +150,12 @@ async fn list_deliveries(
     principal.require(Permission::Read)?;
     id_in_option::<kind::Delivery>("cursor", query.cursor.as_ref())?;
     let channel = id_in_option::<kind::Channel>("channel", query.channel.as_ref())?;
-    let arguments = (company.id, query.status, channel, query.cursor, limit(query.limit)?);
+    let arguments = (company.id, query.status, channel, query.acknowledged, query.cursor, limit(query.limit)?);
     let page = api
         .engine
         .db()
-        .read("delivery.list", arguments, |tx, (company, status, channel, cursor, limit)| {
-            Box::pin(deliveries::list(tx, *company, *status, *channel, cursor.clone(), *limit))
+        .read("delivery.list", arguments, |tx, (company, status, channel, acknowledged, cursor, limit)| {
+            Box::pin(deliveries::list(tx, *company, *status, *channel, *acknowledged, cursor.clone(), *limit))
         })
         .await?;
     Ok(Json(Page::of(page, DeliveryView::from)))
@@ -188,4 +190,21 @@ async fn retry_delivery(
         .write("delivery.retry", arguments, |tx, (now, id)| Box::pin(deliveries::retry(tx, *now, *id)))
         .await?;
     Ok((StatusCode::ACCEPTED, Json(again.into())))
+}
+
+/// Notes that somebody has seen what has failed, and leaves it at that. Doing it twice changes nothing.
+#[utoipa::path(post, path = "/deliveries/{id}/ack", tag = "notifications", params(("id" = String, Path)), request_body = Empty,
+    responses((status = 200, body = DeliveryView), (status = 404, body = ProblemDocument), (status = 409, body = ProblemDocument)))]
+async fn acknowledge_delivery(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Delivery>,
+    _body: Body<Empty>,
+) -> Result<Json<DeliveryView>, Problem> {
+    principal.require(Permission::Manage)?;
+    visible_delivery(&api, &principal, id).await?;
+    let acknowledge = api.engine.write("delivery.acknowledge", (clock::now(), id), |tx, (now, id)| {
+        Box::pin(deliveries::acknowledge(tx, *now, *id))
+    });
+    Ok(Json(acknowledge.await?.into()))
 }

@@ -21,6 +21,7 @@ use crate::access::{Permission, Principal};
 use crate::body::Body;
 use crate::errors::ProblemDocument;
 use crate::idempotency::request_key;
+use crate::named::check_own;
 use crate::parameters::{IdempotencyKey, Parameters, PathCompany, PathId, check_text, id_in_option, limit};
 use crate::routes::agents::check_model;
 use crate::wire::{Empty, NewSchedule, Page, PauseRequest, SchedulePatch, ScheduleView, SigningSecretView, SlotView};
@@ -108,8 +109,13 @@ fn check(schedule: &Schedule, zone: &Zone, now: Timestamp) -> Result<(), Problem
     Ok(())
 }
 
-/// Refuses an agent that is not the company's.
-async fn check_agent(api: &Api, company: CompanyId, target: &Target) -> Result<(), Problem> {
+/// Refuses an agent, a goal or a project that is not the company's.
+async fn check_target(api: &Api, company: CompanyId, target: &Target) -> Result<(), Problem> {
+    if let Target::Task(task) = target {
+        let goal = task.goal.map(|goal| ("target.task.goal".to_owned(), goal.to_string()));
+        let project = task.project.map(|project| ("target.task.project".to_owned(), project.to_string()));
+        check_own(api, company, goal.into_iter().chain(project).collect()).await?;
+    }
     let Some(agent) = target.agent() else { return Ok(()) };
     let field = match target {
         Target::Task(_) => "target.task.assignee",
@@ -179,7 +185,7 @@ async fn create(
     let key = request_key(key, &principal, &format!("POST /companies/{}/schedules", company.id), &body.bytes);
     let (now, zone) = (clock::now(), schedules::zone_of(&company));
     let schedule = drafted(body.value, api.engine.new_id(), company.id, &zone, now)?;
-    check_agent(&api, company.id, &schedule.target).await?;
+    check_target(&api, company.id, &schedule.target).await?;
     let made = api
         .engine
         .write("schedule.create", (schedule, key), |tx, (schedule, key)| {
@@ -198,7 +204,7 @@ async fn create(
             })
         })
         .await?;
-    Ok((StatusCode::CREATED, Json(ScheduleView::new(made, &zone, now))))
+    Ok((StatusCode::CREATED, Json(ScheduleView::new(made, &zone, now, true))))
 }
 
 #[derive(Debug, Deserialize)]
@@ -244,7 +250,8 @@ async fn list(
             Box::pin(schedules::list(tx, *company, name.clone(), cursor.clone(), *limit))
         })
         .await?;
-    Ok(Json(Page::of(page, |schedule| ScheduleView::new(schedule, &zone, now))))
+    let shows_keys = principal.require(Permission::Manage).is_ok();
+    Ok(Json(Page::of(page, |schedule| ScheduleView::new(schedule, &zone, now, shows_keys))))
 }
 
 /// Shows a schedule.
@@ -257,7 +264,8 @@ async fn show(
 ) -> Result<Json<ScheduleView>, Problem> {
     principal.require(Permission::Read)?;
     let (schedule, zone) = visible(&api, &principal, id).await?;
-    Ok(Json(ScheduleView::new(schedule, &zone, clock::now())))
+    let shows_keys = principal.require(Permission::Manage).is_ok();
+    Ok(Json(ScheduleView::new(schedule, &zone, clock::now(), shows_keys)))
 }
 
 /// Changes a schedule. What is changed begins now: slots that have passed are not made up.
@@ -281,7 +289,7 @@ async fn change(
         changed.trigger = trigger_of(trigger)?;
     }
     if let Some(target) = patch.target {
-        check_agent(&api, changed.company, &target).await?;
+        check_target(&api, changed.company, &target).await?;
         changed.target = target;
     }
     changed.gate = patch.gate.unwrap_or(changed.gate);
@@ -309,7 +317,7 @@ async fn change(
             }))
         })
         .await?;
-    Ok(Json(ScheduleView::new(kept, &zone, now)))
+    Ok(Json(ScheduleView::new(kept, &zone, now, true)))
 }
 
 /// Removes a schedule and its ledger. What it has woken goes on.
@@ -344,7 +352,7 @@ async fn set_state(
             }))
         })
         .await?;
-    Ok(Json(ScheduleView::new(kept, zone, now)))
+    Ok(Json(ScheduleView::new(kept, zone, now, true)))
 }
 
 /// Pauses a schedule: it has no slots meanwhile, and none is missed.

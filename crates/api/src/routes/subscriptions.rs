@@ -5,18 +5,19 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
-use wakeful_domain::id::{AgentId, CompanyId, SubscriptionId, TaskId, WebhookId, kind};
+use wakeful_domain::id::{AgentId, CompanyId, SubscriptionId, WebhookId, kind};
 use wakeful_domain::subscription::{EventName, Source, Subscription};
 use wakeful_domain::time::parse_duration;
 use wakeful_engine::clock;
 use wakeful_store::ops::subscriptions::declare::{Declaration, declare};
 use wakeful_store::ops::subscriptions::{self, SubscriptionFilter};
-use wakeful_store::ops::{agents, tasks, webhooks};
+use wakeful_store::ops::webhooks;
 
 use crate::access::{Permission, Principal};
 use crate::body::Body;
 use crate::errors::ProblemDocument;
 use crate::idempotency::request_key;
+use crate::named::{agent_of, task_of};
 use crate::parameters::{IdempotencyKey, Parameters, PathCompany, PathId, check_key, id_in, id_in_option, limit};
 use crate::wire::{NewSubscription, Page, SourceText, SubscriptionView};
 use crate::{Api, Problem};
@@ -42,34 +43,6 @@ fn check_own(principal: &Principal, agent: AgentId) -> Result<(), Problem> {
         }
         Some(_) | None => Ok(()),
     }
-}
-
-/// The task with this id or key.
-pub(super) async fn task_of(api: &Api, company: CompanyId, field: &str, text: String) -> Result<TaskId, Problem> {
-    if text.starts_with("tsk_") {
-        return id_in(field, &text);
-    }
-    let filter = tasks::TaskFilter { company: Some(company), key: Some(text.clone()), ..tasks::TaskFilter::default() };
-    let page =
-        api.engine.db().read("task.by_key", filter, |tx, filter| Box::pin(tasks::list(tx, filter, None, 1))).await?;
-    let found = page.items.first().map(|task| task.id);
-    found.ok_or_else(|| Problem::invalid(field, format!("there is no task `{text}` in this company")))
-}
-
-/// The agent with this id or name.
-pub(super) async fn agent_of(api: &Api, company: CompanyId, field: &str, text: String) -> Result<AgentId, Problem> {
-    if text.starts_with("agt_") {
-        return id_in(field, &text);
-    }
-    let found = api
-        .engine
-        .db()
-        .read("agent.by_name", (company, text.clone()), |tx, (company, name)| {
-            Box::pin(async move { Ok(agents::by_name(tx, *company, name).await?) })
-        })
-        .await?;
-    let found = found.map(|agent| agent.id);
-    found.ok_or_else(|| Problem::invalid(field, format!("there is no agent `{text}` in this company")))
 }
 
 /// The webhook with this id or name.

@@ -16,7 +16,8 @@ use crate::access::{Permission, Principal};
 use crate::body::Body;
 use crate::errors::ProblemDocument;
 use crate::idempotency::request_key;
-use crate::parameters::{IdempotencyKey, Parameters, PathCompany, PathId, id_in, id_in_option, limit, time_in, within};
+use crate::named::{task_of, task_of_option};
+use crate::parameters::{IdempotencyKey, Parameters, PathCompany, PathId, id_in_option, limit, time_in, within};
 use crate::wire::{NewTask, Page, TaskPatch, TaskView};
 use crate::{Api, Problem};
 
@@ -98,16 +99,20 @@ fn may_override(principal: &Principal, is_asked: bool) -> Result<(), Problem> {
     }
 }
 
-fn blockers_in(texts: &[String]) -> Result<Vec<TaskId>, Problem> {
+async fn blockers_in(api: &Api, company: CompanyId, texts: Vec<String>) -> Result<Vec<TaskId>, Problem> {
     if texts.len() > BLOCKERS_MAX {
         let told = format!("has {} entries; at most {BLOCKERS_MAX} are allowed", texts.len());
         return Err(Problem::invalid("blocked_by", told));
     }
-    texts.iter().enumerate().map(|(place, text)| id_in(&format!("blocked_by[{place}]"), text)).collect()
+    let mut blockers = Vec::with_capacity(texts.len());
+    for (place, text) in texts.into_iter().enumerate() {
+        blockers.push(task_of(api, company, &format!("blocked_by[{place}]"), text).await?);
+    }
+    Ok(blockers)
 }
 
 /// The task that a request describes.
-fn draft(api: &Api, company: &wakeful_domain::company::Company, new: NewTask, now: Timestamp) -> Result<Task, Problem> {
+async fn draft(api: &Api, company: CompanyId, new: NewTask, now: Timestamp) -> Result<Task, Problem> {
     check_title(&new.title)?;
     check_overrides(new.adapter_overrides.as_ref())?;
     within("reward", new.reward, 0, REWARD_MAX)?;
@@ -120,14 +125,14 @@ fn draft(api: &Api, company: &wakeful_domain::company::Company, new: NewTask, no
         assignee: id_in_option("assignee", new.assignee.as_ref())?,
         goal: id_in_option("goal", new.goal.as_ref())?,
         project: id_in_option("project", new.project.as_ref())?,
-        parent: id_in_option("parent", new.parent.as_ref())?,
+        parent: task_of_option(api, company, "parent", new.parent).await?,
         wake_parent: new.wake_parent.unwrap_or_default(),
         due_at: new.due_at.as_deref().map(|text| time_in("due_at", text)).transpose()?,
         labels,
         reward: new.reward,
         adapter_overrides: new.adapter_overrides,
         workspace: new.workspace.unwrap_or_default(),
-        ..Task::new(api.engine.new_id(), company.id, new.title, now)
+        ..Task::new(api.engine.new_id(), company, new.title, now)
     })
 }
 
@@ -143,11 +148,11 @@ async fn create(
 ) -> Result<(StatusCode, Json<TaskView>), Problem> {
     principal.require(Permission::Work)?;
     let key = request_key(key, &principal, &format!("POST /companies/{}/tasks", company.id), &body.bytes);
-    let new = body.value;
+    let mut new = body.value;
     may_override(&principal, new.adapter_overrides.is_some())?;
-    let blocked_by = blockers_in(new.blocked_by.as_deref().unwrap_or_default())?;
+    let blocked_by = blockers_in(&api, company.id, new.blocked_by.take().unwrap_or_default()).await?;
     let origin = principal.origin(&api);
-    let task = draft(&api, &company, new, origin.now)?;
+    let task = draft(&api, company.id, new, origin.now).await?;
     check_overlay(&api, company.id, task.adapter_overrides.as_ref(), task.assignee).await?;
     let made = api
         .engine
@@ -214,8 +219,8 @@ async fn list(
             })
         })
         .await?;
-    let shows_env = principal.require(Permission::Manage).is_ok();
-    Ok(Json(Page::of(page, |(blocked_by, task)| TaskView::new(task, &blocked_by, shows_env))))
+    let shows_keys = principal.require(Permission::Manage).is_ok();
+    Ok(Json(Page::of(page, |(blocked_by, task)| TaskView::new(task, &blocked_by, shows_keys))))
 }
 
 /// Shows a task.
@@ -231,12 +236,20 @@ async fn show(
     view(&api, &principal, task).await
 }
 
-fn change_in(patch: TaskPatch) -> Result<TaskChange, Problem> {
+async fn change_in(api: &Api, company: CompanyId, patch: TaskPatch) -> Result<TaskChange, Problem> {
     patch.title.as_deref().map(check_title).transpose()?;
     patch.labels.as_deref().map(check_labels).transpose()?;
     check_overrides(patch.adapter_overrides.as_ref().and_then(Option::as_ref))?;
     within("reward", patch.reward.flatten(), 0, REWARD_MAX)?;
     let time = |text: Option<String>| text.map(|text| time_in("due_at", &text)).transpose();
+    let parent = match patch.parent {
+        Some(text) => Some(task_of_option(api, company, "parent", text).await?),
+        None => None,
+    };
+    let blocked_by = match patch.blocked_by {
+        Some(texts) => Some(blockers_in(api, company, texts).await?),
+        None => None,
+    };
     Ok(TaskChange {
         title: patch.title,
         description: patch.description,
@@ -245,9 +258,9 @@ fn change_in(patch: TaskPatch) -> Result<TaskChange, Problem> {
         assignee: patch.assignee.map(|text| id_in_option("assignee", text.as_ref())).transpose()?,
         goal: patch.goal.map(|text| id_in_option("goal", text.as_ref())).transpose()?,
         project: patch.project.map(|text| id_in_option("project", text.as_ref())).transpose()?,
-        parent: patch.parent.map(|text| id_in_option("parent", text.as_ref())).transpose()?,
+        parent,
         wake_parent: patch.wake_parent,
-        blocked_by: patch.blocked_by.as_deref().map(blockers_in).transpose()?,
+        blocked_by,
         due_at: patch.due_at.map(time).transpose()?,
         labels: patch.labels,
         reward: patch.reward,
@@ -268,7 +281,7 @@ async fn change(
     principal.require(Permission::Work)?;
     let old = visible(&api, &principal, id).await?;
     may_override(&principal, body.value.adapter_overrides.is_some())?;
-    let change = change_in(body.value)?;
+    let change = change_in(&api, old.company, body.value).await?;
     if change.adapter_overrides.is_some() || change.assignee.is_some() {
         let overrides = change.adapter_overrides.as_ref().unwrap_or(&old.adapter_overrides);
         let assignee = change.assignee.unwrap_or(old.assignee);

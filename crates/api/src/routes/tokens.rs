@@ -13,11 +13,11 @@ use wakeful_store::Refusal;
 use wakeful_store::ops::tokens::{self, Token};
 use wakeful_store::ops::{agents, request_keys};
 
-use super::subscriptions::agent_of;
 use crate::access::{ADMIN_TOKEN_NAME, Permission, Principal};
 use crate::body::Body;
 use crate::errors::ProblemDocument;
 use crate::idempotency::request_key;
+use crate::named::agent_of;
 use crate::parameters::{IdempotencyKey, Parameters, PathCompany, PathId, id_in_option, limit};
 use crate::wire::{NewToken, Page, TokenView};
 use crate::{Api, Problem};

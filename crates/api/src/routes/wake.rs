@@ -19,6 +19,7 @@ use crate::access::{Permission, Principal};
 use crate::body::{self, Body};
 use crate::errors::ProblemDocument;
 use crate::idempotency::fingerprint;
+use crate::named::task_of;
 use crate::parameters::{IdempotencyKey, PathCompany, PathId, check_key, check_text, id_in_option, within};
 use crate::wire::{BulkWakes, WakeRequest, WakeupView, Whole};
 use crate::{Api, Problem};
@@ -48,7 +49,12 @@ async fn wake(
     principal.require(Permission::Work)?;
     let key = one_key(header, body.value.idempotency_key.clone())?;
     let is_keyed = key.is_some();
-    let request = request(&api, &principal, id, body.value, key, &body.bytes)?;
+    let mut wake = body.value;
+    if let Some(called) = wake.task.take_if(|task| !task.starts_with("tsk_")) {
+        let agent = super::agents::visible(&api, &principal, id).await?;
+        wake.task = Some(task_of(&api, agent.company, "task", called).await?.to_string());
+    }
+    let request = request(&api, &principal, id, wake, key, &body.bytes)?;
     let (accepted, waiting) = api.engine.accept(request).await?;
     // Without a key an earlier wakeup is one on which this timer was counted.
     let status = if accepted.is_new || !is_keyed { StatusCode::ACCEPTED } else { StatusCode::OK };

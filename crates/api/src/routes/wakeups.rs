@@ -17,7 +17,12 @@ use crate::wire::{Page, WakeupView};
 use crate::{Api, Problem};
 
 pub fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show)).routes(routes!(cancel)).routes(routes!(retry))
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(show))
+        .routes(routes!(cancel))
+        .routes(routes!(retry))
+        .routes(routes!(acknowledge))
 }
 
 /// The wakeup, if the caller may see it.
@@ -63,13 +68,16 @@ struct ListQuery {
     source: Option<String>,
     since: Option<String>,
     until: Option<String>,
+    acknowledged: Option<bool>,
 }
 
-/// Lists a company's wakeups; `since` and `until` (not included) are about `requested_at`.
+/// Lists a company's wakeups; `since` and `until` (not included) are about `requested_at`. `acknowledged=false` leaves out what
+/// failed for good and somebody has seen.
 #[utoipa::path(get, path = "/companies/{company}/wakeups", tag = "wakeups",
     params(("company" = String, Path, description = "id or slug"), ("limit" = Option<i64>, Query), ("cursor" = Option<String>, Query),
         ("status" = Option<String>, Query), ("agent" = Option<String>, Query), ("task" = Option<String>, Query),
-        ("source" = Option<String>, Query), ("since" = Option<String>, Query), ("until" = Option<String>, Query)),
+        ("source" = Option<String>, Query), ("since" = Option<String>, Query), ("until" = Option<String>, Query),
+        ("acknowledged" = Option<bool>, Query)),
     responses((status = 200, body = Page<WakeupView>)))]
 async fn list(
     State(api): State<Api>,
@@ -89,6 +97,7 @@ async fn list(
         source: query.source,
         since: time_in_option("since", query.since.as_ref())?,
         until: time_in_option("until", query.until.as_ref())?,
+        acknowledged: query.acknowledged,
     };
     let (host, now) = (api.engine.host(), clock::now());
     let arguments = (filter, query.cursor, limit(query.limit)?, host, now);
@@ -154,4 +163,21 @@ async fn retry(
     // It may have been taken since: then it waits no more.
     let (_, waiting) = as_it_stands(&api, id).await?;
     Ok(Json(WakeupView::new(retried, waiting)))
+}
+
+/// Notes that somebody has seen a wakeup that failed for good, and leaves it at that. Doing it twice changes nothing.
+#[utoipa::path(post, path = "/wakeups/{id}/ack", tag = "wakeups", params(("id" = String, Path)),
+    responses((status = 200, body = WakeupView), (status = 409, body = ProblemDocument)))]
+async fn acknowledge(
+    State(api): State<Api>,
+    principal: Principal,
+    PathId(id): PathId<kind::Wakeup>,
+) -> Result<Json<WakeupView>, Problem> {
+    principal.require(Permission::Manage)?;
+    visible(&api, &principal, id).await?;
+    let arguments = (clock::now(), id, principal.actor().id);
+    let acknowledge = api
+        .engine
+        .write("wakeup.acknowledge", arguments, |tx, (now, id, by)| Box::pin(wakeups::acknowledge(tx, *now, *id, by)));
+    Ok(Json(WakeupView::new(acknowledge.await?, None)))
 }

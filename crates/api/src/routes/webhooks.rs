@@ -19,11 +19,11 @@ use wakeful_store::ops::secrets::Sealed;
 use wakeful_store::ops::{request_keys, webhooks};
 
 use super::hooks::{in_time, place_of};
-use super::subscriptions::{agent_of, task_of};
 use crate::access::{Permission, Principal};
 use crate::body::Body;
 use crate::errors::ProblemDocument;
 use crate::idempotency::request_key;
+use crate::named::{agent_of, task_of};
 use crate::parameters::{IdempotencyKey, Parameters, PathCompany, PathId, id_in_option, limit};
 use crate::wire::{Empty, NewWebhook, Page, ReceiptView, RotateRequest, WebhookPatch, WebhookTarget, WebhookView};
 use crate::{Api, Problem};

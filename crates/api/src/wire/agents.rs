@@ -9,6 +9,8 @@ use wakeful_domain::session::SessionPolicy;
 use wakeful_domain::time::Timestamp;
 use wakeful_store::ops::agents::{Figures, OpenCircuit};
 
+use super::hidden::hide_keys;
+
 /// An agent to be made.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -135,20 +137,14 @@ pub struct Totals {
     pub cost_micros: i64,
 }
 
-/// Variables may hold keys: their values are for those alone who may change them.
-pub(super) fn hide_env(adapter: &mut Value) {
-    let variables = adapter.get_mut("env").and_then(Value::as_object_mut);
-    variables.into_iter().flat_map(|variables| variables.values_mut()).for_each(|value| *value = "***".into());
-}
-
 /// Runs that must have failed in a row for an agent to be called failing.
 const FAILING_RUNS: i64 = 3;
 
 impl AgentView {
-    /// An agent with its figures; the values of its variables only if `shows_env`.
-    pub fn new(mut agent: Agent, figures: Figures, shows_env: bool) -> AgentView {
-        if !shows_env {
-            hide_env(&mut agent.adapter);
+    /// An agent with its figures; what may hold keys only if `shows_keys`.
+    pub fn new(mut agent: Agent, figures: Figures, shows_keys: bool) -> AgentView {
+        if !shows_keys {
+            hide_keys(&mut agent.adapter);
         }
         let status = match agent.state {
             AgentState::Active if agent.live_runs > 0 => "running",

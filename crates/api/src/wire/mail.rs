@@ -20,7 +20,7 @@ pub struct NewMessage {
     /// `note` (default), `request`, `escalation`; `nudge`: a word to a live run, which wakes nobody and lapses with it.
     #[schema(value_type = Option<String>)]
     pub kind: Option<MessageKind>,
-    /// Id of the task that it is about: its reader is woken there.
+    /// The task that it is about, by id or key: its reader is woken there.
     pub task: Option<String>,
 }
 

@@ -9,6 +9,7 @@ mod companies;
 mod costs;
 mod declarations;
 mod escalations;
+mod hidden;
 mod mail;
 mod notifications;
 mod projects;

@@ -6,12 +6,13 @@ use utoipa::ToSchema;
 use wakeful_domain::active_hours::ActiveHours;
 use wakeful_domain::schedule::trigger::write_duration;
 use wakeful_domain::schedule::{
-    CatchUp, Gate, Next, Overlap, Schedule, SlotStatus, Target, TriggerText, Zone, describe, next_words,
+    Action, CatchUp, Gate, Next, Overlap, Schedule, SlotStatus, Target, TriggerText, Zone, describe, next_words,
 };
 use wakeful_domain::time::Timestamp;
 use wakeful_store::ops::slots::Slot;
 
 use super::agents::present;
+use super::hidden::{HIDDEN, hidden_url, hide_command};
 
 /// A schedule to be made.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -132,7 +133,11 @@ pub struct ScheduleView {
 }
 
 impl ScheduleView {
-    pub fn new(schedule: Schedule, company: &Zone, now: Timestamp) -> Self {
+    /// A schedule; what may hold keys only if `shows_keys`.
+    pub fn new(mut schedule: Schedule, company: &Zone, now: Timestamp, shows_keys: bool) -> Self {
+        if !shows_keys {
+            hide(&mut schedule);
+        }
         let zone = schedule.trigger.zone(company);
         let says = describe(&schedule.trigger, company);
         let words = match schedule.next_slot_at {
@@ -167,6 +172,17 @@ impl ScheduleView {
             created_at: schedule.created_at.to_string(),
             updated_at: schedule.updated_at.to_string(),
         }
+    }
+}
+
+fn hide(schedule: &mut Schedule) {
+    if let Some(gate) = &mut schedule.gate {
+        let arguments = gate.command.iter_mut().flat_map(|command| command.iter_mut().skip(1));
+        arguments.for_each(|argument| *argument = HIDDEN.to_owned());
+        gate.url = gate.url.as_deref().map(hidden_url);
+    }
+    if let Target::Action(Action { config: Some(config), .. }) = &mut schedule.target {
+        hide_command(config);
     }
 }
 

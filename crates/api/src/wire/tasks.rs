@@ -7,7 +7,8 @@ use wakeful_domain::comment::Comment;
 use wakeful_domain::task::{AdapterOverrides, Task, TaskPriority, TaskStatus, TaskWorkspace, WakeParent};
 use wakeful_store::ops::blockers::Blocker;
 
-use super::agents::{hide_env, present};
+use super::agents::present;
+use super::hidden::hide_keys;
 
 /// A task to be made.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -25,12 +26,12 @@ pub struct NewTask {
     pub assignee: Option<String>,
     pub goal: Option<String>,
     pub project: Option<String>,
-    /// Id of the task that this one is a part of.
+    /// Id or key of the task that this one is a part of.
     pub parent: Option<String>,
     /// When an end of this task wakes the parent's agent: `each` (default), `all` or `never`.
     #[schema(value_type = Option<String>)]
     pub wake_parent: Option<WakeParent>,
-    /// Ids of tasks that must be done first.
+    /// Ids or keys of tasks that must be done first.
     pub blocked_by: Option<Vec<String>>,
     pub due_at: Option<String>,
     pub labels: Option<Vec<String>>,
@@ -122,11 +123,11 @@ pub struct TaskView {
 }
 
 impl TaskView {
-    /// A task with the tasks it waits for; the values of its variables only if `shows_env`.
-    pub fn new(mut task: Task, blocked_by: &[Blocker], shows_env: bool) -> Self {
+    /// A task with the tasks it waits for; what may hold keys only if `shows_keys`.
+    pub fn new(mut task: Task, blocked_by: &[Blocker], shows_keys: bool) -> Self {
         let config = task.adapter_overrides.as_mut().and_then(|overrides| overrides.config.as_mut());
-        if let Some(config) = config.filter(|_| !shows_env) {
-            hide_env(config);
+        if let Some(config) = config.filter(|_| !shows_keys) {
+            hide_keys(config);
         }
         TaskView {
             id: task.id.to_string(),

@@ -18,6 +18,7 @@ pub struct WakeRequest {
     pub trigger_detail: Option<String>,
     /// 0..100; by the source by default.
     pub priority: Option<i64>,
+    /// Id or key.
     pub task: Option<String>,
     #[schema(value_type = Option<Object>)]
     pub payload: Option<Map<String, Value>>,

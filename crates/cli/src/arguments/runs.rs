@@ -62,4 +62,6 @@ pub enum WakeupVerb {
     Cancel { wakeup: String },
     /// Try a failed wakeup again
     Retry { wakeup: String },
+    /// Note that somebody has seen a failed wakeup, and leave it at that
+    Ack { wakeup: String },
 }

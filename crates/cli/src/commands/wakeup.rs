@@ -18,6 +18,7 @@ pub async fn run(session: &Session, verb: &WakeupVerb) -> Result<(), Failure> {
         }
         WakeupVerb::Cancel { wakeup } => change(session, wakeup, "cancel").await,
         WakeupVerb::Retry { wakeup } => change(session, wakeup, "retry").await,
+        WakeupVerb::Ack { wakeup } => change(session, wakeup, "ack").await,
     }
 }
 

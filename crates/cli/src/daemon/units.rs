@@ -185,6 +185,8 @@ TimeoutStopSec={stop_s}
 # Live runs go on with their shims, and are found again.
 KillMode=process
 Delegate=yes
+# Half of them are for clients: see docs/concepts/daemon.md.
+LimitNOFILE=16384
 UMask=0077
 NoNewPrivileges=no
 # As whoever installed it has them: agents are found and logged in by these.

@@ -1,6 +1,7 @@
 //! `wakeful up`: the store is opened, the API listens, then what was running is found again.
 //! A stop lets live runs go on with their shims.
 
+mod connections;
 mod keys;
 mod settled;
 mod signals;
@@ -10,7 +11,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use wakeful_api::{Api, Standing};
@@ -32,6 +32,7 @@ use crate::environment;
 use crate::failure::{FAILED, Failure, REFUSED, USAGE};
 use crate::logging::{self, Logging};
 use crate::otlp::Exporter;
+use crate::server::connections::Bounds;
 use crate::server::settled::Settled;
 use crate::server::signals::Signals;
 
@@ -104,15 +105,8 @@ async fn serve(
     let exporter = Exporter::begin(&settings.otlp, dir, &engine, &api, standing.started_at)?;
     let router = wakeful_web::router(api);
     let client = Client::new(&address, &admin_token)?;
-    let is_over = Arc::new(Notify::new());
-    let serving = {
-        let is_over = Arc::clone(&is_over);
-        // Answers are small: waiting for more to send only delays them.
-        let listener = listener.tap_io(|stream| {
-            stream.set_nodelay(true).ok();
-        });
-        async move { axum::serve(listener, router).with_graceful_shutdown(async move { is_over.notified().await }).await }
-    };
+    let is_over = Notify::new();
+    let serving = connections::serve(listener, router, Bounds::of_system(), is_over.notified());
     let mut serving = std::pin::pin!(serving);
     engine.start(&address);
     let settled = Arc::new(Settled::new(dir, arguments, loaded.effective, logging, engine.clone(), client, standing));
@@ -129,7 +123,7 @@ async fn serve(
     );
     loop {
         tokio::select! {
-            ended = &mut serving => return Ok(ended?),
+            () = &mut serving => return Ok(()),
             () = signals.stop() => break,
             () = signals.reload() => settled.reload(),
             () = engine.db().given_up() => {
@@ -150,7 +144,7 @@ async fn serve(
         tracing::warn!("some requests did not end within {drain:?}");
     };
     tokio::select! {
-        ended = &mut serving => ended?,
+        () = &mut serving => {}
         () = ending => {}
         // Asked twice, it ends at once.
         () = signals.stop() => {

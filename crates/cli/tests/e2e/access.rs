@@ -164,6 +164,41 @@ async fn a_role_allows_what_it_says_and_no_more() {
 }
 
 #[tokio::test]
+async fn what_may_hold_keys_is_shown_to_those_alone_who_may_change_it() {
+    let server = Server::start().await;
+    let default = id(&server.show("/companies/default").await);
+    let viewer = company_key(&server, &default, "viewer");
+    let adapter = json!({
+        "type": "http", "url": "https://example.org/hook?key=canary",
+        "headers": { "authorization": "Bearer canary", "x-key": { "secret": "name" } },
+    });
+    server.put("/companies/default/secrets/name", &json!({ "value": "canary" })).await;
+    let (status, agent) = server.post("/companies/default/agents", &json!({ "name": "ann", "adapter": adapter })).await;
+    assert_eq!(status, 201, "{agent}");
+    let asked = |name: &str, target: Value, gate: Value| json!({ "name": name, "trigger": { "every": "1h" }, "target": target, "gate": gate });
+    let wake = json!({ "wake": { "agent": id(&agent) } });
+    let schedules = [
+        asked("by command", wake.clone(), json!({ "command": ["curl", "-H", "x: canary"] })),
+        asked("by url", wake, json!({ "url": "https://me:canary@example.org/" })),
+    ];
+    let mut paths = vec![format!("/agents/{}", id(&agent)), "/companies/default/agents".into()];
+    for schedule in schedules {
+        let (status, made) = server.post("/companies/default/schedules", &schedule).await;
+        assert!(status == 201 && made.to_string().contains("canary"), "{made}");
+        paths.push(format!("/schedules/{}", id(&made)));
+    }
+    paths.push("/companies/default/schedules".into());
+    for path in paths {
+        assert!(
+            server.show(&path).await.to_string().contains("canary"),
+            "{path}: it can be changed only if it is seen"
+        );
+        let shown = viewer.show(&path).await.to_string();
+        assert!(shown.contains("***") && !shown.contains("canary"), "{path}: {shown}");
+    }
+}
+
+#[tokio::test]
 async fn a_run_token_works_for_its_run_while_it_is_live_and_not_beyond() {
     let server = Server::start().await;
     let ann = server.process_agent("ann", "until test -e go; do sleep 0.02; done").await;

@@ -1,5 +1,9 @@
 //! Where the real agent CLIs are. One that is missing is a failure, not a reason to skip.
 
+use serde_json::Value;
+
+use crate::support::{Server, id};
+
 /// Claude Code.
 pub const CLAUDE: &str = "claude";
 /// Codex.
@@ -18,6 +22,20 @@ pub fn agent_cli(name: &str) -> String {
     let path = format!("{dir}/{name}");
     assert!(std::path::Path::new(&path).exists(), "{path} is missing: run `cargo xtask setup`");
     path
+}
+
+/// The one tool call of a run, and what came of it, which has the same id.
+pub async fn call_and_result(server: &Server, run: &Value) -> (Value, Value) {
+    let events = server.show(&format!("/runs/{}/events", id(run))).await;
+    let of = |kind: &str| -> Vec<&Value> {
+        events["items"].as_array().unwrap().iter().filter(|event| event["type"] == kind).collect()
+    };
+    let (calls, results) = (of("tool"), of("tool_result"));
+    assert_eq!((calls.len(), results.len()), (1, 1), "{events:#}");
+    assert_eq!(calls[0]["data"]["id"], results[0]["data"]["id"], "{events:#}");
+    let why = server.show(&format!("/runs/{}/why", id(run))).await.to_string();
+    assert!(why.contains("\"tool\"") && !why.contains("tool_result"), "it explains nothing: {why}");
+    (calls[0].clone(), results[0].clone())
 }
 
 /// When a usage limit lifts that was just reached, in seconds since 1970.

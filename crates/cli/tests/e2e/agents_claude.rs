@@ -5,7 +5,8 @@ use wakeful_stub_model::{Behaviour, StubModel};
 
 use wakeful_domain::time::Timestamp;
 
-use crate::agents::{CLAUDE, agent_cli, in_two_days};
+use crate::agents::{CLAUDE, agent_cli, call_and_result, in_two_days};
+use crate::secrets::set;
 use crate::support::{Server, id};
 
 async fn claude(server: &Server, model: &StubModel, env: Value) -> String {
@@ -173,6 +174,23 @@ async fn a_message_reaches_the_live_session_between_two_tool_calls_and_is_confir
     let cost = |run: &Value| run["cost_micros"].as_i64().unwrap();
     assert_eq!(cost(&next) * 2, cost(&ended), "{next:#}");
     server.assert_sound().await;
+}
+
+#[tokio::test]
+async fn what_a_tool_returned_is_told_with_its_call_and_without_secrets() {
+    let (server, model) = (Server::start().await, StubModel::start().await.unwrap());
+    assert_eq!(set(&server, "api-key", "canary-8f3b\"quoted").code, 0);
+    let agent = claude(&server, &model, json!({ "KEY": { "secret": "api-key" } })).await;
+    // As it is, and as a document in a document has it, which no line of the log shows.
+    let command = r#"echo "said $KEY"; echo '"canary-8f''3b\"quoted"'; exit 3"#;
+    model.script().set(Behaviour::Shell { command: command.into() });
+    let run = server.run_of(&agent, json!({})).await;
+    assert_eq!(run["status"], "succeeded", "{run:#}");
+    let (call, result) = call_and_result(&server, &run).await;
+    assert_eq!((&call["data"]["name"], &result["data"]["failed"]), (&json!("Bash"), &json!(true)), "{result:#}");
+    let text = result["message"].as_str().unwrap();
+    assert!(text.contains("said ***\n\"***\"") && !text.contains("canary"), "{result:#}");
+    assert_eq!(result["level"], "info", "a tool that fails is no failure of the run");
 }
 
 #[tokio::test]

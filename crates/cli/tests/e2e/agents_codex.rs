@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use wakeful_stub_model::{Behaviour, StubModel};
 
-use crate::agents::{CODEX, agent_cli, in_two_days};
+use crate::agents::{CODEX, agent_cli, call_and_result, in_two_days};
 use crate::support::{Server, id};
 
 async fn codex(server: &Server, model: &StubModel) -> String {
@@ -46,6 +46,19 @@ async fn a_run_has_the_models_text_thread_and_usage_and_the_next_resumes_it() {
     assert_eq!(second["usage"]["output_tokens"], 50, "what the run added, not the thread's total");
     assert!(model.script().model_requests().last().unwrap().body_contains("say hello"));
     server.assert_sound().await;
+}
+
+#[tokio::test]
+async fn what_a_command_wrote_is_told_with_its_exit_status() {
+    let (server, model) = (Server::start().await, StubModel::start().await.unwrap());
+    let agent = codex(&server, &model).await;
+    model.script().set(Behaviour::Shell { command: "echo from-the-shell; exit 3".into() });
+    let run = server.run_of(&agent, json!({})).await;
+    assert_eq!(run["status"], "succeeded", "{run:#}");
+    let (call, result) = call_and_result(&server, &run).await;
+    assert_eq!(call["data"]["name"], "command_execution");
+    assert_eq!(result["message"], "from-the-shell");
+    assert_eq!((&result["data"]["failed"], &result["data"]["exit_code"]), (&json!(true), &json!(3)), "{result:#}");
 }
 
 #[tokio::test]

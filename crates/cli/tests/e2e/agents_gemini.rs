@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use wakeful_stub_model::{Behaviour, StubModel};
 
-use crate::agents::{GEMINI, agent_cli};
+use crate::agents::{GEMINI, agent_cli, call_and_result};
 use crate::support::{Server, id};
 
 async fn gemini(server: &Server, model: &StubModel) -> String {
@@ -35,7 +35,7 @@ async fn a_run_has_the_models_text_session_and_usage_the_next_resumes_it_and_one
     assert_eq!((&first["usage"], &first["cost_micros"]), (&once, &Value::Null), "Gemini CLI reports no cost");
     assert_eq!(first["model"], "gemini-2.5-pro");
     let session = first["session_after"].as_str().unwrap();
-    model.script().set(Behaviour::Shell { command: "echo written > proof.txt".into() });
+    model.script().set(Behaviour::Shell { command: "echo written | tee proof.txt".into() });
     let second = server.run_of(&agent, json!({ "reason": "and again" })).await;
     assert_eq!(
         (second["session"]["choice"].as_str(), second["session_before"].as_str(), second["session_after"].as_str()),
@@ -43,6 +43,9 @@ async fn a_run_has_the_models_text_session_and_usage_the_next_resumes_it_and_one
         "{second:#}"
     );
     assert_eq!((&second["summary"], &second["usage"]["output_tokens"]), (&json!("stub answer 3"), &json!(100)));
+    let (_, result) = call_and_result(&server, &second).await;
+    assert!(result["message"].as_str().unwrap().contains("written"), "{result:#}");
+    assert_eq!(result["data"]["failed"], false, "{result:#}");
     let asked = model.script().model_requests();
     assert!(asked.last().unwrap().body_contains("say hello") && asked.last().unwrap().body_contains("and again"));
     std::fs::remove_dir_all(server.path().join("gemini-home/.gemini/tmp")).unwrap();

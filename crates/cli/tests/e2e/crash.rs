@@ -77,6 +77,9 @@ async fn sigterm_leaves_runs_alive_and_the_next_start_adopts_them() {
     server.start_again().await;
     let adopted = server.show(&format!("/runs/{}", id(&run))).await;
     assert_eq!((&adopted["status"], &adopted["process"]), (&json!("running"), &run["process"]));
+    let events = format!("/runs/{}/events", id(&run));
+    let is_found_again = |event: &Value| event["message"].as_str().is_some_and(|told| told.contains("was found again"));
+    server.until(&events, |events| events["items"].as_array().unwrap().iter().any(is_found_again)).await;
     assert_eq!(server.show(&format!("/agents/{agent}")).await["live_runs"], 1);
     let_go(&server, &agent);
     assert_eq!(server.finished(&id(&run)).await["status"], "succeeded");

@@ -308,6 +308,7 @@ async fn the_unit_says_what_systemd_has_to_know() {
         "Restart=on-failure",
         "RestartSec=10",
         "KillMode=process",
+        "LimitNOFILE=16384",
         "WantedBy=default.target",
     ] {
         assert!(unit.lines().any(|found| found == line), "{line} in {unit}");

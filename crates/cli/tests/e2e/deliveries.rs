@@ -152,6 +152,13 @@ async fn what_a_receiver_refuses_fails_at_once_is_told_through_the_others_and_ca
     // The first incident came before there was another channel; what comes after goes through the other.
     assert_eq!(came(&sound, 1).await[0].body["data"]["title"], "disk is still full");
 
+    let open = "/companies/default/deliveries?status=failed&acknowledged=false";
+    let before = server.all(open).await.len();
+    for _ in 0..2 {
+        assert_eq!(server.post(&format!("/deliveries/{}/ack", id(&failed)), &json!({})).await.0, 200);
+    }
+    assert_eq!(server.all(open).await.len(), before - 1, "somebody has seen it");
+
     let (status, again) = server.post(&format!("/deliveries/{}/retry", id(&failed)), &json!({})).await;
     assert_eq!((status, &again["status"]), (202, &json!("pending")), "{again:#}");
     let done = delivery(&server, &notification, |delivery| delivery["status"] == "delivered").await;
@@ -159,7 +166,9 @@ async fn what_a_receiver_refuses_fails_at_once_is_told_through_the_others_and_ca
     let sent = came(&broken, 3).await;
     assert_eq!(sent[0].headers["webhook-id"], sent[2].headers["webhook-id"]);
     server.until(path, |found| incident(found).is_some_and(|found| found["status"] == "resolved")).await;
-    assert_eq!(server.post(&format!("/deliveries/{}/retry", id(&failed)), &json!({})).await.0, 409);
+    for verb in ["retry", "ack"] {
+        assert_eq!(server.post(&format!("/deliveries/{}/{verb}", id(&failed)), &json!({})).await.0, 409, "{verb}");
+    }
 }
 
 #[tokio::test]
@@ -367,6 +376,10 @@ async fn what_is_wrong_with_a_channel_is_said_with_its_field() {
     check(json!({ "name": "x", "target": webhook("https://a.example"), "filter": { "kind": [] } }), "filter.kind")
         .await;
     check(json!({ "name": "x" }), "target").await;
+    for (field, id) in [("agents", "agt_00000000000000000000000000"), ("schedules", "sch_00000000000000000000000000")] {
+        let body = json!({ "name": "x", "target": webhook("https://a.example"), "filter": { field: [id] } });
+        check(body, &format!("filter.{field}[0]")).await;
+    }
     let ops = channel(&server, "ops", webhook("https://a.example")).await;
     let (status, problem) = server
         .post("/companies/default/channels", &json!({ "name": "ops", "target": webhook("https://a.example") }))

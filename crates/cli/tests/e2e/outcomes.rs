@@ -181,6 +181,37 @@ async fn a_failing_wakeup_is_tried_as_often_as_its_agent_says_and_then_kept_as_a
 }
 
 #[tokio::test]
+async fn a_dead_letter_that_somebody_has_seen_is_listed_apart_until_it_is_tried_again() {
+    let server = Server::start().await;
+    let policy = json!({ "retry": { "delays_s": [], "jitter": 0 } });
+    let agent = server.process_agent_with("ann", "exit 1", policy).await;
+    let wakeup = server.wake(&agent, json!({})).await;
+    server.settled(&wakeup).await;
+    let listed = async |acknowledged: bool| {
+        let path = format!("/companies/default/wakeups?status=failed&acknowledged={acknowledged}");
+        server.show(&path).await["items"].as_array().unwrap().len()
+    };
+    assert_eq!((listed(false).await, listed(true).await), (1, 0));
+    let path = format!("/wakeups/{wakeup}/ack");
+    for _ in 0..2 {
+        assert_eq!(server.post(&path, &json!({})).await.0, 200);
+    }
+    assert_eq!((listed(false).await, listed(true).await), (0, 1));
+    let told = server.all("/companies/default/events").await;
+    let told: Vec<_> = told.iter().filter(|event| event["type"] == "wakeup.acknowledged").collect();
+    assert_eq!((told.len(), &told[0]["data"]["by"]), (1, &json!("admin")));
+    server.post(&format!("/wakeups/{wakeup}/retry"), &json!({})).await;
+    server.settled(&wakeup).await;
+    assert_eq!((listed(false).await, listed(true).await), (1, 0), "it has failed anew");
+    let printed = server.cli(&["wakeup", "ack", &wakeup]).await.ok();
+    assert!(printed.contains("is failed"), "{printed}");
+    assert_eq!(listed(false).await, 0);
+    let later = server.wake(&agent, json!({ "delay_ms": 60_000 })).await;
+    let (status, refused) = server.post(&format!("/wakeups/{later}/ack"), &json!({})).await;
+    assert_eq!((status, &refused["code"]), (409, &json!("wakeup_not_failed")));
+}
+
+#[tokio::test]
 async fn a_session_is_resumed_until_the_operator_resets_it() {
     let server = Server::start().await;
     let script = r#"echo "${WAKEFUL_SESSION:-none}"; echo '{"session": "s-1"}' > "$WAKEFUL_RESULT_FILE""#;

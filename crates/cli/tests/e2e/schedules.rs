@@ -161,6 +161,10 @@ async fn what_is_wrong_with_a_schedule_is_said_with_its_field_and_place() {
     check(json!({}), &wake, "trigger", "exactly one of").await;
     let every = json!({ "every": "1h" });
     check(every.clone(), &json!({ "task": { "title": "{{day}}" } }), "target.task.title", "{{day}}").await;
+    for (field, id) in [("goal", "goal_00000000000000000000000000"), ("project", "prj_00000000000000000000000000")] {
+        let task = json!({ "task": { "title": "x", field: id } });
+        check(every.clone(), &task, &format!("target.task.{field}"), "in this company").await;
+    }
     check(every.clone(), &json!({ "action": { "name": "task-scan" } }), "target.action.agent", "must be given").await;
     let nobody = json!({ "wake": { "agent": "agt_00000000000000000000000000" } });
     check(every, &nobody, "target.wake.agent", "no agent").await;

@@ -12,7 +12,7 @@ use crate::support::{Printed, Server, clean, id, program};
 const CANARY: &str = "canary-8f3b\"quoted\\";
 
 /// Sets a secret as a person does.
-fn set(server: &Server, name: &str, value: &str) -> Printed {
+pub fn set(server: &Server, name: &str, value: &str) -> Printed {
     let mut command = Command::new(program());
     clean(&mut command, server.outside()).env("WAKEFUL_DATA_DIR", server.path()).args(["secret", "set", name]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

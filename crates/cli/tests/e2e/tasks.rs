@@ -73,7 +73,7 @@ async fn what_a_task_may_not_hold_is_refused_by_name() {
     let unknown = "tsk_00000000000000000000000000";
     let cases = [
         (json!({ "priority": "urgent" }), "priority"),
-        (json!({ "parent": "T-1" }), "parent"),
+        (json!({ "parent": "T-9" }), "parent"),
         (json!({ "parent": unknown }), "parent"),
         (json!({ "goal": "goal_00000000000000000000000000" }), "goal"),
         (json!({ "project": "prj_00000000000000000000000000" }), "project"),
@@ -94,6 +94,30 @@ async fn what_a_task_may_not_hold_is_refused_by_name() {
     let second = id(&task(&server, json!({ "title": "Second", "blocked_by": [first] })).await);
     assert_field(&server.patch(&format!("/tasks/{first}"), &json!({ "blocked_by": [second] })).await, "blocked_by[0]");
     assert_eq!(server.all("/companies/default/tasks").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_task_is_named_by_its_key_wherever_one_is_named() {
+    let server = Server::start().await;
+    let first = task(&server, json!({ "title": "First" })).await;
+    let (key, first) = (first["key"].clone(), first["id"].clone());
+    let second = task(&server, json!({ "title": "Second", "parent": key, "blocked_by": [key] })).await;
+    assert_eq!((&second["parent"], &second["blocked_by"]), (&first, &json!([first])));
+    let path = format!("/tasks/{}", id(&second));
+    let free = server.patch(&path, &json!({ "parent": null, "blocked_by": [] })).await.1;
+    assert_eq!((&free["parent"], &free["blocked_by"]), (&Value::Null, &json!([])));
+    let again = server.patch(&path, &json!({ "parent": key, "blocked_by": [key] })).await.1;
+    assert_eq!((&again["parent"], &again["blocked_by"]), (&first, &json!([first])));
+    let agent = server.process_agent("ann", "true").await;
+    let wake = json!({ "task": key, "delay_ms": 60_000 });
+    let (status, wakeup) = server.post(&format!("/agents/{agent}/wake"), &wake).await;
+    assert_eq!((status, &wakeup["task"]), (202, &first), "{wakeup}");
+    let mail = json!({ "to": "ann", "body": "Look at it", "task": key });
+    assert_eq!(server.post("/companies/default/messages", &mail).await.1["task"], first);
+    server.post("/companies", &json!({ "slug": "other", "name": "Other" })).await;
+    let elsewhere = json!({ "title": "x", "parent": key });
+    assert_field(&server.post("/companies/other/tasks", &elsewhere).await, "parent");
+    assert_field(&server.post(&format!("/agents/{agent}/wake"), &json!({ "task": "T-9" })).await, "task");
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ async fn facts(tx: &mut Tx, id: RunId) -> Result<Facts, Refusal> {
         put_back.push((wakeup.id, standing::of(tx, wakeup).await?));
     }
     Ok(Facts {
-        told: run_events::after(tx, run.id, 0, CHAIN_MAX as i64).await?,
+        told: run_events::course(tx, run.id, CHAIN_MAX as i64).await?,
         requests: requests(tx, &agent, &batch).await?,
         put_back,
         batch,

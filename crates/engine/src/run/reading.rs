@@ -243,9 +243,8 @@ fn give(reader: &mut dyn Reader, stream: LogStream, line: &str) -> Vec<Signal> {
 }
 
 /// The log has no secret as it was written; what a CLI wrote with escapes is only seen here.
-fn event(mut signal: Signal, scrubber: &Scrubber) -> NewRunEvent {
-    scrubber.scrub(&mut signal.message);
-    scrubber.json(&mut signal.data);
+fn event(signal: Signal, scrubber: &Scrubber) -> NewRunEvent {
+    let signal = signal.kept(scrubber);
     let level = if signal.kind == "error" { "error" } else { "info" };
     NewRunEvent { kind: signal.kind.to_owned(), level, message: signal.message, data: signal.data }
 }

@@ -20,6 +20,7 @@ use super::course::{signal, tool};
 use super::events::EventLines;
 use super::excerpt::{LastLines, cut, cut_bytes, name};
 use super::failures::{CLAUDE, Failure};
+use super::results::{result, text_of};
 use super::settings::{self, Keys, Kind};
 use super::steps::Step;
 use super::tools::RunningTools;
@@ -228,20 +229,23 @@ impl ClaudeReader {
     /// What tools returned, and the messages that the agent has taken.
     fn user(&mut self, event: &Value) -> Vec<Signal> {
         let content = &event["message"]["content"];
+        let mut signals = Vec::new();
         for block in content.as_array().into_iter().flatten().filter(|block| block["type"] == "tool_result") {
-            self.tools.ended(&block["tool_use_id"], block["is_error"] == true);
+            let (id, is_failed) = (&block["tool_use_id"], block["is_error"] == true);
+            self.tools.ended(id, is_failed);
+            signals.push(result(id, is_failed, None, text_of(&block["content"])));
         }
         if event["isReplay"] != true {
-            return Vec::new();
+            return signals;
         }
         self.has_ended = false;
         self.inputs_taken += 1;
         let blocks = content.as_array().into_iter().flatten();
         let text = content.as_str().or_else(|| blocks.filter_map(|block| block["text"].as_str()).next());
-        match self.inputs_taken {
-            1 => Vec::new(),
-            _ => vec![signal("steered", text.unwrap_or_default(), Value::Null)],
+        if self.inputs_taken > 1 {
+            signals.push(signal("steered", text.unwrap_or_default(), Value::Null));
         }
+        signals
     }
 
     fn assistant(&mut self, event: &Value) -> Vec<Signal> {

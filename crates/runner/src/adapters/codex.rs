@@ -16,6 +16,7 @@ use super::course::signal;
 use super::events::EventLines;
 use super::excerpt::{LastLines, cut, cut_bytes};
 use super::failures::{CODEX, Failure};
+use super::results::{call_id, result, text_of};
 use super::settings::{self, Keys, Kind};
 use super::steps::{Answer, Step};
 use super::tools::RunningTools;
@@ -161,12 +162,15 @@ impl CodexReader {
             },
             Some("item.completed") => {
                 let item = &event["item"];
-                let is_failed = item["status"] == "failed" || item["exit_code"].as_i64().is_some_and(|code| code != 0);
+                let is_failed = matches!(item["status"].as_str(), Some("failed" | "declined"))
+                    || item["exit_code"].as_i64().is_some_and(|code| code != 0);
                 self.tools.ended(&item["id"], is_failed);
                 if item["type"] == "file_change" {
                     self.tools.told(&item["id"], "file_change", is_failed, None);
                 }
-                self.item(&event["item"])
+                let mut signals = self.item(item);
+                signals.extend(returned(item, is_failed));
+                signals
             }
             Some("error") => {
                 let message = event["message"].as_str().unwrap_or("codex reported an error");
@@ -335,7 +339,31 @@ fn tool(item: &Value) -> Signal {
         _ => item["query"].as_str().map(str::to_owned),
     };
     let message = subject.map_or_else(|| kind.to_owned(), |subject| format!("{kind}: {subject}"));
-    signal("tool", &message, json!({"name": kind, "id": item["id"]}))
+    signal("tool", &message, json!({"name": kind, "id": call_id(&item["id"])}))
+}
+
+/// What came of a tool; of a search nothing is told but that it is over.
+fn returned(item: &Value, is_failed: bool) -> Option<Signal> {
+    let text = match item["type"].as_str()? {
+        "command_execution" => text_of(&item["aggregated_output"]),
+        "mcp_tool_call" => match item["error"]["message"].as_str() {
+            Some(error) => error.to_owned(),
+            None => {
+                let (content, structured) = (&item["result"]["content"], &item["result"]["structured_content"]);
+                let text = text_of(content);
+                if text.is_empty() { text_of(structured) } else { text }
+            }
+        },
+        "file_change" => {
+            let changes = item["changes"].as_array().into_iter().flatten();
+            let word = |change: &Value, name: &str| change[name].as_str().unwrap_or_default().to_owned();
+            let lines = changes.map(|change| format!("{} {}", word(change, "kind"), word(change, "path")));
+            lines.collect::<Vec<_>>().join("\n")
+        }
+        "web_search" => String::new(),
+        _ => return None,
+    };
+    Some(result(&item["id"], is_failed, item["exit_code"].as_i64(), text))
 }
 
 /// The cached tokens are a part of the input, and so are those written to a cache.

@@ -11,6 +11,7 @@ use wakeful_domain::usage::Usage;
 use super::events::EventLines;
 use super::excerpt::{LastLines, cut, cut_bytes};
 use super::failures::{Failure, Table};
+use super::results::call_id;
 use super::steps::Answer;
 use super::tools::RunningTools;
 use super::{Conclusion, Exit, Signal, ending, figures, session};
@@ -239,6 +240,5 @@ pub(super) fn tool(name: &str, id: &Value, input: &Value) -> Signal {
     ];
     let subject = SUBJECTS.iter().find_map(|key| input[*key].as_str());
     let message = subject.map_or_else(|| name.to_owned(), |subject| format!("{name}: {subject}"));
-    let id = id.as_str().map(|id| cut(id, MESSAGE_CHARS_MAX));
-    signal("tool", &message, serde_json::json!({"name": cut(name, MESSAGE_CHARS_MAX), "id": id}))
+    signal("tool", &message, serde_json::json!({"name": cut(name, MESSAGE_CHARS_MAX), "id": call_id(id)}))
 }

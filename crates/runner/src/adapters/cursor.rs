@@ -13,6 +13,7 @@ use wakeful_domain::usage::Usage;
 
 use super::course::{Course, tool};
 use super::excerpt::name;
+use super::results::{result, text_of};
 use super::settings::{self, Keys, Kind};
 use super::{Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, Step, StopSignal, Stream};
 use super::{failures, figures, session};
@@ -28,6 +29,8 @@ const KEYS: Keys = &[
     ("mode", Kind::OneOf(&["ask", "plan"])),
     ("force", Kind::Flag),
 ];
+/// Words for what came of a call that did not fail; the others name what went wrong.
+const SUCCESSES: &[&str] = &["approved", "async", "complete", "registered", "stillRunning", "success"];
 /// Time to stop after SIGTERM.
 const GRACE_S: u32 = 20;
 
@@ -99,15 +102,19 @@ impl CursorReader {
             }
             (Some("tool_call"), Some("started")) => {
                 self.course.goes_on();
-                // `{"shellToolCall": {"args": {…}}}`
-                let call = event["tool_call"].as_object().and_then(|call| call.iter().next());
+                let call = call_of(event);
                 let name = call.map_or("tool", |(name, _)| name.trim_end_matches("ToolCall"));
                 let input = call.map_or(&Value::Null, |(_, call)| &call["args"]);
                 self.course.goes_on_answering();
                 self.course.tools.began(&event["call_id"], name);
                 signals.push(tool(name, &event["call_id"], input));
             }
-            (Some("tool_call"), Some("completed")) => self.course.tools.ended(&event["call_id"], false),
+            (Some("tool_call"), Some("completed")) => {
+                let (is_failed, exit_code, text) =
+                    returned(call_of(event).map_or(&Value::Null, |(_, call)| &call["result"]));
+                self.course.tools.ended(&event["call_id"], is_failed);
+                signals.push(result(&event["call_id"], is_failed, exit_code, text));
+            }
             (Some("error"), _) => {
                 let message = event["message"].as_str().or(event["error"].as_str());
                 signals.extend(self.course.complained(message.unwrap_or("cursor-agent reported an error")));
@@ -163,6 +170,25 @@ impl Reader for CursorReader {
     fn steps(&mut self) -> Vec<Step> {
         self.course.tools.take_steps()
     }
+}
+
+/// `{"shellToolCall": {"args": {…}, "result": {…}}}`; times and the like may stand beside it.
+fn call_of(event: &Value) -> Option<(&String, &Value)> {
+    event["tool_call"].as_object()?.iter().find(|(_, call)| call.is_object())
+}
+
+/// Whether a call failed, its exit status and its text: `{"success": {…}}`, or another word for what came of it.
+fn returned(result: &Value) -> (bool, Option<i64>, String) {
+    let Some((kind, told)) = result.as_object().and_then(|result| result.iter().next()) else {
+        return (false, None, text_of(result));
+    };
+    let exit_code = told["exitCode"].as_i64();
+    let is_well = SUCCESSES.contains(&kind.as_str()) || kind.ends_with("Success");
+    let is_failed = !is_well || exit_code.is_some_and(|code| code != 0);
+    let texts = ["stdout", "stderr", "content", "errorMessage", "error", "reason", "message"];
+    let texts = texts.iter().filter_map(|name| told[*name].as_str()).filter(|text| !text.is_empty());
+    let text = texts.collect::<Vec<_>>().join("\n");
+    (is_failed, exit_code, if text.is_empty() { text_of(told) } else { text })
 }
 
 /// Named as its maker's interface does, or as others do.

@@ -31,6 +31,20 @@ pub(super) fn cut_bytes(text: &str, bytes_max: usize) -> String {
     format!("{}…", &text[..end])
 }
 
+/// The beginning and the end of `text` in at most `bytes_max` bytes; a line in between says how much is left out.
+pub(super) fn head_and_tail(text: &str, bytes_max: usize) -> String {
+    /// Of that line.
+    const MARK_BYTES_MAX: usize = 64;
+    if text.len() <= bytes_max {
+        return text.to_owned();
+    }
+    let room = bytes_max.saturating_sub(MARK_BYTES_MAX);
+    // What it is about stands at the beginning, what came of it at the end.
+    let (head, tail) = (room - room / 3, room / 3);
+    let (head, tail) = (text.floor_char_boundary(head), text.ceil_char_boundary(text.len() - tail));
+    format!("{}\n[… {} bytes left out …]\n{}", &text[..head], tail - head, &text[tail..])
+}
+
 /// The last lines that were not blank.
 #[derive(Debug, Default)]
 pub(super) struct LastLines(VecDeque<String>);

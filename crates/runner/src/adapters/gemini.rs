@@ -13,6 +13,7 @@ use wakeful_domain::usage::Usage;
 
 use super::course::{Course, tool};
 use super::excerpt::{cut_bytes, name};
+use super::results::{result, text_of};
 use super::settings::{self, Keys, Kind};
 use super::{Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, Step, StopSignal, Stream};
 use super::{failures, figures, session};
@@ -119,7 +120,13 @@ impl GeminiReader {
                 self.course.tools.began(&event["tool_id"], tool_name);
                 signals.push(tool(tool_name, &event["tool_id"], &event["parameters"]));
             }
-            Some("tool_result") => self.course.tools.ended(&event["tool_id"], event["status"] == "error"),
+            Some("tool_result") => {
+                let (id, is_failed) = (&event["tool_id"], event["status"] == "error");
+                self.course.tools.ended(id, is_failed);
+                let error = event["error"]["message"].as_str().filter(|_| is_failed);
+                let text = error.map_or_else(|| text_of(&event["output"]), str::to_owned);
+                signals.push(result(id, is_failed, None, text));
+            }
             Some("error") => {
                 let message = event["message"].as_str().unwrap_or("gemini reported an error");
                 signals.extend(self.course.complained(message));

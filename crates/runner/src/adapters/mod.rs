@@ -20,6 +20,7 @@ mod opencode;
 mod process;
 mod report;
 mod reset_time;
+mod results;
 mod session;
 mod settings;
 mod steps;
@@ -89,8 +90,9 @@ pub enum Stream {
 /// What a line of output means, for the run's event list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Signal {
-    /// `session`, `message`, `tool`, `rate_limit`, `error`, …
+    /// `session`, `message`, `tool`, `tool_result`, `rate_limit`, `error`, …
     pub kind: &'static str,
+    /// An excerpt, but for a `tool_result`, which [`Signal::kept`] cuts.
     pub message: String,
     pub data: Value,
 }

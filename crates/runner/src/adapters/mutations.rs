@@ -8,6 +8,7 @@ use wakeful_domain::outcome::{End, Outcome, SessionState};
 
 use super::testing::{CWD, all_recorded, exit, killed};
 use super::{Adapter, Conclusion, Stream, session};
+use crate::scrub::Scrubber;
 
 /// What may be put into a line.
 const PARTS: &[&str] = &[
@@ -38,6 +39,11 @@ const LINES: &[&str] = &[
     "{\"type\":\"result\",\"subtype\":7,\"is_error\":\"yes\",\"modelUsage\":{\"m\":{\"inputTokens\":9223372036854775807,\"outputTokens\":-5}},\"total_cost_usd\":1e300}",
     "{\"type\":\"assistant\",\"message\":{\"id\":\"m\",\"content\":\"text\",\"usage\":{\"input_tokens\":9223372036854775807}}}",
     "{\"type\":\"assistant\",\"message\":{\"id\":\"n\",\"content\":[null,[],{\"type\":\"tool_use\"}],\"usage\":[]}}",
+    "{\"type\":\"user\",\"message\":{\"content\":[{\"type\":\"tool_result\",\"content\":[7,[{\"text\":[]}],{\"type\":{}}]}]}}",
+    "{\"type\":\"item.completed\",\"item\":{\"type\":\"mcp_tool_call\",\"id\":[],\"exit_code\":1e300,\"result\":[\"x\"]}}",
+    "{\"type\":\"tool_result\",\"tool_id\":{},\"output\":{\"a\":[1e999]},\"status\":7}",
+    "{\"type\":\"tool_call\",\"subtype\":\"completed\",\"tool_call\":{\"x\":{\"result\":{\"success\":[]}}}}",
+    "{\"type\":\"tool_use\",\"part\":{\"state\":{\"error\":[null],\"metadata\":[]}}}",
     "{\"type\":\"turn.completed\",\"usage\":{\"input_tokens\":1e300}}",
     "{\"type\":\"turn.failed\",\"error\":7}",
     "{\"type\":\"step_finish\",\"part\":{\"tokens\":{\"input\":1e18,\"cache\":3},\"cost\":1e300}}",
@@ -154,7 +160,12 @@ fn check(adapter: Adapter, config: &Value, before: Option<&SessionState>, lines:
     let stream = if on_stderr { Stream::Stderr } else { Stream::Stdout };
     for line in lines {
         for signal in reader.line(stream, line) {
-            assert!(signal.message.chars().count() <= 501, "{signal:?}");
+            // What a tool returned is a part of its line, and cut once the secrets are out of it.
+            let is_result = signal.kind == "tool_result";
+            assert!(!is_result || signal.message.len() <= line.len() * 2, "{signal:?}");
+            let signal = signal.kept(&Scrubber::default());
+            assert!(signal.message.len() <= 4_096, "{signal:?}");
+            assert!(is_result || signal.message.chars().count() <= 501, "{signal:?}");
             assert!(signal.data.to_string().len() <= 8 * 1024, "{signal:?}");
         }
         let _ = (reader.has_ended(), reader.is_in_tool(), reader.inputs_taken());

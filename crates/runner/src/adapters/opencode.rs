@@ -13,6 +13,7 @@ use wakeful_domain::outcome::{Outcome, SessionState};
 use wakeful_domain::usage::Usage;
 
 use super::course::{Course, signal, tool};
+use super::results::{result, text_of};
 use super::settings::{self, Keys, Kind};
 use super::steps::{Answer, named};
 use super::{Command, Conclusion, ConfigError, Exit, Invocation, Reader, Signal, Step, StopSignal, Stream};
@@ -105,11 +106,14 @@ impl OpencodeReader {
             Some("tool_use") => {
                 // It is told when it has ended.
                 let name = part["tool"].as_str().unwrap_or("tool");
-                let (state, is_failed) = (&part["state"], part["state"]["status"] == "error");
+                let (state, exit_code) = (&part["state"], part["state"]["metadata"]["exit"].as_i64());
+                let is_failed = state["status"] == "error" || exit_code.is_some_and(|code| code != 0);
                 let ends = state["time"]["end"].as_u64().zip(state["time"]["start"].as_u64());
                 let took_ms = ends.and_then(|(end, start)| end.checked_sub(start));
                 self.course.tools.told(&part["callID"], name, is_failed, took_ms);
                 signals.push(tool(name, &part["callID"], &state["input"]));
+                let text = text_of(if state["error"].is_null() { &state["output"] } else { &state["error"] });
+                signals.push(result(&part["callID"], is_failed, exit_code, text));
             }
             Some("step_finish") => self.step_finish(part),
             Some("error") => {

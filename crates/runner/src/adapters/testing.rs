@@ -77,3 +77,9 @@ pub(super) fn failure_of(outcome: &Outcome) -> (&str, &str) {
 pub(super) fn kinds(signals: &[Signal]) -> Vec<(&'static str, &str)> {
     signals.iter().map(|signal| (signal.kind, signal.message.as_str())).collect()
 }
+
+/// What calls returned: the text and the data of each result.
+pub(super) fn results(signals: &[Signal]) -> Vec<(&str, &Value)> {
+    let results = signals.iter().filter(|signal| signal.kind == "tool_result");
+    results.map(|signal| (signal.message.as_str(), &signal.data)).collect()
+}

@@ -13,6 +13,7 @@ pub const COUNTED_MAX: i64 = 100;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attention {
     pub escalations: i64,
+    /// Wakeups that failed for good and that nobody has left at that.
     pub dead_letters: i64,
     /// Mail to people that nobody has read.
     pub mail: i64,
@@ -47,6 +48,7 @@ const DEAD_LETTERS: &str = "
       from wakeups
       where company_id = $1
         and status = 'failed'
+        and acknowledged_at is null
       order by id desc
       limit $2) as newest
     where requested_at >= $3";
@@ -67,6 +69,7 @@ const DELIVERIES: &str = "
       from deliveries
       where company_id = $1
         and status = 'failed'
+        and acknowledged_at is null
       limit $2) as counted";
 const MISSED: &str = "
     select schedules.id, schedules.name, cast(sum(slots.count) as bigint), max(slots.slot_at)

@@ -77,11 +77,14 @@ pub async fn list(
     company: CompanyId,
     status: Option<DeliveryStatus>,
     channel: Option<ChannelId>,
+    acknowledged: Option<bool>,
     cursor: Option<String>,
     limit: i64,
 ) -> Result<Page<Delivery>, Refusal> {
     let list = List::of(COLUMNS, "deliveries")
         .and("company_id = $", company)
+        .and_when("acknowledged_at is not null", acknowledged == Some(true))
+        .and_when("acknowledged_at is null", acknowledged == Some(false))
         .and_if("status = $", status.map(|status| name(&status)))
         .and_if("channel_id = $", channel);
     Ok(list.page(tx, cursor, limit, read, |delivery| delivery.id.to_string()).await?)
@@ -317,7 +320,8 @@ const RETRY: &str = "
     set status = 'pending',
       attempts = 0,
       due_at = $2,
-      finished_at = null
+      finished_at = null,
+      acknowledged_at = null
     where id = $1
       and status in ('failed', 'cancelled')";
 
@@ -333,6 +337,23 @@ pub async fn retry(tx: &mut Tx, now: Timestamp, id: DeliveryId) -> Result<Delive
     }
     channels::refresh(tx, channel.id, channel.paced_until).await?;
     get(tx, id).await
+}
+
+const ACKNOWLEDGE: &str = "
+    update deliveries
+    set acknowledged_at = $2
+    where id = $1
+      and acknowledged_at is null";
+
+/// Notes that somebody has seen what was given up, and leaves it at that. Doing it twice changes nothing.
+pub async fn acknowledge(tx: &mut Tx, now: Timestamp, id: DeliveryId) -> Result<Delivery, Refusal> {
+    let delivery = get(tx, id).await?;
+    if delivery.status != DeliveryStatus::Failed {
+        let told = "only deliveries that have failed are acknowledged";
+        return Err(Refusal::conflict("delivery_not_failed", told, object!({ "status": delivery.status })));
+    }
+    tx.execute(ACKNOWLEDGE, &[id.into(), now.into()]).await?;
+    Ok(delivery)
 }
 
 const CANCEL_OF_CHANNEL: &str = "

@@ -20,6 +20,7 @@ pub mod costs;
 pub mod declarations;
 pub mod deliveries;
 pub mod dispatch;
+pub mod ended_sessions;
 pub mod escalations;
 pub mod events;
 pub mod filter;

@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 use wakeful_domain::id::RunId;
 use wakeful_domain::time::Timestamp;
 
-use crate::value::json;
+use crate::value::{Value, json};
 use crate::{Error, Refusal, Tx};
 
 /// Something that happened in a run.
@@ -80,8 +80,25 @@ const AFTER: &str = "
 
 /// The events of a run behind `seq`.
 pub async fn after(tx: &mut Tx, run: RunId, seq: i64, limit: i64) -> Result<Vec<RunEvent>, Refusal> {
+    rows(tx, AFTER, &[run.into(), seq.into(), limit.into()]).await
+}
+
+const COURSE: &str = "
+    select seq, at, type, level, message, data
+    from run_events
+    where run_id = $1
+      and type <> 'tool_result'
+    order by seq
+    limit $2";
+
+/// The first events of a run, without what its tools returned: that explains nothing, and there may be much of it.
+pub async fn course(tx: &mut Tx, run: RunId, limit: i64) -> Result<Vec<RunEvent>, Refusal> {
+    rows(tx, COURSE, &[run.into(), limit.into()]).await
+}
+
+async fn rows(tx: &mut Tx, sql: &'static str, parameters: &[Value<'_>]) -> Result<Vec<RunEvent>, Refusal> {
     let mut events = Vec::new();
-    for mut row in tx.query(AFTER, &[run.into(), seq.into(), limit.into()]).await? {
+    for mut row in tx.query(sql, parameters).await? {
         events.push(RunEvent {
             seq: row.get()?,
             at: row.get()?,

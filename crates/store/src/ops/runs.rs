@@ -213,11 +213,13 @@ pub async fn started(tx: &mut Tx, start: &Started) -> Result<Run, Refusal> {
         events::append(tx, run.company, start.now, "run.running", &run.id.to_string(), &data).await?;
     }
     let SessionChoice { choice, reason } = &start.session_choice;
-    let what = match &start.process {
-        Some(process) => format!("process {} started", process.pid),
-        None => "the service is called".to_owned(),
+    let told = match &start.process {
+        Some(process) if run.process.as_ref() == Some(process) => {
+            format!("process {} was found again: it has gone on without the server", process.pid)
+        }
+        Some(process) => format!("process {} started, session {}: {reason}", process.pid, choice.as_str()),
+        None => format!("the service is called, session {}: {reason}", choice.as_str()),
     };
-    let told = format!("{what}, session {}: {reason}", choice.as_str());
     run_events::append(tx, run.id, start.now, &NewRunEvent::plain("running", told, data)).await?;
     Ok(run)
 }

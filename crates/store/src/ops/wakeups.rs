@@ -129,6 +129,8 @@ pub struct WakeupFilter {
     /// By `requested_at`: from `since` on, and before `until`.
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
+    /// Whether somebody has seen it, of what failed for good.
+    pub acknowledged: Option<bool>,
 }
 
 /// From the index of what is with a run, which is little: by the company there is much.
@@ -146,6 +148,8 @@ pub async fn list(
         .and_if("agent_id = $", filter.agent)
         .and_if("task_id = $", filter.task.clone())
         .and_if("source = $", filter.source.clone())
+        .and_when("acknowledged_at is not null", filter.acknowledged == Some(true))
+        .and_when("acknowledged_at is null", filter.acknowledged == Some(false))
         .in_time::<kind::Wakeup>("requested_at", filter.since, filter.until);
     if let Some(status) = filter.status {
         list = list.of_status(status.as_str()).and_when(CLAIMED, status == WakeupStatus::Claimed);
@@ -230,9 +234,33 @@ const RETRY: &str = "
       eligible_at = $2,
       rank = $3,
       eligible = 1,
-      expires_at = null
+      expires_at = null,
+      acknowledged_at = null
     where id = $1
       and status = 'failed'";
+
+const ACKNOWLEDGE: &str = "
+    update wakeups
+    set acknowledged_at = $2
+    where id = $1
+      and acknowledged_at is null";
+
+/// Notes that somebody has seen a dead letter, and leaves it at that. Doing it twice changes nothing.
+pub async fn acknowledge(tx: &mut Tx, now: Timestamp, id: WakeupId, by: &str) -> Result<Wakeup, Refusal> {
+    let wakeup = get_locked(tx, id).await?;
+    if wakeup.status != WakeupStatus::Failed {
+        return Err(Refusal::conflict(
+            "wakeup_not_failed",
+            format!("only failed wakeups are acknowledged; this one is {}", wakeup.status),
+            object!({ "status": wakeup.status }),
+        ));
+    }
+    if tx.execute(ACKNOWLEDGE, &[id.into(), now.into()]).await? > 0 {
+        let data = object!({ "agent": wakeup.agent, "by": by });
+        events::append(tx, wakeup.company, now, "wakeup.acknowledged", &id.to_string(), &data).await?;
+    }
+    Ok(wakeup)
+}
 
 /// Brings a dead letter back, with all its attempts before it. It no longer expires, and its lane's circuit closes.
 pub async fn retry(tx: &mut Tx, now: Timestamp, id: WakeupId) -> Result<Wakeup, Refusal> {

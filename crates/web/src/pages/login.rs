@@ -1,21 +1,25 @@
-//! Signing in: with a token, or by a link that was asked for on the command line.
+//! Signing in: with a token, or by a link that was asked for on the command line. Both are the browser's own request to the
+//! API; a page alone, or a program that only looks at a link, begins no session.
 
 use askama::Template;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::extract::Path;
+use axum::http::{HeaderMap, HeaderName, Uri};
 
 use super::{Shown, page};
-use crate::failure::Failure;
-use crate::visit::theme;
-use crate::{Console, assets};
+use crate::assets;
+use crate::visit::{asked, theme};
 
 #[derive(Template)]
 #[template(path = "login.html")]
 struct LoginPage {
     theme: &'static str,
-    /// Of a link that is good no more.
-    is_late: bool,
+    /// Where to go on then: a path of this server.
+    next: String,
+    /// The code of the link that was opened; empty for a token.
+    code: String,
+    /// Whether the link is used without asking: not if another site has led here, which could sign somebody in as somebody
+    /// else.
+    is_used_at_once: bool,
 }
 
 impl LoginPage {
@@ -24,30 +28,41 @@ impl LoginPage {
     }
 }
 
-#[derive(Template)]
-#[template(path = "signed_in.html")]
-struct SignedInPage {}
-
 /// The form for a token.
-pub async fn form(headers: HeaderMap) -> Shown {
-    page(&LoginPage { theme: theme(&headers), is_late: false })
+pub async fn form(headers: HeaderMap, uri: Uri) -> Shown {
+    let next = Some(asked(&uri, "next")).filter(|next| is_own_path(next)).unwrap_or_else(|| "/".into());
+    page(&LoginPage { theme: theme(&headers), next, code: String::new(), is_used_at_once: false })
 }
 
-/// Begins the session of a link. The cookie is for this site's own pages only, and a browser that was led here from
-/// elsewhere would not send it along with a redirect: so a page leads on.
-pub async fn by_link(
-    State(console): State<Console>,
-    Path(code): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Failure> {
-    match console.sessions.redeem(&code) {
-        Some(cookie) => {
-            let text = SignedInPage {}.render().map_err(Failure::of_ours)?;
-            Ok(([(header::SET_COOKIE, cookie)], Html(text)).into_response())
-        }
-        None => {
-            let shown = page(&LoginPage { theme: theme(&headers), is_late: true })?;
-            Ok((StatusCode::GONE, shown).into_response())
+/// The page of a link.
+pub async fn by_link(Path(code): Path<String>, headers: HeaderMap) -> Shown {
+    let led_here_by = headers.get(HeaderName::from_static("sec-fetch-site")).map(|site| site.as_bytes());
+    let is_used_at_once = matches!(led_here_by, Some(b"none" | b"same-origin"));
+    page(&LoginPage { theme: theme(&headers), next: "/".into(), code, is_used_at_once })
+}
+
+/// Whether this is a path, and cannot be read as the name of another server.
+fn is_own_path(next: &str) -> bool {
+    next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\t', '\n', '\r'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_signs_in_stays_on_this_server() {
+        for (next, is_own) in [
+            ("/c/default/runs?status=failed", true),
+            ("/", true),
+            ("//evil.example.org", false),
+            ("/\\evil.example.org", false),
+            ("/\t/evil.example.org", false),
+            ("https://evil.example.org", false),
+            ("javascript:alert(1)", false),
+            ("", false),
+        ] {
+            assert_eq!(is_own_path(next), is_own, "{next}");
         }
     }
 }

@@ -30,6 +30,7 @@ mod task_form;
 mod tasks;
 mod timeline;
 mod timeline_rows;
+mod transcript;
 mod wakes;
 mod wakeup;
 mod webhook;
@@ -43,8 +44,8 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
 use tower_http::compression::CompressionLayer;
 
-use crate::call::Calls;
-use crate::failure::Failure;
+use crate::call::{Calls, query};
+use crate::failure::{Failure, LOGIN};
 use crate::seen::{Company, List};
 use crate::visit::Visit;
 use crate::{Console, assets};
@@ -127,6 +128,7 @@ async fn keep(State(console): State<Console>, request: Request, next: Next) -> R
         return problem.into_response();
     }
     let session = console.sessions.of(request.headers());
+    let asked_for = request.uri().path_and_query().map(|path| path.to_string()).unwrap_or_default();
     let mut answer = next.run(request).await;
     let headers = answer.headers_mut();
     let fixed = [
@@ -135,6 +137,13 @@ async fn keep(State(console): State<Console>, request: Request, next: Next) -> R
         (header::REFERRER_POLICY, "same-origin"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     ];
+    // Who has to sign in goes on to where they were about to.
+    if headers.get(header::LOCATION).is_some_and(|to| to == LOGIN)
+        && asked_for != "/"
+        && let Ok(to) = HeaderValue::from_str(&format!("{LOGIN}{}", query(&[("next", &asked_for)])))
+    {
+        headers.insert(header::LOCATION, to);
+    }
     for (name, value) in fixed {
         headers.insert(name, HeaderValue::from_static(value));
     }

@@ -10,8 +10,8 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
 use super::{
-    Shown, agent, agent_edit, costs, health, inbox, notifications, plan, schedule, schedule_form, schedules, timeline,
-    wakes, wakeup,
+    Shown, agent, agent_edit, costs, health, inbox, notifications, plan, run, schedule, schedule_form, schedules,
+    timeline, wakes, wakeup,
 };
 use crate::call::Calls;
 use crate::visit::Visit;
@@ -47,6 +47,43 @@ fn a_wakeup(id: &str, status: &str) -> Value {
         wakeup["waiting"] = json!({"reason": "lane_busy", "detail": detail, "until": "2026-11-22T06:00:00Z"});
     }
     wakeup
+}
+
+/// A run that took nine seconds, or is at it.
+pub fn a_run(adapter: &str, status: &str) -> Value {
+    let finished_at = (status != "running").then_some("2026-11-22T05:00:10.000Z");
+    json!({
+        "id": "run_1", "agent": "agt_1", "task": null, "adapter": adapter, "fence": 1, "status": status,
+        "error_code": null, "error": null, "exit_code": 0, "signal": null, "session_before": null, "session_after": null,
+        "session": null, "usage": {"input_tokens": 0, "output_tokens": 0, "cache_read_tokens": 0, "cache_write_tokens": 0},
+        "cost_micros": null, "model": null, "provider": null, "billing": null, "summary": null, "result": null, "stop": null,
+        "workspace": null, "last_output_at": null, "log": {"bytes": 0, "lines": 0, "truncated": false},
+        "created_at": "2026-11-22T05:00:00.000Z", "started_at": "2026-11-22T05:00:01.000Z",
+        "finished_at": finished_at, "pinned_at": null, "log_removed_at": null, "wakeups": [],
+    })
+}
+
+/// What an agent said and did; what a tool returned is as bad as can be.
+fn run_events() -> Value {
+    let told = [
+        ("message", EVIL.to_owned(), Value::Null),
+        ("tool", "Read: page.html".into(), json!({"name": "Read", "id": "a"})),
+        ("tool", "Bash: cargo test".into(), json!({"name": "Bash", "id": "b"})),
+        (
+            "tool_result",
+            format!(
+                "{EVIL}\u{202e}\u{1b}[31m</div></details><a href=\"javascript:alert(1)\">\n{}",
+                "line\n".repeat(40)
+            ),
+            json!({"id": "a", "failed": false}),
+        ),
+        ("tool_result", "no such test".into(), json!({"id": "b", "failed": true, "exit_code": 101})),
+        ("tool", "Bash: sleep 60".into(), json!({"name": "Bash", "id": "c"})),
+    ];
+    let events = told.iter().zip(1..).map(|((kind, message, data), seq)| {
+        json!({"seq": seq, "at": "2026-11-22T05:00:05.000Z", "type": kind, "level": "info", "message": message, "data": data})
+    });
+    events.collect()
 }
 
 fn a_schedule(id: &str, state: &str) -> Value {
@@ -157,7 +194,7 @@ fn said(path: &str) -> Option<Value> {
         "/companies/acme/attention" => attention(),
         "/companies/acme/escalations" => list(json!([an_escalation()])),
         "/companies/acme/deliveries" => list(json!([a_delivery()])),
-        "/companies/acme/messages" | "/companies/acme/runs" | "/companies/acme/channels" => list(json!([])),
+        "/companies/acme/messages" | "/companies/acme/channels" => list(json!([])),
         "/companies/acme/notifications" => {
             list(json!([{"id": "ntf_1", "at": "2026-11-22T05:00:00Z", "kind": "escalation",
             "level": "critical", "title": EVIL, "text": EVIL, "metadata": {"severity": "high"}, "agent": "agt_1",
@@ -176,6 +213,10 @@ fn said(path: &str) -> Option<Value> {
         "/wakeups/wak_1" => a_wakeup("wak_1", "pending"),
         "/wakeups/wak_2" => a_wakeup("wak_2", "failed"),
         "/wakeups/wak_1/why" | "/wakeups/wak_2/why" => json!({"summary": EVIL, "chain": chain, "next": "it starts"}),
+        "/runs/run_1" => a_run("claude", "running"),
+        "/runs/run_1/why" => json!({"summary": EVIL, "chain": chain, "next": null}),
+        "/runs/run_1/events" => list(run_events()),
+        "/companies/acme/runs" => list(json!([a_run("claude", "running")])),
         "/companies/acme/schedules" => list(json!([a_schedule("sch_1", "active"), a_schedule("sch_2", "paused")])),
         "/schedules/sch_1" => a_schedule("sch_1", "active"),
         "/schedules/sch_1/next" => json!({"items": ["2026-11-23T08:00:00Z"]}),
@@ -285,6 +326,45 @@ fn a_notification_of_an_escalation_is_as_loud_as_the_escalation() {
     let html = rendered(notifications::show, "", "delivery=dlv_1");
     check(&html, &[">high</span>", "It was not taken: 404 "]);
     assert!(!html.contains(">critical</span>"));
+}
+
+#[test]
+fn a_transcript_has_each_call_with_what_it_returned() {
+    let html = rendered(run::show, "run_1", "tab=transcript");
+    let (_, shown) = html.split_once("<ol class=\"transcript\">").unwrap();
+    let (shown, _) = shown.split_once("</ol>").unwrap();
+    let entries: Vec<&str> = shown.split("<li ").skip(1).collect();
+    assert_eq!(entries.len(), 4, "{shown}");
+    // A stranger's words, folded: nothing of them is a tag, and what would turn the text around is named.
+    check(
+        entries[1],
+        &[
+            "id=\"e2\"",
+            "Read: page.html",
+            "id=\"e4\"",
+            "#succeeded",
+            ">done<",
+            "<details class=\"text\"><summary>&#60;script&#62;",
+        ],
+    );
+    check(entries[1], &["⟦U+202E⟧&#60;/div&#62;&#60;/details&#62;&#60;a href=&#34;javascript:"]);
+    assert!(!entries[1].contains('\u{1b}') && entries[1].matches("</details>").count() == 1, "{}", entries[1]);
+    check(
+        entries[2],
+        &[
+            "id=\"e3\"",
+            "id=\"e5\"",
+            "s-failed",
+            "#failed",
+            ">failed<",
+            "exit status 101",
+            "<div class=\"text\">no such test",
+        ],
+    );
+    check(entries[3], &["id=\"e6\"", "No result yet"]);
+    assert_eq!(html.matches("No result yet").count(), 1);
+    let events = rendered(run::show, "run_1", "tab=events");
+    check(&events, &["tool_result", "<details class=\"text\"><summary>&#60;script&#62;"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use askama::Template;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::transcript::{self, Entry};
 use super::{Shown, page};
 use crate::call::query;
 use crate::failure::Failure;
@@ -20,8 +21,6 @@ const EVENTS_PAGE: usize = 200;
 const WIDTH: i64 = 1_000;
 /// Narrower bars could not be seen.
 const BAR_MIN: i64 = 3;
-/// Longer texts are folded.
-const FOLDED_CHARS: usize = 600;
 
 #[derive(Template)]
 #[template(path = "run.html")]
@@ -92,32 +91,12 @@ impl RunPage {
         waiting.is_some_and(Waiting::is_circuit)
     }
 
-    fn transcript(&self) -> impl Iterator<Item = &RunEvent> {
-        let told = [
-            "session",
-            "message",
-            "tool",
-            "tool_result",
-            "error",
-            "rate_limit",
-            "steered",
-            "progress",
-            "finished",
-            "stopping",
-        ];
-        self.events.iter().filter(move |event| told.contains(&event.r#type.as_str()))
+    fn transcript(&self) -> Vec<Entry<'_>> {
+        transcript::entries(&self.run, &self.events, self.goes_on.is_none())
     }
 
     fn pretty(&self, value: &Value) -> String {
         serde_json::to_string_pretty(value).unwrap_or_default()
-    }
-
-    fn is_long(&self, text: &str) -> bool {
-        text.chars().count() > FOLDED_CHARS
-    }
-
-    fn head(&self, text: &str) -> String {
-        text.chars().take(160).collect::<String>() + " …"
     }
 }
 
@@ -225,21 +204,14 @@ fn waterfall(run: &Run, events: &[RunEvent], now: jiff::Timestamp) -> Vec<Bar> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
+    use crate::pages::rendered::a_run;
 
     #[test]
     fn bars_lie_within_the_run() {
-        let run: Run = serde_json::from_value(json!({
-            "id": "run_1", "agent": "agt_1", "task": null, "adapter": "process", "fence": 1, "status": "succeeded",
-            "error_code": null, "error": null, "exit_code": 0, "signal": null, "session_before": null, "session_after": null,
-            "session": null, "usage": {"input_tokens": 0, "output_tokens": 0, "cache_read_tokens": 0, "cache_write_tokens": 0},
-            "cost_micros": null, "model": null, "provider": null, "billing": null, "summary": null, "result": null, "stop": null,
-            "workspace": null, "last_output_at": null, "log": {"bytes": 0, "lines": 0, "truncated": false},
-            "created_at": "2026-11-22T05:00:00.000Z", "started_at": "2026-11-22T05:00:01.000Z",
-            "finished_at": "2026-11-22T05:00:10.000Z", "pinned_at": null, "log_removed_at": null, "wakeups": []
-        }))
-        .unwrap();
+        let run: Run = serde_json::from_value(a_run("process", "succeeded")).unwrap();
         let event = |seq, second: u8, kind: &str| RunEvent {
             seq,
             at: format!("2026-11-22T05:00:{second:02}.000Z"),

@@ -29,12 +29,18 @@ async fn no_page_has_a_serious_finding_by_night() {
     check("dark").await;
 }
 
+/// Every page in its main states, and what an agent has said and done.
+async fn furnished(console: &Console) -> Vec<String> {
+    let mut pages = pages::furnish(&console.server).await.pages();
+    pages.push(format!("runs/{}?tab=transcript", pages::spoken(&console.server).await));
+    pages
+}
+
 async fn check(theme: &str) {
     let console = Console::open().await;
     let script = axe();
-    let made = pages::furnish(&console.server).await;
     let mut found = Vec::new();
-    for page in made.pages() {
+    for page in furnished(&console).await {
         console.goto(&page).await;
         console.ask(&format!("document.documentElement.dataset.theme = '{theme}'")).await;
         console.driver.execute(&script, vec![]).await.unwrap();
@@ -48,11 +54,12 @@ async fn check(theme: &str) {
 #[tokio::test]
 async fn no_page_scrolls_sideways_on_a_phone() {
     let console = Console::open().await;
-    let made = pages::furnish(&console.server).await;
+    let pages = furnished(&console).await;
     let metrics = json!({ "width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": true });
     console.tell_browser("Emulation.setDeviceMetricsOverride", metrics).await;
-    for page in made.pages() {
+    for page in pages {
         console.goto(&page).await;
+        console.ask("document.querySelectorAll('.transcript details').forEach(folded => folded.open = true)").await;
         let width = console.ask("return document.scrollingElement.scrollWidth").await.as_i64().unwrap();
         assert!(width <= 360, "{page} is {width} px wide");
     }

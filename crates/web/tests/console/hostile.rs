@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::browser::Console;
+use crate::pages;
 
 /// Tags, escapes that colour, link, retitle and clear, marks that turn text around, bytes that are no text, and a line
 /// longer than anybody reads.
@@ -63,4 +64,28 @@ async fn a_name_is_no_markup() {
         console.until_shown("<img src=x onerror=window.pwned=1>").await;
         assert_eq!(console.ask("return window.pwned ?? null").await, json!(null), "{page}");
     }
+}
+
+#[tokio::test]
+async fn what_a_tool_returned_is_text_below_its_call() {
+    let console = Console::open().await;
+    let run = pages::spoken(&console.server).await;
+    console.goto(&format!("runs/{run}?tab=transcript")).await;
+    console.until(".transcript", |text| text.contains("No result yet.")).await;
+    let ask = async |script: &str| console.ask(&format!("return {script}")).await;
+    assert_eq!(ask("document.querySelectorAll('.transcript > .t-tool').length").await, 3);
+    assert_eq!(ask("document.querySelectorAll('.transcript :is(script, img)').length").await, 0);
+    assert_eq!(
+        ask("document.querySelector('.transcript .s-failed > p').innerText").await.as_str().unwrap().lines().next(),
+        Some("failed")
+    );
+    let folded = ".transcript .returned details";
+    assert_eq!(ask(&format!("document.querySelector('{folded}').open")).await, false);
+    console.click(&format!("{folded} summary")).await;
+    console.until(folded, |text| text.contains("bytes left out") && text.ends_with("the end")).await;
+    let text = ask(&format!("document.querySelector('{folded}').textContent")).await;
+    let text = text.as_str().unwrap();
+    assert!(text.contains("<script>window.pwned=1</script>") && text.contains("\nred ⟦U+202E⟧thgir"), "{text}");
+    assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}'), "{text}");
+    assert_eq!(ask("window.pwned ?? null").await, json!(null));
 }

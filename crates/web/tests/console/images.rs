@@ -11,16 +11,20 @@ use crate::support::Server;
 const SPEAKS: &str = r#"
     cat > /dev/null
     say() { echo "{\"type\":\"assistant\",\"message\":{\"id\":\"$1\",\"content\":[$2],\"usage\":{\"input_tokens\":1200,\"output_tokens\":310}},\"session_id\":\"c6b62c6f-7ead-4fd6-9922-e952131177ff\"}"; }
+    returned() { printf '%s\n' "{\"type\":\"user\",\"message\":{\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"$1\",\"content\":$2,\"is_error\":$3}]}}"; }
     echo '{"type":"system","subtype":"init","session_id":"c6b62c6f-7ead-4fd6-9922-e952131177ff","model":"claude-sonnet-4-5","tools":["Bash","Edit"]}'
     say m1 '{"type":"text","text":"I read the failing test first, then the parser."}'
     sleep 0.4
     say m2 '{"type":"tool_use","id":"t1","name":"Bash","input":{"command":"cargo test parser::"}}'
     sleep 0.9
+    returned t1 '"running 12 tests\ntest parser::fields ... ok\ntest parser::last_field_is_empty ... FAILED\n\ntest result: FAILED. 11 passed; 1 failed"' true
     say m3 '{"type":"text","text":"The parser drops the last field when a line ends in a comma. I keep an empty one instead."}'
     say m4 '{"type":"tool_use","id":"t2","name":"Edit","input":{"file_path":"src/parser.rs"}}'
+    returned t2 '"The file src/parser.rs has been updated."' false
     sleep 0.5
     say m5 '{"type":"tool_use","id":"t3","name":"Bash","input":{"command":"cargo test"}}'
     sleep 0.8
+    returned t3 '"test result: ok. 214 passed; 0 failed; finished in 1.92s"' false
     echo '{"type":"result","subtype":"success","is_error":false,"result":"The parser keeps empty last fields; 214 tests pass.","session_id":"c6b62c6f-7ead-4fd6-9922-e952131177ff","num_turns":3,"total_cost_usd":0.0421,"usage":{"input_tokens":4210,"output_tokens":980,"cache_read_input_tokens":31200,"cache_creation_input_tokens":5200}}'
 "#;
 

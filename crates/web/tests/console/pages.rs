@@ -127,6 +127,41 @@ pub async fn furnish(server: &Server) -> Made {
     Made { agent, task, schedule, failed_run, live_run, failed_wakeup, thread }
 }
 
+/// What a tool returns on [`spoken`]'s page: tags, a colour, a mark that turns text around, and a word too long for any
+/// page.
+pub const HOSTILE: &str =
+    "<script>window.pwned=1</script><img src=x onerror=\"window.pwned=1\">\n\u{1b}[31mred\u{1b}[0m \u{202e}thgir";
+
+/// A live run of an agent that has used tools: one returned much, one failed, one has not returned yet.
+pub async fn spoken(server: &Server) -> String {
+    let session = "c6b62c6f-7ead-4fd6-9922-e952131177ff";
+    let told = |kind: &str, content: serde_json::Value| {
+        json!({ "type": kind, "session_id": session, "message": { "id": "m", "content": [content] } }).to_string()
+    };
+    let call = |id: &str, command: &str| {
+        let input = json!({ "command": command });
+        told("assistant", json!({ "type": "tool_use", "id": id, "name": "Bash", "input": input }))
+    };
+    let result = |id: &str, text: &str, is_error: bool| {
+        told("user", json!({ "type": "tool_result", "tool_use_id": id, "content": text, "is_error": is_error }))
+    };
+    let lines = [
+        json!({ "type": "system", "subtype": "init", "session_id": session, "model": "m-1" }).to_string(),
+        told("assistant", json!({ "type": "text", "text": "I look at it." })),
+        call("t1", "cat page.html"),
+        call("t2", "cargo test"),
+        result("t1", &format!("{HOSTILE}{}\nthe end", "x".repeat(9_000)), false),
+        result("t2", "Exit code 101\nno such test", true),
+        call("t3", "sleep 300"),
+    ];
+    let script = format!("cat > /dev/null\ncat <<'EOF'\n{}\nEOF\nsleep 300", lines.join("\n"));
+    let adapter = json!({ "type": "claude", "command": ["/bin/sh", "-c", script], "steering": false });
+    let agent = server.agent(&json!({ "name": "ann", "adapter": adapter })).await;
+    let run = server.running(&server.wake(&agent, json!({})).await).await["id"].as_str().unwrap().to_owned();
+    server.until(&format!("/runs/{run}/events"), |events| events.to_string().contains("sleep 300")).await;
+    run
+}
+
 /// The page's own part, with what differs from run to run taken out.
 fn normal(page: &str) -> String {
     let page = page.replace("%3A", ":");

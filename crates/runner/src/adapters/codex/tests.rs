@@ -3,6 +3,7 @@
 use wakeful_domain::outcome::End;
 
 use super::*;
+use crate::adapters::testing::results;
 
 const CWD: &str = "/srv/agent";
 
@@ -160,7 +161,7 @@ fn ends_without_a_judgement() {
 fn signals_tell_the_course_of_the_run() {
     let (_, signals) = read(None, fixture("tool"), "");
     let kinds: Vec<&str> = signals.iter().map(|signal| signal.kind).collect();
-    assert_eq!(kinds, ["session", "error", "tool", "message"]);
+    assert_eq!(kinds, ["session", "error", "tool", "tool_result", "message"]);
     assert!(signals[2].message.starts_with("command_execution: "), "{}", signals[2].message);
     let (_, signals) = read(None, fixture("reconnecting"), "");
     assert!(signals[1].message.starts_with("Reconnecting... 1/5"));
@@ -221,4 +222,40 @@ fn a_process_that_lingers_after_its_turn_has_succeeded_all_the_same() {
     for exit in [killed, exit(1)] {
         assert_eq!(outcome(fixture("success"), "", &exit).end, End::Succeeded);
     }
+}
+
+#[test]
+fn what_is_done_tells_what_came_of_it() {
+    let (_, signals) = read(None, fixture("tool"), "");
+    assert_eq!(signals[2].data, json!({"name": "command_execution", "id": "item_1"}));
+    assert_eq!(results(&signals), [("", &json!({"id": "item_1", "failed": false, "exit_code": 0}))]);
+
+    let check = |item: Value, text: &str, data: Value| {
+        let event = json!({"type": "item.completed", "item": item});
+        let (_, signals) = read(None, &event.to_string(), "");
+        assert_eq!(results(&signals), [(text, &data)], "{item}");
+    };
+    check(
+        json!({"id": "1", "type": "command_execution", "aggregated_output": "no\n", "exit_code": 3, "status": "failed"}),
+        "no\n",
+        json!({"id": "1", "failed": true, "exit_code": 3}),
+    );
+    check(
+        json!({"id": "1", "type": "command_execution", "aggregated_output": "", "exit_code": null, "status": "declined"}),
+        "",
+        json!({"id": "1", "failed": true}),
+    );
+    let mcp = |result: Value, error: Value, status: &str| json!({"id": "2", "type": "mcp_tool_call", "result": result, "error": error, "status": status});
+    let (well, badly) = (json!({"id": "2", "failed": false}), json!({"id": "2", "failed": true}));
+    let blocks = json!({"content": [{"type": "text", "text": "found"}], "structured_content": {"n": 1}});
+    check(mcp(blocks, Value::Null, "completed"), "found", well.clone());
+    check(mcp(json!({"content": [], "structured_content": {"n": 1}}), Value::Null, "completed"), r#"{"n":1}"#, well);
+    check(mcp(Value::Null, json!({"message": "gone"}), "failed"), "gone", badly);
+    let changes = json!([{"path": "a.rs", "kind": "update"}, {"path": "b.rs", "kind": "add"}]);
+    check(
+        json!({"id": "3", "type": "file_change", "changes": changes, "status": "completed"}),
+        "update a.rs\nadd b.rs",
+        json!({"id": "3", "failed": false}),
+    );
+    check(json!({"id": "4", "type": "web_search", "query": "x"}), "", json!({"id": "4", "failed": false}));
 }

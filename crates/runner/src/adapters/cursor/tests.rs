@@ -6,7 +6,7 @@ use wakeful_domain::outcome::{End, SessionChange};
 
 use super::*;
 use crate::adapters::Adapter;
-use crate::adapters::testing::{CWD, done, exit, failure_of, killed, kinds, read, recorded, session_of};
+use crate::adapters::testing::{CWD, done, exit, failure_of, killed, kinds, read, recorded, results, session_of};
 
 fn outcome(session: Option<&SessionState>, stdout: &str, stderr: &str, exit: &Exit) -> Conclusion {
     read(Adapter::Cursor, &json!({}), session, stdout, stderr).0.conclude(exit)
@@ -51,6 +51,7 @@ fn a_success_and_all_that_it_reports() {
         assert_eq!(found.usage, Some(once));
         session_of(&found);
         assert_eq!(kinds(&signals)[2], ("tool", "read: README.md"));
+        assert_eq!(results(&signals), [("# Project", &json!({"id": signals[2].data["id"], "failed": false}))]);
     }
 }
 
@@ -76,4 +77,23 @@ fn an_unknown_chat_is_no_failure_when_resuming() {
     let session = session::state("c6b62c6f-7ead-4fd6-9922-e952131177ff", CWD, Map::new());
     let found = outcome(Some(&session), "", "Error: Chat not found", &exit(1));
     assert!(matches!(found, Conclusion::SessionUnknown { .. }));
+}
+
+#[test]
+fn results_are_told_by_the_word_for_what_came_of_the_call() {
+    let check = |result: Value, text: &str, data: Value| {
+        let call = json!({"completedAtMs": "2", "shellToolCall": {"args": {}, "result": result}, "toolCallId": "a"});
+        let event = json!({"type": "tool_call", "subtype": "completed", "call_id": "a", "tool_call": call});
+        let (_, signals) = read(Adapter::Cursor, &json!({}), None, &event.to_string(), "");
+        assert_eq!(results(&signals), [(text, &data)]);
+    };
+    let (well, badly) = (json!({"id": "a", "failed": false}), json!({"id": "a", "failed": true}));
+    let shell = |code: i64| json!({"command": "x", "exitCode": code, "stdout": "out\n", "stderr": "err"});
+    check(json!({"success": shell(0)}), "out\n\nerr", json!({"id": "a", "failed": false, "exit_code": 0}));
+    check(json!({"failure": shell(3)}), "out\n\nerr", json!({"id": "a", "failed": true, "exit_code": 3}));
+    check(json!({"success": {"linesCreated": 19, "path": "x"}}), r#"{"linesCreated":19,"path":"x"}"#, well.clone());
+    check(json!({"startSuccess": {}}), "{}", well.clone());
+    check(json!({"rejected": {"command": "x", "reason": "not allowed"}}), "not allowed", badly.clone());
+    check(json!({"error": {"errorMessage": "gone"}}), "gone", badly);
+    check(Value::Null, "", well);
 }

@@ -5,7 +5,7 @@ use wakeful_domain::outcome::{End, SessionChange};
 
 use super::*;
 use crate::adapters::Adapter;
-use crate::adapters::testing::{CWD, done, exit, failure_of, killed, kinds, read, recorded, session_of};
+use crate::adapters::testing::{CWD, done, exit, failure_of, killed, kinds, read, recorded, results, session_of};
 
 fn outcome_of(name: &str, session: Option<&SessionState>, exit: &Exit) -> Outcome {
     let (stdout, stderr) = recorded(&format!("gemini/{name}"));
@@ -100,7 +100,9 @@ fn signals_tell_the_course_of_the_run() {
     }
     let found = kinds(&signals);
     assert_eq!(found[0].0, "session");
-    assert_eq!(found[1..], [("tool", "run_shell_command: mkdir -p sub; date > sub/x"), ("message", "stub answer 4")]);
+    let call = ("tool", "run_shell_command: mkdir -p sub; date > sub/x");
+    assert_eq!(found[1..], [call, ("tool_result", ""), ("message", "stub answer 4")]);
+    assert_eq!(signals[1].data["id"], signals[2].data["id"]);
     assert_eq!(course[2], (true, false));
     assert_eq!(course[3], (false, false));
     assert_eq!(course.last(), Some(&(false, true)));
@@ -119,4 +121,17 @@ fn an_answer_in_pieces_is_one_message() {
     let (mut reader, signals) = read(Adapter::Gemini, &json!({}), None, &format!("{flood}{end}"), "");
     assert_eq!(signals.len(), 1);
     assert!(done(reader.conclude(&exit(0))).summary.is_some_and(|text| text.len() <= PIECES_BYTES_MAX));
+}
+
+#[test]
+fn results_are_told_with_the_id_of_their_call() {
+    let check = |event: Value, text: &str, is_failed: bool| {
+        let (_, signals) = read(Adapter::Gemini, &json!({}), None, &event.to_string(), "");
+        assert_eq!(results(&signals), [(text, &json!({"id": "a", "failed": is_failed}))]);
+    };
+    let result = |status: &str| json!({"type": "tool_result", "tool_id": "a", "status": status, "output": "a\nb"});
+    check(result("success"), "a\nb", false);
+    check(result("error"), "a\nb", true);
+    let error = json!({"type": "not_found", "message": "no such file"});
+    check(json!({"type": "tool_result", "tool_id": "a", "status": "error", "error": error}), "no such file", true);
 }

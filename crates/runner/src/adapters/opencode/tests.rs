@@ -5,7 +5,7 @@ use wakeful_domain::outcome::{End, SessionChange};
 
 use super::*;
 use crate::adapters::Adapter;
-use crate::adapters::testing::{CWD, done, exit, failure_of, killed, kinds, read, recorded, session_of};
+use crate::adapters::testing::{CWD, done, exit, failure_of, killed, kinds, read, recorded, results, session_of};
 
 fn reader_of(name: &str, session: Option<&SessionState>) -> (Box<dyn Reader>, Vec<Signal>) {
     let (stdout, stderr) = recorded(&format!("opencode/{name}"));
@@ -106,10 +106,28 @@ fn signals_tell_the_course_of_the_run() {
     let (_, signals) = reader_of("tool", None);
     let found = kinds(&signals);
     assert_eq!(found[0].0, "session");
-    assert_eq!(found[1..], [("tool", "bash: mkdir -p sub; date > sub/x"), ("message", "stub answer 4")]);
+    let call = ("tool", "bash: mkdir -p sub; date > sub/x");
+    assert_eq!(found[1..], [call, ("tool_result", "(no output)"), ("message", "stub answer 4")]);
     let (stdout, _) = recorded("opencode/tool");
     let first_step: Vec<&str> = stdout.lines().take(3).collect();
     let (mut reader, _) = read(Adapter::Opencode, &json!({}), None, &first_step.join("\n"), "");
     assert!(!reader.has_ended(), "the tools' results are answered yet");
     assert_eq!(failure_of(&done(reader.conclude(&exit(0)))).0, "no_result");
+}
+
+#[test]
+fn a_call_is_told_with_what_it_returned() {
+    let check = |state: Value, text: &str, data: Value| {
+        let event = json!({"type": "tool_use", "part": {"tool": "bash", "callID": "a", "state": state}});
+        let (_, signals) = read(Adapter::Opencode, &json!({}), None, &event.to_string(), "");
+        assert_eq!(signals[0].data["id"], "a");
+        assert_eq!(results(&signals), [(text, &data)]);
+    };
+    check(
+        json!({"status": "completed", "output": "no", "metadata": {"exit": 3}}),
+        "no",
+        json!({"id": "a", "failed": true, "exit_code": 3}),
+    );
+    check(json!({"status": "completed", "output": "yes"}), "yes", json!({"id": "a", "failed": false}));
+    check(json!({"status": "error", "error": "denied"}), "denied", json!({"id": "a", "failed": true}));
 }
