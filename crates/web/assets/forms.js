@@ -85,8 +85,8 @@
 
   /** `add {name}[ --title {title}]`: brackets are left out where nothing is said. */
   function command(template, form) {
-    const optional = template.replace(/\[([^\]]*\{([^}]+)\}[^\]]*)\]/g, (_, part, name) => (word(form, name) ? part : ''));
-    return optional.replace(/\{([^}]+)\}/g, (_, name) => word(form, name) || name.split('.').pop().toUpperCase());
+    const optional = template.replace(/\[([^\]]*\{([\w.!=]+)\}[^\]]*)\]/g, (_, part, name) => (word(form, name) ? part : ''));
+    return optional.replace(/\{([\w.!=]+)\}/g, (_, name) => word(form, name) || name.split('.').pop().toUpperCase());
   }
 
   function showCommands() {

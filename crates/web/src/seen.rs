@@ -268,8 +268,8 @@ impl Link {
             },
             (None, "wakeup.completed") => "k-good",
             (None, "wakeup.failed" | "error") => "k-bad",
-            (None, "wakeup.retry_scheduled" | "wakeup.expired" | "rate_limit" | "stopping") => "k-warn",
-            (None, "started" | "claimed" | "wakeup.claimed") => "k-run",
+            (None, "wakeup.retry_scheduled" | "wakeup.expired" | "rate_limit" | "stop_requested") => "k-warn",
+            (None, "starting" | "running" | "begun" | "wakeup.claimed") => "k-run",
             (None, _) => "k-plain",
         }
     }

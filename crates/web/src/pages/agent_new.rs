@@ -68,17 +68,17 @@ impl NewAgentPage {
     /// The same on the command line, with what the form says in braces, and in brackets what may be left out.
     fn command(&self) -> Option<String> {
         const COMMON: &str = "[ --title {title}][ --max-concurrent-runs {max_concurrent_runs!=1}][ --max-duration {limits.max_duration_s}]";
-        let kind = self.kind.name;
-        match kind {
-            "process" => {
-                Some(format!("wakeful agent add {{name}}{COMMON}[ --cwd {{adapter.cwd}}] -- sh -c {{adapter.command}}"))
-            }
-            "claude" | "codex" => Some(format!(
-                "wakeful agent add {{name}} --adapter {kind}{COMMON}[ --cwd {{adapter.cwd}}][ --model {{adapter.model}}][ --prompt {{adapter.prompt}}]"
-            )),
-            "http" => Some(format!("wakeful agent add {{name}} --adapter http{COMMON} --url {{adapter.url}}")),
-            _ => None,
-        }
+        const OF_CLI: &str = "[ --cwd {adapter.cwd}][ --model {adapter.model}][ --prompt {adapter.prompt}]";
+        // Settings that have no option of their own.
+        let config = |name: &str| format!("[ --config '{{\"{name}\":\"{{adapter.{name}}}\"}}']");
+        let rest = match self.kind.name {
+            "process" => "[ --cwd {adapter.cwd}] -- sh -c {adapter.command}".to_owned(),
+            "claude" => format!(" --adapter claude{OF_CLI}{}", config("permission_mode")),
+            "codex" => format!(" --adapter codex{OF_CLI}{}", config("sandbox")),
+            "http" => " --adapter http --url {adapter.url}".to_owned(),
+            _ => return None,
+        };
+        Some(format!("wakeful agent add {{name}}{COMMON}{rest}"))
     }
 
     /// The same before anything is typed.

@@ -14,6 +14,9 @@ async fn a_first_agent_is_added_woken_watched_and_stopped() {
     console.until("h1", |text| text.contains("greeter")).await;
     console.fill("form[action$='/wake'] [name=reason]", "try it out").await;
     console.click("form[action$='/wake'] button[type=submit]").await;
+    // The command below the form says the reason, too: what tells is the page of the wakeup.
+    let path = "return location.pathname";
+    console.until_script(path, vec![], |path| path.as_str().is_some_and(|path| path.contains("/wakes/wak_"))).await;
     console.until_shown("try it out").await;
     console.goto("runs").await;
     console.until("tr[data-row]", |text| text.contains("running")).await;

@@ -22,7 +22,7 @@ async fn what_was_typed_goes_along_to_another_kind_and_the_command_says_it() {
     console.goto("agents/new").await;
     console.fill("[name=name]", "greeter").await;
     console.fill("[name='adapter.command']", "echo it's me").await;
-    console.until("code[data-command]", |text| text == r"wakeful agent add greeter -- sh -c 'echo it'\\''s me'").await;
+    console.until("code[data-command]", |text| text == r"wakeful agent add greeter -- sh -c 'echo it'\''s me'").await;
     let copied = console.ask("return document.querySelector('code[data-command] ~ copy-text').dataset.text").await;
     assert!(copied.as_str().unwrap().contains("greeter"), "{copied}");
     console.click("nav[data-carry] a[href='?kind=claude']").await;
@@ -30,6 +30,8 @@ async fn what_was_typed_goes_along_to_another_kind_and_the_command_says_it() {
     console.until_script("return document.querySelector('[name=name]').value", vec![], |name| name == "greeter").await;
     console.fill("[name='adapter.model']", "opus").await;
     console.until("code[data-command]", |text| text == "wakeful agent add greeter --adapter claude --model opus").await;
+    choose(&console, "[name='adapter.permission_mode']", "plan").await;
+    console.until("code[data-command]", |text| text.ends_with(r#" --config '{"permission_mode":"plan"}'"#)).await;
     console.click("nav[data-carry] a[href='?kind=process']").await;
     console.until("nav[data-carry] a[aria-current] h2", |text| text == "A command").await;
     let command = "return document.querySelector('[name=\"adapter.command\"]')?.value ?? null";
