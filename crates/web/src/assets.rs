@@ -30,11 +30,22 @@ const ASSETS: &[Asset] = &[
     Asset { name: "times.js", kind: JS, bytes: include_bytes!("../assets/times.js") },
     Asset { name: "actions.js", kind: JS, bytes: include_bytes!("../assets/actions.js") },
     Asset { name: "keys.js", kind: JS, bytes: include_bytes!("../assets/keys.js") },
+    Asset { name: "log-text.js", kind: JS, bytes: include_bytes!("../assets/log-text.js") },
+    Asset { name: "log-lines.js", kind: JS, bytes: include_bytes!("../assets/log-lines.js") },
     Asset { name: "log-view.js", kind: JS, bytes: include_bytes!("../assets/log-view.js") },
 ];
 
 /// What every page loads, in this order.
-pub const SCRIPTS: &[&str] = &["idiomorph.min.js", "times.js", "live.js", "actions.js", "keys.js", "log-view.js"];
+pub const SCRIPTS: &[&str] = &[
+    "idiomorph.min.js",
+    "times.js",
+    "live.js",
+    "actions.js",
+    "keys.js",
+    "log-text.js",
+    "log-lines.js",
+    "log-view.js",
+];
 
 /// A year: the address changes with the content.
 const KEPT: &str = "public, max-age=31536000, immutable";

@@ -10,6 +10,7 @@ mod hostile;
 mod images;
 mod keyboard;
 mod live;
+mod log;
 mod pages;
 
 use wakeful_test_server as support;
