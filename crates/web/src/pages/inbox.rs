@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use askama::Template;
 use serde::Deserialize;
 
+use super::agents::Agent;
 use super::{Shown, page};
 use crate::call::query;
 use crate::frame::Frame;
@@ -22,6 +23,7 @@ const LOOKS_BACK_DAYS: i64 = 7;
 struct InboxPage {
     frame: Frame,
     escalations: Vec<Escalation>,
+    approvals: Vec<Agent>,
     dead_letters: Vec<Wakeup>,
     mail: Vec<Mail>,
     deliveries: Vec<Delivery>,
@@ -89,6 +91,7 @@ impl Escalation {
 impl InboxPage {
     fn is_empty(&self) -> bool {
         self.escalations.is_empty()
+            && self.approvals.is_empty()
             && self.dead_letters.is_empty()
             && self.mail.is_empty()
             && self.deliveries.is_empty()
@@ -105,6 +108,8 @@ pub async fn show(visit: Visit) -> Shown {
     let back = now.checked_sub(jiff::SignedDuration::from_hours(24 * LOOKS_BACK_DAYS)).unwrap_or(now).to_string();
     let of = |list: &str, pairs: &[(&str, &str)]| visit.of_company(&format!("{list}{}", query(pairs)));
     let escalations: List<Escalation> = calls.get(&of("escalations", &[("status", "open"), ("limit", SHOWN)])).await?;
+    let pending = [("status", "pending_approval"), ("limit", SHOWN)];
+    let approvals: List<Agent> = calls.get(&of("agents", &pending)).await?;
     let failed = [("status", "failed"), ("since", back.as_str()), ("limit", SHOWN)];
     let dead_letters: List<Wakeup> = calls.get(&of("wakeups", &failed)).await?;
     let mail: List<Mail> = calls.get(&of("messages", &[("to", "user"), ("unread", "true"), ("limit", SHOWN)])).await?;
@@ -118,6 +123,7 @@ pub async fn show(visit: Visit) -> Shown {
     page(&InboxPage {
         frame,
         escalations: escalations.items,
+        approvals: approvals.items,
         dead_letters: dead_letters.items,
         mail: mail.items,
         deliveries: deliveries.items,
