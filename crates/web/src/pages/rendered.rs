@@ -9,7 +9,7 @@ use axum::{Json, Router};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use super::{Shown, costs, health, plan, run, schedule, schedule_form, schedules, timeline, wakes, wakeup};
+use super::{Shown, agents, costs, health, inbox, plan, run, schedule, schedule_form, schedules, timeline, wakes, wakeup};
 use crate::call::Calls;
 use crate::visit::Visit;
 
@@ -81,6 +81,17 @@ fn run_events() -> Value {
         json!({"seq": seq, "at": "2026-11-22T05:00:05.000Z", "type": kind, "level": "info", "message": message, "data": data})
     });
     events.collect()
+}
+
+/// An agent that nobody has approved yet.
+fn an_agent() -> Value {
+    json!({
+        "id": "agt_1", "name": format!("ada {EVIL}"), "title": EVIL, "adapter": {"type": "claude"},
+        "state": "pending_approval", "state_reason": EVIL, "status": "pending_approval",
+        "liveness": {"status": "paused", "reason": null, "since": null}, "live_runs": 0, "max_concurrent_runs": 1,
+        "pending_wakeups": 0, "last_run": null, "totals": {"runs": 0, "tokens": 0, "cost_micros": 0},
+        "created_at": "2026-11-22T05:00:00.000Z",
+    })
 }
 
 fn a_schedule(id: &str, state: &str) -> Value {
@@ -155,7 +166,10 @@ fn said(path: &str) -> Option<Value> {
         "/companies/acme/events/latest" => json!({"id": "evt_1"}),
         "/companies/acme/escalations" => list(json!([])),
         "/companies/acme/names" => list(json!([{"id": "agt_1", "name": format!("ada {EVIL}")}])),
-        "/companies/acme/agents" => list(json!([{"id": "agt_1", "name": format!("ada {EVIL}")}])),
+        "/companies/acme/agents" => list(json!([an_agent()])),
+        "/companies/acme/messages" | "/companies/acme/deliveries" => list(json!([])),
+        "/companies/acme/projects" => list(json!([])),
+        "/companies/acme/goals" => list(json!([{"id": "gol_1", "title": EVIL}])),
         "/companies/acme/wakeups" => list(json!([a_wakeup("wak_1", "pending"), a_wakeup("wak_2", "failed")])),
         "/wakeups/wak_1" => a_wakeup("wak_1", "pending"),
         "/wakeups/wak_1/why" => json!({"summary": EVIL, "chain": chain, "next": "it starts"}),
@@ -288,13 +302,28 @@ fn the_plan_is_by_day() {
 }
 
 #[test]
+fn the_inbox_has_agents_approved() {
+    let html = rendered(inbox::show, "", "");
+    check(&html, &["Agents to approve", "/agents/agt_1/approve", "/agents/agt_1/terminate", "needs approval"]);
+    let primary = html.split("/agents/agt_1/approve").nth(1).unwrap();
+    assert!(primary.starts_with("\" data-method=\"POST\"") && primary.contains("button primary"), "{primary}");
+}
+
+#[test]
+fn agents_that_were_not_looked_through_are_said_to_be_more() {
+    let html = rendered(agents::show, "", "state=failing");
+    check(&html, &["Only the next 2000 agents were looked through", "Look further"]);
+    check(&rendered(agents::show, "", "name=ada"), &["Older agents", "/agents/agt_1/approve"]);
+}
+
+#[test]
 fn forms_send_the_shape_of_the_api() {
     let made = rendered(schedule_form::new, "", "");
     check(
         &made,
         &["action=\"/api/v1/companies/acme/schedules\"", "name=\"trigger.cron\"", "name=\"target.wake.agent\""],
     );
-    check(&rendered(schedule_form::new, "", "does=task"), &["name=\"target.task\"", "{{date}}"]);
+    check(&rendered(schedule_form::new, "", "does=task"), &["name=\"target.task.title\"", "{{date}}"]);
     let changed = rendered(schedule_form::edit, "sch_1", "");
     check(&changed, &["data-method=\"PATCH\"", "0 9 * * *", "value=\"agt_1\" selected", "data-method=\"DELETE\""]);
 }
