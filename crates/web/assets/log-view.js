@@ -350,7 +350,7 @@
       this.total = Math.max(this.total, this.known);
       let line = Math.max(1, this.total - Math.floor(this.perPage / 2));
       for (;;) {
-        const page = await this.fetch({ line }, signal);
+        const page = await this.fetchFrom(line, signal);
         this.take(line, page);
         this.offset = page.next;
         if (page.records.length) line = page.records.at(-1).seq + 1;
@@ -511,10 +511,9 @@
       this.draw();
     }
 
+    /** Rows are measured anew; what takes no room goes on taking none. */
     forgetHeights() {
-      this.heights.clear();
-      this.extra = 0;
-      for (const { from, to } of this.records.all) this.settle(from, to);
+      for (const [line, height] of [...this.heights]) if (height > 0) this.setHeight(line, ROW);
       for (const row of this.rows.values()) row.isMeasured = false;
     }
 

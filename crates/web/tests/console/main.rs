@@ -6,11 +6,13 @@ mod access;
 mod accessibility;
 mod browser;
 mod first_run;
+mod forms;
 mod hostile;
 mod images;
 mod keyboard;
 mod live;
 mod log;
 mod pages;
+mod views;
 
 use wakeful_test_server as support;
