@@ -748,9 +748,9 @@
       const isShown = length <= CLIP || this.shown.has(`f${line}`);
       const nodes = nodesOf(isShown ? text : text.slice(0, CLIP), this.hits.pattern, isNow, pen);
       if (isShown) return nodes;
-      const button = wakeful.make('button', { type: 'button', className: 'log-fold', textContent: `… show all ${count.format(Math.ceil(length / 1_024))} KiB` });
+      const button = wakeful.make('button', { type: 'button', className: 'log-fold', textContent: `▸ show all ${count.format(Math.ceil(length / 1_024))} KiB` });
       button.dataset.fold = `f${line}`;
-      return [...nodes, button];
+      return [button, ...nodes, '…']; // at the end of a line nobody would see it
     }
 
     // ---- What the reader does

@@ -8,8 +8,8 @@ use serde_json::Value;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use wakeful_domain::active_hours::ActiveHours;
 use wakeful_domain::agent::{
-    Agent, AgentEvent, AgentState, AgentStatus, Heartbeat, Limits, MAX_CONCURRENT_RUNS_DEFAULT, MAX_CONCURRENT_RUNS_MAX,
-    name_problem,
+    Agent, AgentEvent, AgentState, AgentStatus, Heartbeat, Limits, MAX_CONCURRENT_RUNS_DEFAULT,
+    MAX_CONCURRENT_RUNS_MAX, name_problem,
 };
 use wakeful_domain::id::{AgentId, CompanyId, kind};
 use wakeful_domain::retry::RetryPolicy;
@@ -27,7 +27,8 @@ use crate::body::Body;
 use crate::errors::ProblemDocument;
 use crate::idempotency::request_key;
 use crate::parameters::{
-    IdempotencyKey, Parameters, PathCompany, PathId, check_text, check_zone, id_in, id_in_option, limit, sought_in, within,
+    IdempotencyKey, Parameters, PathCompany, PathId, check_text, check_zone, id_in, id_in_option, limit, sought_in,
+    within,
 };
 use crate::wire::{AgentPatch, AgentView, NewAgent, Page, SessionView, SigningSecretView, StateChange, Whole};
 use crate::{Api, Problem};

@@ -256,12 +256,14 @@ mod tests {
     #[test]
     fn what_is_not_said_of_a_target_stays() {
         let target = |value: Value| serde_json::from_value::<Target>(value).unwrap();
-        let hook = json!({ "webhook": { "url": "https://a.example", "headers": { "x": "1", "y": { "secret": "key" } } } });
+        let hook =
+            json!({ "webhook": { "url": "https://a.example", "headers": { "x": "1", "y": { "secret": "key" } } } });
         let check = |patch: Value, expected: Value| {
             assert_eq!(merged(&target(hook.clone()), patch).unwrap(), target(expected));
         };
         check(json!({ "webhook": {} }), hook.clone());
-        let elsewhere = json!({ "webhook": { "url": "https://b.example", "headers": { "x": "1", "y": { "secret": "key" } } } });
+        let elsewhere =
+            json!({ "webhook": { "url": "https://b.example", "headers": { "x": "1", "y": { "secret": "key" } } } });
         check(json!({ "webhook": { "url": "https://b.example" } }), elsewhere);
         let headers = json!({ "webhook": { "url": "https://a.example", "headers": { "y": { "secret": "new" } } } });
         check(json!({ "webhook": { "headers": { "x": null, "y": { "secret": "new" } } } }), headers);

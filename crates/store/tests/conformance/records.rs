@@ -99,9 +99,9 @@ fn a_deleted_agent_is_hidden_and_lets_its_open_tasks_go() {
 
 /// The names of the agents that a filter lists, newest first.
 async fn listed(world: &World, filter: AgentFilter) -> Vec<String> {
-    let list = world.db.read("list", (world.company, filter), |tx, (id, filter)| {
-        Box::pin(agents::list(tx, *id, filter, None, 10))
-    });
+    let list = world
+        .db
+        .read("list", (world.company, filter), |tx, (id, filter)| Box::pin(agents::list(tx, *id, filter, None, 10)));
     list.await.unwrap().items.into_iter().map(|agent| agent.name).collect()
 }
 

@@ -120,7 +120,12 @@ pub async fn show(visit: Visit) -> Shown {
 /// A page of the agents that are like the filter.
 async fn listed(visit: &Visit, filter: &Filter) -> Result<(Vec<Agent>, Option<String>), Failure> {
     let cursor = visit.asked("cursor");
-    let asked = [("limit", SHOWN.to_string()), ("q", filter.name.clone()), ("status", filter.state.clone()), ("cursor", cursor)];
+    let asked = [
+        ("limit", SHOWN.to_string()),
+        ("q", filter.name.clone()),
+        ("status", filter.state.clone()),
+        ("cursor", cursor),
+    ];
     let asked: Vec<(&str, &str)> = asked.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let list: List<Agent> = visit.calls.get(&visit.of_company(&format!("agents{}", query(&asked)))).await?;
     Ok((list.items, list.next_cursor))

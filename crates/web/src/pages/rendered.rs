@@ -9,7 +9,9 @@ use axum::{Json, Router};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use super::{Shown, agents, costs, health, inbox, plan, run, schedule, schedule_form, schedules, timeline, wakes, wakeup};
+use super::{
+    Shown, agents, costs, health, inbox, plan, run, schedule, schedule_form, schedules, timeline, wakes, wakeup,
+};
 use crate::call::Calls;
 use crate::visit::Visit;
 
@@ -152,8 +154,7 @@ fn a_server() -> Value {
 fn said(path: &str) -> Option<Value> {
     let slot = json!({"slot_at": "2026-11-22T08:00:00Z", "count": 1, "status": "fired", "reason": EVIL,
         "wakeup": "wak_1", "task": null, "answer": null, "at": "2026-11-22T08:00:01Z"});
-    let planned =
-        json!({"slot_at": "2026-11-23T08:00:00Z", "schedule": "sch_1", "name": EVIL, "skipped": "quiet_hours"});
+    let planned = json!({"slot_at": "2026-11-23T08:00:00Z", "schedule": "sch_1", "name": EVIL, "skipped": "quiet_hours", "count": 1});
     let budget = json!({"id": "bud_1", "scope": "agent", "agent": "agt_1", "task": null, "schedule": null,
         "window": "day", "metric": "cost_micros", "limit": 5_000_000, "spent": 4_500_000, "level": "warned",
         "window_ends_at": "2026-11-23T00:00:00Z"});

@@ -64,7 +64,11 @@ head -c 10000000 /dev/zero | tr '\0' 'z'; echo; echo last"#;
     console.goto("runs").await;
     console.goto(&format!("runs/{run}?tab=log#L4")).await;
     console.until_script(length, vec![], |length| length == 200_007).await;
-    console.until_script("return document.querySelector('[data-line=\"2\"]').className", vec![], |class| class.as_str().unwrap().contains("marked")).await;
+    console
+        .until_script("return document.querySelector('[data-line=\"2\"]').className", vec![], |class| {
+            class.as_str().unwrap().contains("marked")
+        })
+        .await;
 }
 
 #[tokio::test]
@@ -79,5 +83,9 @@ echo after"#;
     console.goto("runs").await;
     console.goto(&format!("runs/{run}?tab=log#L3000")).await;
     console.until("[data-line='3000']", |text| text.contains("step 2999 of")).await;
-    console.until_script("return document.querySelector('[data-line=\"3000\"]').className", vec![], |class| class.as_str().unwrap().contains("marked")).await;
+    console
+        .until_script("return document.querySelector('[data-line=\"3000\"]').className", vec![], |class| {
+            class.as_str().unwrap().contains("marked")
+        })
+        .await;
 }

@@ -33,7 +33,9 @@ async fn a_view_is_saved_renamed_and_removed_by_key() {
     console.goto("runs").await;
     console.click("saved-views a").await;
     console.until_script("return location.search", vec![], |query| query == "?since=24h&status=failed").await;
-    console.until_script("return document.querySelector('saved-views a').ariaCurrent", vec![], |now| now == "page").await;
+    console
+        .until_script("return document.querySelector('saved-views a').ariaCurrent", vec![], |now| now == "page")
+        .await;
     console.click("saved-views [data-act=rename]").await;
     console.fill("#view-name", "Bad day").await;
     console.key(Key::Enter).await;
@@ -52,7 +54,13 @@ async fn whatever_stands_in_the_storage_is_text_or_nothing() {
     let console = Console::open().await;
     console.goto("runs").await;
     let long = "x".repeat(3_000);
-    for garbage in ["{", "null", "7", "{\"name\":\"a\"}", "[null,7,{\"name\":{}},{\"name\":\"a\"},{\"name\":\" \",\"query\":\"\"}]"] {
+    for garbage in [
+        "{",
+        "null",
+        "7",
+        "{\"name\":\"a\"}",
+        "[null,7,{\"name\":{}},{\"name\":\"a\"},{\"name\":\" \",\"query\":\"\"}]",
+    ] {
         console.driver.execute("localStorage.setItem(...arguments)", vec![json!(KEY), json!(garbage)]).await.unwrap();
         console.goto("runs?status=live").await;
         console.goto("runs?status=lost&since=1h").await;
