@@ -28,6 +28,21 @@ pub enum AgentState {
     Terminated,
 }
 
+/// How an agent stands, for lists: its state, and what an active one is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentStatus {
+    /// Active, with a live run.
+    Running,
+    /// Active, without one.
+    Idle,
+    /// Active, while a usage limit holds its account.
+    Parked,
+    Paused,
+    PendingApproval,
+    Terminated,
+}
+
 /// What is done to an agent's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AgentEvent {

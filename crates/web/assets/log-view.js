@@ -1,7 +1,7 @@
 // log-view.js — <log-view>: the log of a run, any length, of which only what is on the screen is in the document.
 // Records come in pages by line number (a few MiB are kept) and, while the run is live, by a stream behind the last.
 // Rows are placed from one base line up- and downwards by their heights; the scrollbar is an estimate that is exact
-// at both ends. What an agent wrote is only ever put in as text: escapes are read for colours, or shown, never obeyed.
+// at both ends. A row is one record, or a long line of several (log-lines.js); what it says is text (log-text.js).
 (() => {
   'use strict';
   const wakeful = (window.wakeful ??= {});
@@ -12,168 +12,29 @@
   const PAGE_BYTES = 256 * 1024;
   const KEPT_BYTES = 8 * 1024 * 1024;
   const CLIP = 4_000; // characters of a line
-  const GROUP_MIN = 20; // longer tool calls are folded
+  const LOOK_BACK = 128 * 1024; // bytes read before a page from the middle, for the colours and the line that go on in it
   const AHEAD = 200; // lines asked for before they are seen
   const BEHIND_MAX = 20_000; // lines; one that is further behind starts again at the end
 
+  const { plain, nodesOf, textOf, summary } = wakeful.logText;
   const count = new Intl.NumberFormat(undefined);
   const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3, hour12: false });
   const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
   const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
+  /** A line of an answer; the first one of an answer by offset may be torn. */
+  function recordOf(line) {
+    try {
+      return line && JSON.parse(line);
+    } catch {
+      return null;
+    }
+  }
+
   function size(bytes) {
     const units = ['B', 'kB', 'MB', 'GB', 'TB'];
     const power = clamp(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), 0, 4);
     return `${(bytes / 1_000 ** power).toFixed(power ? 1 : 0)} ${units[power]}`;
-  }
-
-  // ---- Text of agents ----------------------------------------------------------------------------------------------
-
-  // SGR · other CSI · OSC, DCS and the like with an end · other escapes · controls, C1, line and bidi marks
-  const SPECIAL =
-    /(?:\x1b\[|\x9b)([0-9;:]*)m|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)|\x1b[ -/]*[0-Z\\`-~]|[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
-
-  /** A control character as something that can be seen. */
-  function visible(char) {
-    const code = char.charCodeAt(0);
-    if (code < 0x20) return String.fromCharCode(0x2400 + code);
-    return code === 0x7f ? '␡' : `⟦U+${code.toString(16).toUpperCase().padStart(4, '0')}⟧`;
-  }
-
-  const FLAGS = { 1: 'bold', 2: 'dim', 3: 'italic', 4: 'underline', 7: 'inverse', 9: 'strike' };
-  const OFF = { 22: ['bold', 'dim'], 23: ['italic'], 24: ['underline'], 27: ['inverse'], 29: ['strike'] };
-
-  function palette(n) {
-    if (n < 16) return n;
-    if (n > 231) return `rgb(${Array(3).fill(8 + (n - 232) * 10)})`;
-    const level = (step) => (step ? 55 + step * 40 : 0);
-    const cube = n - 16;
-    return `rgb(${[Math.floor(cube / 36), Math.floor(cube / 6) % 6, cube % 6].map(level)})`;
-  }
-
-  /** The colour behind 38 or 48, and how many numbers it took. */
-  function colour(codes, i) {
-    if (codes[i + 1] === 5) return [palette(clamp(codes[i + 2] || 0, 0, 255)), 2];
-    if (codes[i + 1] === 2) return [`rgb(${[2, 3, 4].map((k) => clamp(codes[i + k] || 0, 0, 255))})`, 4];
-    return [undefined, 1];
-  }
-
-  function applySgr(pen, text) {
-    // 38:2::r:g:b has a colour space that 38;2;r;g;b has not; 4:3 is a kind of underline.
-    const plain = text.replace(/([345]8):2:[0-9]*:(\d+:\d+:\d+)/g, '$1:2:$2').replace(/\b4:\d/g, (mode) => (mode === '4:0' ? '24' : '4'));
-    const codes = plain.split(/[;:]/).map(Number);
-    for (let i = 0; i < codes.length; i += 1) {
-      const code = codes[i];
-      if (code === 0) pen = {};
-      else if (FLAGS[code]) pen = { ...pen, [FLAGS[code]]: true };
-      else if (OFF[code]) pen = { ...pen, ...Object.fromEntries(OFF[code].map((flag) => [flag, false])) };
-      else if (code === 38 || code === 48 || code === 58) {
-        const [value, used] = colour(codes, i);
-        i += used;
-        if (code !== 58) pen = { ...pen, [code === 38 ? 'fg' : 'bg']: value };
-      } else if (code === 39) pen = { ...pen, fg: undefined };
-      else if (code === 49) pen = { ...pen, bg: undefined };
-      else if ((code >= 30 && code < 38) || (code >= 90 && code < 98)) pen = { ...pen, fg: code < 90 ? code - 30 : code - 82 };
-      else if ((code >= 40 && code < 48) || (code >= 100 && code < 108)) pen = { ...pen, bg: code < 100 ? code - 40 : code - 92 };
-    }
-    return pen;
-  }
-
-  /** Text as pieces `{text, pen}`; what is not text is gone or made visible. */
-  function pieces(raw) {
-    const found = [];
-    let pen = {};
-    let from = 0;
-    const put = (text) => text && found.push({ text, pen });
-    const text = raw.endsWith('\r') ? raw.slice(0, -1) : raw;
-    for (const match of text.matchAll(SPECIAL)) {
-      put(text.slice(from, match.index));
-      from = match.index + match[0].length;
-      if (match[1] !== undefined) pen = applySgr(pen, match[1]);
-      else if (match[0].length === 1) put(visible(match[0]));
-    }
-    put(text.slice(from));
-    return found;
-  }
-
-  const plain = (raw) => pieces(raw).map(({ text }) => text).join('');
-
-  function dressed(text, pen) {
-    const flags = Object.values(FLAGS).filter((flag) => pen[flag]).map((flag) => `ansi-${flag}`);
-    const classes = ['fg', 'bg'].filter((key) => typeof pen[key] === 'number').map((key) => `ansi-${key}-${pen[key]}`);
-    const isPlain = !flags.length && pen.fg === undefined && pen.bg === undefined;
-    if (isPlain) return document.createTextNode(text);
-    const span = wakeful.make('span', { textContent: text });
-    if (flags.length + classes.length) span.className = [...flags, ...classes].join(' ');
-    if (typeof pen.fg === 'string') span.style.color = pen.fg;
-    if (typeof pen.bg === 'string') span.style.backgroundColor = pen.bg;
-    return span;
-  }
-
-  /** The nodes of a text, with what `find` matches marked. */
-  function nodesOf(raw, find, isNow) {
-    const all = pieces(raw);
-    const hits = find ? [...all.map(({ text }) => text).join('').matchAll(find)].map(({ index, 0: hit }) => [index, index + hit.length]) : [];
-    const nodes = [];
-    let at = 0;
-    for (const { text, pen } of all) {
-      const end = at + text.length;
-      let from = at;
-      for (const [start, stop] of hits) {
-        if (stop <= from || start >= end || start === stop) continue;
-        if (start > from) nodes.push(dressed(text.slice(from - at, start - at), pen));
-        const [a, b] = [Math.max(start, from), Math.min(stop, end)];
-        nodes.push(wakeful.make('mark', { className: isNow ? 'now' : '' }, dressed(text.slice(a - at, b - at), pen)));
-        from = b;
-      }
-      if (from < end) nodes.push(dressed(text.slice(from - at), pen));
-      at = end;
-    }
-    return nodes;
-  }
-
-  function textOf(record) {
-    if (record.text !== undefined) return record.text;
-    const bytes = Uint8Array.from(atob(record.base64 ?? ''), (char) => char.charCodeAt(0));
-    return new TextDecoder().decode(bytes);
-  }
-
-  // ---- Lines of JSON that agents write about themselves ------------------------------------------------------------
-
-  function jsonOf(record) {
-    if (record.json !== undefined) return record.json;
-    record.json = null;
-    if (record.stream !== 'wakeful' && record.text?.[0] === '{' && record.text.trimEnd().endsWith('}')) {
-      try {
-        record.json = JSON.parse(record.text);
-      } catch {
-        // Then it is text like any other.
-      }
-    }
-    return record.json;
-  }
-
-  const partsOf = (json) => (Array.isArray(json.message?.content) ? json.message.content : [json.item ?? json]);
-  const isText = (value) => typeof value === 'string' && value !== '';
-  const short = (value) => (isText(value) ? value : (JSON.stringify(value) ?? '')).slice(0, 300).replace(/\s+/g, ' ');
-
-  function toolOf(json) {
-    if (isText(json.parent_tool_use_id)) return json.parent_tool_use_id;
-    const [part] = partsOf(json);
-    const id = part?.tool_use_id ?? (part?.type === 'tool_use' ? part.id : (part?.tool_call_id ?? part?.call_id));
-    return isText(id) ? id : null;
-  }
-
-  /** `[label, text]` in one line, or null when the JSON says nothing of itself. */
-  function summary(json) {
-    const label = [json.type, json.event, json.kind, json.level].find(isText);
-    if (!label) return null;
-    const said = partsOf(json).map((part) => {
-      if (isText(part.name)) return `${part.name} ${short(part.input ?? part.arguments ?? part.args ?? '')}`;
-      return short([part.text, part.thinking, part.command, part.result, part.content, part.msg, part.message, part.error, part.status, part.subtype].find((value) => isText(value) || Array.isArray(value)) ?? '');
-    });
-    const inner = partsOf(json).map((part) => part.type).filter((type) => isText(type) && type !== label && type !== 'text');
-    return [[label, ...inner].join(' · '), said.filter((text) => text && text !== '""').join(' · ')];
   }
 
   // ---- Pages of records --------------------------------------------------------------------------------------------
@@ -289,8 +150,8 @@
       this.rows = new Map(); // line → {el, look}
       this.heights = new Map(); // line → px, where it is not ROW
       this.extra = 0;
-      this.groups = new Map(); // first line → {from, to, label}
-      this.shown = new Set(); // lines unfolded: JSON opened (j…), whole text (f…), groups (g…)
+      this.lines = new wakeful.LogLines(this.records);
+      this.shown = new Set(); // lines unfolded: JSON opened (j…), whole text (f…), calls (g…)
       this.base = { line: 1, top: 0 };
       this.mark = null;
       this.times = 'off';
@@ -369,7 +230,7 @@
       let from = isUp ? Math.max(1, line - Math.floor(this.perPage * 0.7)) : line;
       while (this.records.of(from)) from = this.records.of(from).to + 1;
       const asked = (this.asked = Object.assign(new AbortController(), { from, to: from + this.perPage }));
-      const isWanted = this.fetch({ line: from }, asked.signal).then((page) => {
+      const isWanted = this.fetchFrom(from, asked.signal).then((page) => {
         this.asked = null;
         if (!page) return;
         this.take(from, page);
@@ -395,6 +256,18 @@
       setTimeout(() => this.isConnected && this.draw(), 3_000);
     }
 
+    /** A page, and what is before it as far as colours and long lines are looked for, unless that is there. */
+    async fetchFrom(line, signal) {
+      const page = await this.fetch({ line }, signal);
+      if (line === 1 || this.records.of(line - 1) || page.records.length === 0) return page;
+      const end = page.next - page.size;
+      const offset = Math.max(0, end - LOOK_BACK);
+      if (end <= 0) return page;
+      const { records } = await this.fetch({ offset }, signal, end - offset);
+      const earlier = records.filter(({ seq }) => seq < line);
+      return { ...page, earlier };
+    }
+
     async fetch(where, signal, limit = PAGE_BYTES) {
       const url = new URL(this.dataset.src, location.origin);
       for (const [key, value] of Object.entries({ ...where, limit })) url.searchParams.set(key, value);
@@ -404,29 +277,38 @@
         const problem = await response.json().catch(() => ({}));
         throw Object.assign(new Error(problem.detail ?? `The server answered ${response.status}`), { isFinal: response.status < 500 });
       }
-      const text = await response.text();
+      const bytes = await response.arrayBuffer();
+      const text = new TextDecoder().decode(bytes);
       this.say('');
-      const records = text.split('\n').filter(Boolean).map((line) => JSON.parse(line));
       return {
-        records,
+        records: text.split('\n').map(recordOf).filter(Boolean),
         bytes: text.length,
+        size: bytes.byteLength,
         next: Number(response.headers.get('wakeful-next-offset')) || 0,
         isComplete: response.headers.get('wakeful-log-complete') === 'true',
       };
     }
 
-    take(from, { records, bytes, next }) {
+    take(from, { records, bytes, next, earlier = [] }) {
       if (records.length === 0) return;
+      // What comes directly before belongs to the page, as far as it is not there yet.
+      for (const record of earlier.reverse()) {
+        if (record.seq !== from - 1 || this.records.of(record.seq)) break;
+        records.unshift(record);
+        from -= 1;
+      }
       this.total = Math.max(this.total, records.at(-1).seq);
       this.bytes = Math.max(this.bytes, next);
       const page = this.records.add(from, records, bytes);
-      if (page) this.group(page);
+      if (page) this.read(page);
       this.records.trim((old) => this.forget(old));
     }
 
-    forget({ from, to }) {
-      for (const line of [...this.heights.keys()]) if (line >= from && line <= to) this.setHeight(line, ROW);
-      for (const line of [...this.groups.keys()]) if (line >= from && line <= to) this.groups.delete(line);
+    /** Of a page that is dropped only that remains which goes on in it: its lines go on taking no room. */
+    forget(page) {
+      const end = this.lines.forget(page);
+      for (const [line, height] of [...this.heights]) if (line >= page.from && line <= page.to && height > 0) this.setHeight(line, ROW);
+      this.settle(page.from, end);
     }
 
     // ---- Following
@@ -468,7 +350,7 @@
       this.total = Math.max(this.total, this.known);
       let line = Math.max(1, this.total - Math.floor(this.perPage / 2));
       for (;;) {
-        const page = await this.fetch({ line }, signal);
+        const page = await this.fetchFrom(line, signal);
         this.take(line, page);
         this.offset = page.next;
         if (page.records.length) line = page.records.at(-1).seq + 1;
@@ -491,61 +373,52 @@
         const page = this.records.append(record, data.length);
         if (page) {
           page.used = this.records.turn += 1;
-          this.regroup(page, record);
+          this.settle(this.lines.append(page, record), record.seq);
         }
         this.records.trim((old) => this.forget(old));
       }
       this.draw();
     }
 
-    // ---- Tool calls
+    // ---- What is folded
 
-    group(page) {
-      let from = 0;
-      let id = null;
-      const close = (to) => id && this.addGroup(page, from, to, id);
-      for (let line = page.from; line <= page.to; line += 1) {
-        const record = page.records[line - page.from];
-        const json = record && jsonOf(record);
-        const next = json ? toolOf(json) : null;
-        if (next !== id) {
-          close(line - 1);
-          [from, id] = [line, next];
-        }
+    /** Reads a page for its lines and calls; unfolds what hides the line that is looked for. */
+    read(page) {
+      const { from, to } = this.lines.read(page);
+      this.settle(from, to);
+      if (this.target) this.reveal(this.target);
+    }
+
+    /** Lines that stand in another row, or in a call that is folded, take no room. */
+    settle(from, to) {
+      const folded = [...this.lines.calls.values()].filter((call) => call.to >= from && call.from < to && !this.shown.has(`g${call.from}`));
+      for (let line = from; line <= to; line += 1) {
+        const isHidden = this.isJoined(line) || folded.some((call) => line > call.from && line <= call.to);
+        const height = this.height(line);
+        if (isHidden !== (height === 0)) this.setHeight(line, isHidden ? 0 : ROW);
+        const row = this.rows.get(line);
+        if (row && !isHidden) row.isMeasured = false;
       }
-      close(page.to);
     }
 
-    addGroup(page, from, to, id) {
-      if (to - from + 1 <= GROUP_MIN) return;
-      this.groups.set(from, { from, to, id });
-      if (this.target > from && this.target <= to) this.shown.add(`g${from}`);
-      this.foldGroup(from);
+    /** Whether the row of another line shows it. */
+    isJoined(line) {
+      const whole = this.lines.pieces.get(line);
+      if (!whole || whole.head === line) return false;
+      return !this.shown.has(`f${whole.head}`) || !whole.leads.includes(line) || Boolean(this.lines.jsonOf(whole));
     }
 
-    /** While it grows, a call of a tool is open; it is folded when read again. */
-    regroup(page, record) {
-      const json = jsonOf(record);
-      const id = json && toolOf(json);
-      const last = [...this.groups.values()].at(-1);
-      if (!id || last?.id !== id || last.to !== record.seq - 1) return;
-      last.to = record.seq;
-      this.setHeight(record.seq, this.shown.has(`g${last.from}`) ? ROW : 0);
-    }
-
-    foldGroup(from) {
-      const group = this.groups.get(from);
-      const isOpen = this.shown.has(`g${from}`);
-      for (let line = from + 1; line <= group.to; line += 1) this.setHeight(line, isOpen ? ROW : 0);
-    }
-
-    /** Unfolds the group in which `line` is hidden. */
+    /** Unfolds the call in which `line` is hidden, and the long line that it is a piece of. */
     reveal(line) {
-      for (const { from, to } of this.groups.values()) {
-        if (line <= from || line > to || this.shown.has(`g${from}`)) continue;
-        this.shown.add(`g${from}`);
-        this.foldGroup(from);
-      }
+      const call = this.lines.callAt(line);
+      if (call && line > call.from && !this.shown.has(`g${call.from}`)) this.unfold(`g${call.from}`, call.from, call.to);
+      const whole = this.lines.pieces.get(line);
+      if (whole && whole.head !== line && !this.shown.has(`f${whole.head}`)) this.unfold(`f${whole.head}`, whole.head, whole.seqs.at(-1));
+    }
+
+    unfold(key, from, to) {
+      this.shown.add(key);
+      this.settle(from, to);
     }
 
     // ---- Heights and places
@@ -638,10 +511,9 @@
       this.draw();
     }
 
+    /** Rows are measured anew; what takes no room goes on taking none. */
     forgetHeights() {
-      this.heights.clear();
-      this.extra = 0;
-      for (const from of this.groups.keys()) this.foldGroup(from);
+      for (const [line, height] of [...this.heights]) if (height > 0) this.setHeight(line, ROW);
       for (const row of this.rows.values()) row.isMeasured = false;
     }
 
@@ -751,11 +623,11 @@
       const lines = [...this.rows.keys()];
       if (lines.length === 0) return this.isEmpty ? undefined : this.need(1);
       const [first, last] = [Math.min(...lines), Math.max(...lines)];
-      for (let line = first; line <= last; line += 1) {
+      // Lines between that take no room are not asked for.
+      for (const line of lines.sort((a, b) => a - b)) {
         const page = this.records.of(line);
         if (page) {
           page.used = this.records.turn += 1;
-          line = page.to;
         } else {
           clearTimeout(this.asking);
           const isUp = this.records.of(last) !== undefined && line === first;
@@ -795,12 +667,24 @@
     // ---- One row
 
     look(line, record) {
-      const isMarked = this.mark && line >= this.mark.from && line <= this.mark.to;
-      const isHit = this.hits.text && this.hits.set?.has(line);
-      const isNow = isHit && this.hits.lines[this.hits.at] === line;
-      const group = this.groups.get(line);
-      const flags = ['j', 'f', 'g'].map((kind) => this.shown.has(kind + line));
-      return [Boolean(record), record?.stream, isMarked, isHit, isNow, this.times, this.start, this.hits.text, group?.to, ...flags].join('|');
+      const seqs = this.seqsOf(line);
+      const [first, last] = [seqs[0], seqs.at(-1)];
+      const isMarked = this.mark && last >= this.mark.from && first <= this.mark.to;
+      const isHit = this.hits.text && seqs.some((seq) => this.hits.set?.has(seq));
+      const isNow = isHit && seqs.includes(this.hits.lines[this.hits.at]);
+      const call = this.lines.calls.get(line);
+      const whole = this.lines.pieces.get(line);
+      const flags = [`j${line}`, `f${whole?.head ?? line}`, `g${line}`].map((key) => this.shown.has(key));
+      const pen = this.lines.penAt(line);
+      return [Boolean(record), record?.stream, isMarked, isHit, isNow, this.times, this.start, this.hits.text, call?.to, whole?.chars, whole?.isWhole, pen ? JSON.stringify(pen) : '', ...flags].join('|');
+    }
+
+    /** The records that the row of a line stands for. */
+    seqsOf(line) {
+      const whole = this.lines.pieces.get(line);
+      if (!whole) return [line];
+      const isFolded = !this.shown.has(`f${whole.head}`) || this.lines.jsonOf(whole);
+      return isFolded && whole.head === line ? whole.seqs : this.lines.rowOf(whole, line);
     }
 
     rowOf(line) {
@@ -831,18 +715,25 @@
     }
 
     contentOf(row, line, record, isNow) {
-      const json = jsonOf(record);
+      const whole = this.lines.pieces.get(line);
+      const json = whole ? whole.head === line && this.lines.jsonOf(whole) : wakeful.logText.jsonOf(record);
       const said = json && summary(json);
       const nodes = [];
-      const group = this.groups.get(line);
-      if (group) nodes.push(this.foldButton(`g${line}`, `${count.format(group.to - group.from + 1)} lines of one call`));
-      if (!said) return [...nodes, ...this.clipped(line, textOf(record), isNow)];
+      const call = this.lines.calls.get(line);
+      if (call) nodes.push(this.foldButton(`g${line}`, `${count.format(call.to - call.from + 1)} lines of one call`));
+      if (!said) return [...nodes, ...this.textNodes(line, record, whole, isNow)];
       const isOpen = this.shown.has(`j${line}`);
       nodes.push(this.foldButton(`j${line}`, said[0]));
       if (!isOpen) return [...nodes, ...nodesOf(said[1], this.hits.pattern, isNow)];
       row.isTall = true;
       const pretty = JSON.stringify(json, null, 2).split('\n');
-      return [...nodes, '\n', ...pretty.flatMap((part) => [...this.clipped(line, part, isNow), '\n']).slice(0, -1)];
+      return [...nodes, '\n', ...pretty.flatMap((part) => [...this.clipped(line, part, part.length, isNow), '\n']).slice(0, -1)];
+    }
+
+    textNodes(line, record, whole, isNow) {
+      const before = this.lines.penAt(line);
+      const text = whole ? this.lines.rowText(whole, line) : (before?.held ?? '') + textOf(record);
+      return this.clipped(whole?.head ?? line, text, whole?.chars ?? text.length, isNow, before?.pen);
     }
 
     foldButton(key, label) {
@@ -852,13 +743,14 @@
       return button;
     }
 
-    clipped(line, text, isNow) {
-      const isWhole = text.length <= CLIP || this.shown.has(`f${line}`);
-      const nodes = nodesOf(isWhole ? text : text.slice(0, CLIP), this.hits.pattern, isNow);
-      if (isWhole) return nodes;
-      const button = wakeful.make('button', { type: 'button', className: 'log-fold', textContent: `… show all ${Math.ceil(text.length / 1_024)} KiB` });
+    /** The nodes of a text; of a long one that is not unfolded, its beginning. */
+    clipped(line, text, length, isNow, pen) {
+      const isShown = length <= CLIP || this.shown.has(`f${line}`);
+      const nodes = nodesOf(isShown ? text : text.slice(0, CLIP), this.hits.pattern, isNow, pen);
+      if (isShown) return nodes;
+      const button = wakeful.make('button', { type: 'button', className: 'log-fold', textContent: `▸ show all ${count.format(Math.ceil(length / 1_024))} KiB` });
       button.dataset.fold = `f${line}`;
-      return [...nodes, button];
+      return [button, ...nodes, '…']; // at the end of a line nobody would see it
     }
 
     // ---- What the reader does
@@ -880,7 +772,8 @@
       const row = this.rows.get(line);
       this.isFollowing = false;
       if (row) this.base = { line, top: parseFloat(row.el.style.top) };
-      if (key[0] === 'g') this.foldGroup(line);
+      const to = key[0] === 'g' ? this.lines.calls.get(line)?.to : this.lines.pieces.get(line)?.seqs.at(-1);
+      if (to) this.settle(line, to);
       this.draw();
     }
 
@@ -970,7 +863,7 @@
       const texts = lines.map((el, i) => {
         const record = this.records.record(Number(el.dataset.line));
         const isInner = i > 0 && i < lines.length - 1;
-        return isInner && record ? plain(textOf(record)) : el.textContent;
+        return isInner && record ? plain(this.lines.text(this.seqsOf(Number(el.dataset.line)))) : el.textContent;
       });
       event.clipboardData.setData('text/plain', texts.join('\n'));
       event.preventDefault();

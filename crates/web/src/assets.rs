@@ -31,12 +31,25 @@ const ASSETS: &[Asset] = &[
     Asset { name: "actions.js", kind: JS, bytes: include_bytes!("../assets/actions.js") },
     Asset { name: "forms.js", kind: JS, bytes: include_bytes!("../assets/forms.js") },
     Asset { name: "keys.js", kind: JS, bytes: include_bytes!("../assets/keys.js") },
+    Asset { name: "views.js", kind: JS, bytes: include_bytes!("../assets/views.js") },
+    Asset { name: "log-text.js", kind: JS, bytes: include_bytes!("../assets/log-text.js") },
+    Asset { name: "log-lines.js", kind: JS, bytes: include_bytes!("../assets/log-lines.js") },
     Asset { name: "log-view.js", kind: JS, bytes: include_bytes!("../assets/log-view.js") },
 ];
 
 /// What every page loads, in this order.
-pub const SCRIPTS: &[&str] =
-    &["idiomorph.min.js", "times.js", "live.js", "actions.js", "forms.js", "keys.js", "log-view.js"];
+pub const SCRIPTS: &[&str] = &[
+    "idiomorph.min.js",
+    "times.js",
+    "live.js",
+    "actions.js",
+    "forms.js",
+    "keys.js",
+    "views.js",
+    "log-text.js",
+    "log-lines.js",
+    "log-view.js",
+];
 
 /// A year: the address changes with the content.
 const KEPT: &str = "public, max-age=31536000, immutable";

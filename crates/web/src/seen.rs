@@ -32,6 +32,7 @@ pub struct Company {
 #[derive(Debug, Clone, Deserialize)]
 pub struct Attention {
     pub escalations: usize,
+    pub approvals: usize,
     pub dead_letters: usize,
     pub mail: usize,
     pub deliveries: usize,
@@ -50,7 +51,7 @@ pub struct Missed {
 impl Attention {
     /// Rows of the inbox.
     pub fn count(&self) -> usize {
-        self.escalations + self.dead_letters + self.mail + self.deliveries + self.missed.len()
+        self.escalations + self.approvals + self.dead_letters + self.mail + self.deliveries + self.missed.len()
     }
 }
 

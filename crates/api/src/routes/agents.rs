@@ -8,8 +8,8 @@ use serde_json::Value;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use wakeful_domain::active_hours::ActiveHours;
 use wakeful_domain::agent::{
-    Agent, AgentEvent, AgentState, Heartbeat, Limits, MAX_CONCURRENT_RUNS_DEFAULT, MAX_CONCURRENT_RUNS_MAX,
-    name_problem,
+    Agent, AgentEvent, AgentState, AgentStatus, Heartbeat, Limits, MAX_CONCURRENT_RUNS_DEFAULT,
+    MAX_CONCURRENT_RUNS_MAX, name_problem,
 };
 use wakeful_domain::id::{AgentId, CompanyId, kind};
 use wakeful_domain::retry::RetryPolicy;
@@ -19,7 +19,7 @@ use wakeful_domain::signature::secret_text;
 use wakeful_domain::time::Timestamp;
 use wakeful_engine::clock;
 use wakeful_runner::adapters::Adapter;
-use wakeful_store::ops::agents::{self, AgentChange};
+use wakeful_store::ops::agents::{self, AgentChange, AgentFilter};
 use wakeful_store::ops::{request_keys, sessions};
 
 use crate::access::{Permission, Principal};
@@ -27,7 +27,8 @@ use crate::body::Body;
 use crate::errors::ProblemDocument;
 use crate::idempotency::request_key;
 use crate::parameters::{
-    IdempotencyKey, Parameters, PathCompany, PathId, check_text, check_zone, id_in, id_in_option, limit, within,
+    IdempotencyKey, Parameters, PathCompany, PathId, check_text, check_zone, id_in, id_in_option, limit, sought_in,
+    within,
 };
 use crate::wire::{AgentPatch, AgentView, NewAgent, Page, SessionView, SigningSecretView, StateChange, Whole};
 use crate::{Api, Problem};
@@ -183,12 +184,16 @@ struct ListQuery {
     limit: Option<i64>,
     cursor: Option<String>,
     name: Option<String>,
+    /// Part of the name or the title.
+    q: Option<String>,
+    status: Option<AgentStatus>,
 }
 
-/// Lists a company's agents, or the one with a name.
+/// Lists a company's agents, or the one with a name; those with a text in name or title, in either case; those of a status: `running`, `idle`,
+/// `parked`, `paused`, `pending_approval` or `terminated`.
 #[utoipa::path(get, path = "/companies/{company}/agents", tag = "agents",
     params(("company" = String, Path, description = "id or slug"), ("limit" = Option<i64>, Query),
-        ("cursor" = Option<String>, Query), ("name" = Option<String>, Query)),
+        ("cursor" = Option<String>, Query), ("name" = Option<String>, Query), ("q" = Option<String>, Query), ("status" = Option<String>, Query)),
     responses((status = 200, body = Page<AgentView>)))]
 async fn list(
     State(api): State<Api>,
@@ -199,13 +204,14 @@ async fn list(
     principal.require(Permission::Read)?;
     id_in_option::<kind::Agent>("cursor", query.cursor.as_ref())?;
     let shows_keys = principal.require(Permission::Manage).is_ok();
-    let arguments = (company.id, query.cursor, limit(query.limit)?, query.name, shows_keys);
+    let filter = AgentFilter { name: query.name, text: sought_in(query.q.as_deref())?, status: query.status };
+    let arguments = (company.id, query.cursor, limit(query.limit)?, filter, shows_keys);
     let page = api
         .engine
         .db()
-        .read("agent.list", arguments, |tx, (company, cursor, limit, name, shows_keys)| {
+        .read("agent.list", arguments, |tx, (company, cursor, limit, filter, shows_keys)| {
             Box::pin(async move {
-                let page = agents::list(tx, *company, name.clone(), cursor.clone(), *limit).await?;
+                let page = agents::list(tx, *company, filter, cursor.clone(), *limit).await?;
                 let mut items = Vec::with_capacity(page.items.len());
                 for agent in page.items {
                     let figures = agents::figures(tx, agent.id).await?;

@@ -4,8 +4,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
+use serde_json::{Value, json};
 use utoipa_axum::{router::OpenApiRouter, routes};
-use wakeful_domain::channel::{Channel, Filter, State as ChannelState};
+use wakeful_domain::channel::{Channel, Filter, State as ChannelState, Target};
 use wakeful_domain::id::{ChannelId, CompanyId, kind};
 use wakeful_domain::signature::secret_text;
 use wakeful_domain::time::Timestamp;
@@ -14,7 +15,7 @@ use wakeful_runner::delivery;
 use wakeful_store::ops::{channels, request_keys};
 
 use crate::access::{Permission, Principal};
-use crate::body::Body;
+use crate::body::{Body, parse};
 use crate::errors::ProblemDocument;
 use crate::idempotency::request_key;
 use crate::named::check_own;
@@ -149,7 +150,41 @@ async fn show(
     Ok(Json(changeable(&api, &principal, id).await?.into()))
 }
 
-/// Changes a channel. Disabling it cancels what waits for it.
+#[derive(Debug, Deserialize)]
+struct Targeted {
+    target: Target,
+}
+
+/// A target with changes; one of another kind stands for itself. What is wrong is named by its field.
+fn merged(target: &Target, patch: Value) -> Result<Target, Problem> {
+    let kept = serde_json::to_value(target).unwrap_or_default();
+    let kind = kept.as_object().and_then(|kinds| kinds.keys().next());
+    let is_of_kind = kind.is_some_and(|kind| patch.get(kind).is_some());
+    let mut whole = if is_of_kind { kept } else { Value::Null };
+    merge(&mut whole, patch);
+    let targeted: Targeted = parse(json!({ "target": whole }).to_string().as_bytes())?;
+    Ok(targeted.target)
+}
+
+/// Lays a patch over a document: `null` takes away, objects are merged, anything else is replaced.
+fn merge(into: &mut Value, patch: Value) {
+    let Value::Object(patch) = patch else {
+        *into = patch;
+        return;
+    };
+    if !into.is_object() {
+        *into = Value::Object(serde_json::Map::new());
+    }
+    for (key, value) in patch {
+        match into.as_object_mut() {
+            Some(object) if value.is_null() => drop(object.remove(&key)),
+            Some(object) => merge(object.entry(key).or_insert(Value::Null), value),
+            None => {}
+        }
+    }
+}
+
+/// Changes a channel. What is absent stays, in its target, too. Disabling it cancels what waits for it.
 #[utoipa::path(patch, path = "/channels/{id}", tag = "channels", params(("id" = String, Path)), request_body = ChannelPatch,
     responses((status = 200, body = ChannelView), (status = 409, body = ProblemDocument), (status = 422, body = ProblemDocument)))]
 async fn change(
@@ -161,7 +196,9 @@ async fn change(
     let mut changed = changeable(&api, &principal, id).await?;
     let patch = body.value;
     changed.name = patch.name.unwrap_or(changed.name);
-    changed.target = patch.target.unwrap_or(changed.target);
+    if let Some(patch) = patch.target {
+        changed.target = merged(&changed.target, Value::Object(patch))?;
+    }
     if let Some(filter) = patch.filter {
         changed.filter = filter.unwrap_or_default();
         check_filter(&api, changed.company, &changed.filter).await?;
@@ -222,4 +259,28 @@ async fn signing_secret(
 ) -> Result<Json<SigningSecretView>, Problem> {
     changeable(&api, &principal, id).await?;
     Ok(Json(SigningSecretView { signing_secret: secret_text(api.engine.signing_key(id).as_slice()) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_of_a_target_stays() {
+        let target = |value: Value| serde_json::from_value::<Target>(value).unwrap();
+        let hook =
+            json!({ "webhook": { "url": "https://a.example", "headers": { "x": "1", "y": { "secret": "key" } } } });
+        let check = |patch: Value, expected: Value| {
+            assert_eq!(merged(&target(hook.clone()), patch).unwrap(), target(expected));
+        };
+        check(json!({ "webhook": {} }), hook.clone());
+        let elsewhere =
+            json!({ "webhook": { "url": "https://b.example", "headers": { "x": "1", "y": { "secret": "key" } } } });
+        check(json!({ "webhook": { "url": "https://b.example" } }), elsewhere);
+        let headers = json!({ "webhook": { "url": "https://a.example", "headers": { "y": { "secret": "new" } } } });
+        check(json!({ "webhook": { "headers": { "x": null, "y": { "secret": "new" } } } }), headers);
+        check(json!({ "command": { "command": ["tell"] } }), json!({ "command": { "command": ["tell"] } }));
+        let wrong = merged(&target(hook.clone()), json!({ "webhook": { "uri": "x" } })).unwrap_err();
+        assert!(format!("{wrong:?}").contains("target.webhook.uri"), "{wrong:?}");
+    }
 }

@@ -9,6 +9,8 @@ use wakeful_store::ops::attention::{Attention, MissedSlots};
 pub struct AttentionView {
     /// Open ones.
     pub escalations: i64,
+    /// Agents that nobody has approved yet.
+    pub approvals: i64,
     /// Wakeups that failed for good.
     pub dead_letters: i64,
     /// Unread mail to people.
@@ -30,9 +32,10 @@ pub struct MissedView {
 }
 
 impl From<Attention> for AttentionView {
-    fn from(Attention { escalations, dead_letters, mail, deliveries, missed }: Attention) -> Self {
+    fn from(Attention { escalations, approvals, dead_letters, mail, deliveries, missed }: Attention) -> Self {
         AttentionView {
             escalations,
+            approvals,
             dead_letters,
             mail,
             deliveries,

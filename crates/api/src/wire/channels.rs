@@ -1,6 +1,7 @@
 //! Channels in requests and answers. What only their owner may know stands in them as the name of a secret.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use wakeful_domain::channel::{Channel, Filter, State, Target};
 
@@ -27,8 +28,9 @@ pub struct NewChannel {
 #[serde(deny_unknown_fields, default)]
 pub struct ChannelPatch {
     pub name: Option<String>,
+    /// Of the kind that it has, merged into what it says (RFC 7396), so that nobody has to know what stays; or whole, of another.
     #[schema(value_type = Option<Object>)]
-    pub target: Option<Target>,
+    pub target: Option<Map<String, Value>>,
     #[serde(deserialize_with = "present")]
     #[schema(value_type = Option<Object>)]
     pub filter: Option<Option<Filter>>,

@@ -84,7 +84,8 @@ async fn runs_are_found_by_group_source_time_and_text() {
 async fn what_needs_a_person_is_counted() {
     let server = Server::start().await;
     let path = "/companies/default/attention";
-    let nothing = json!({ "escalations": 0, "dead_letters": 0, "mail": 0, "deliveries": 0, "missed": [] });
+    let nothing =
+        json!({ "escalations": 0, "approvals": 0, "dead_letters": 0, "mail": 0, "deliveries": 0, "missed": [] });
     assert_eq!(server.show(path).await, nothing);
     let policy = json!({ "retry": { "delays_s": [], "jitter": 0 } });
     let agent = server.process_agent_with("clumsy", "exit 3", policy).await;
@@ -93,7 +94,8 @@ async fn what_needs_a_person_is_counted() {
     let (status, mail) = server.post("/companies/default/messages", &json!({ "to": "user", "body": "hello" })).await;
     assert_eq!(status, 201, "{mail}");
     let counted = server.show(path).await;
-    let expected = json!({ "escalations": 1, "dead_letters": 1, "mail": 1, "deliveries": 0, "missed": [] });
+    let expected =
+        json!({ "escalations": 1, "approvals": 0, "dead_letters": 1, "mail": 1, "deliveries": 0, "missed": [] });
     assert_eq!(counted, expected);
     let failed = server.show("/companies/default/wakeups?status=failed").await;
     server.post(&format!("/wakeups/{}/ack", id(&failed["items"][0])), &json!({})).await;

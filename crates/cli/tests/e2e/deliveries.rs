@@ -385,6 +385,12 @@ async fn what_is_wrong_with_a_channel_is_said_with_its_field() {
         .post("/companies/default/channels", &json!({ "name": "ops", "target": webhook("https://a.example") }))
         .await;
     assert_eq!((status, &problem["code"]), (409, &json!("channel_exists")), "{problem}");
+    let hidden = json!({ "target": { "webhook": { "headers": { "x-key": "s3cret" } } } });
+    let (status, changed) = server.patch(&format!("/channels/{ops}"), &hidden).await;
+    assert_eq!((status, &changed["target"]["webhook"]["url"]), (200, &json!("https://a.example")), "{changed}");
+    let (_, changed) =
+        server.patch(&format!("/channels/{ops}"), &json!({ "target": webhook("https://b.example") })).await;
+    assert_eq!(changed["target"]["webhook"], json!({ "url": "https://b.example", "headers": { "x-key": "s3cret" } }));
     let (status, problem) = server.patch(&format!("/channels/{ops}"), &json!({ "target": webhook("nowhere") })).await;
     assert_eq!((status, problem["errors"][0]["field"].as_str()), (422, Some("target.webhook.url")), "{problem}");
     let agent = server.process_agent("nosy", "sleep 60").await;

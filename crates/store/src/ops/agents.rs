@@ -1,7 +1,7 @@
 //! Agents: made, read, changed; paused, resumed, terminated, hidden.
 
 use serde_json::{Value as Json, json as object};
-use wakeful_domain::agent::{Agent, AgentEvent, AgentState, Heartbeat, Limits};
+use wakeful_domain::agent::{Agent, AgentEvent, AgentState, AgentStatus, Heartbeat, Limits};
 use wakeful_domain::id::{AgentId, CompanyId, RunId, TaskId};
 use wakeful_domain::retry::RetryPolicy;
 use wakeful_domain::session::SessionPolicy;
@@ -10,7 +10,7 @@ use wakeful_domain::time::Timestamp;
 use crate::ops::filter::{List, Page};
 use crate::ops::{events, guards, heartbeats, quiet_hours, ready, schedules, stuck, subscriptions, wakeups};
 use crate::value::{json, name};
-use crate::{Error, Refusal, Row, Tx};
+use crate::{Error, Refusal, Row, Tx, dialect};
 
 const COLUMNS: &str = "id, company_id, name, title, adapter, capabilities, heartbeat, max_concurrent_runs, retry, \
     limits, session, state, state_reason, quota_until, live_runs, created_at, updated_at";
@@ -195,16 +195,42 @@ pub async fn figures(tx: &mut Tx, id: AgentId) -> Result<Figures, Refusal> {
     })
 }
 
-/// A page of a company's agents, or of those with a name.
+/// Which agents of a company are listed: those that every part is true of.
+#[derive(Debug, Clone, Default)]
+pub struct AgentFilter {
+    pub name: Option<String>,
+    /// Part of the name or the title, in either case.
+    pub text: Option<String>,
+    pub status: Option<AgentStatus>,
+}
+
+fn is_of(status: AgentStatus) -> &'static str {
+    match status {
+        AgentStatus::Running => "state = 'active' and live_runs > 0",
+        AgentStatus::Idle => "state = 'active' and live_runs = 0",
+        AgentStatus::Parked => "state = 'active' and quota_until is not null",
+        AgentStatus::Paused => "state = 'paused'",
+        AgentStatus::PendingApproval => "state = 'pending_approval'",
+        AgentStatus::Terminated => "state = 'terminated'",
+    }
+}
+
+/// A page of a company's agents.
 pub async fn list(
     tx: &mut Tx,
     company: CompanyId,
-    name: Option<String>,
+    filter: &AgentFilter,
     cursor: Option<String>,
     limit: i64,
 ) -> Result<Page<Agent>, Refusal> {
-    let list =
-        List::of(COLUMNS, "agents").and("company_id = $ and deleted_at is null", company).and_if("name = $", name);
+    let text = filter.text.as_deref().map(dialect::containing);
+    let mut list = List::of(COLUMNS, "agents")
+        .and("company_id = $ and deleted_at is null", company)
+        .and_if("name = $", filter.name.clone())
+        .and_if("(name {ilike} $ escape '\\' or title {ilike} $ escape '\\')", text);
+    if let Some(status) = filter.status {
+        list = list.and_when(is_of(status), true);
+    }
     Ok(list.page(tx, cursor, limit, read, |agent| agent.id.to_string()).await?)
 }
 

@@ -13,6 +13,8 @@ pub const COUNTED_MAX: i64 = 100;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attention {
     pub escalations: i64,
+    /// Agents that nobody has approved yet.
+    pub approvals: i64,
     /// Wakeups that failed for good and that nobody has left at that.
     pub dead_letters: i64,
     /// Mail to people that nobody has read.
@@ -39,6 +41,14 @@ const ESCALATIONS: &str = "
       from escalations
       where company_id = $1
         and status = 'open'
+      limit $2) as counted";
+const APPROVALS: &str = "
+    select count(*)
+    from (
+      select 1
+      from agents
+      where company_id = $1
+        and state = 'pending_approval'
       limit $2) as counted";
 /// Of the newest: ids are in the order of time.
 const DEAD_LETTERS: &str = "
@@ -86,6 +96,7 @@ const MISSED: &str = "
 pub async fn of(tx: &mut Tx, company: CompanyId, since: Timestamp) -> Result<Attention, Refusal> {
     let bounded: [Value<'_>; 2] = [company.into(), COUNTED_MAX.into()];
     let escalations = tx.query_one(ESCALATIONS, &bounded).await?.get()?;
+    let approvals = tx.query_one(APPROVALS, &bounded).await?.get()?;
     let mail = tx.query_one(MAIL, &bounded).await?.get()?;
     let deliveries = tx.query_one(DELIVERIES, &bounded).await?.get()?;
     let recent = [company.into(), COUNTED_MAX.into(), since.into()];
@@ -94,5 +105,5 @@ pub async fn of(tx: &mut Tx, company: CompanyId, since: Timestamp) -> Result<Att
     for mut row in tx.query(MISSED, &recent).await? {
         missed.push(MissedSlots { schedule: row.get()?, name: row.get()?, count: row.get()?, last_at: row.get()? });
     }
-    Ok(Attention { escalations, dead_letters, mail, deliveries, missed })
+    Ok(Attention { escalations, approvals, dead_letters, mail, deliveries, missed })
 }

@@ -1,12 +1,13 @@
 //! Companies, agents, tasks and wakeups as records: what may not be made, changed, cancelled or retried.
 
 use futures_util::future::join_all;
-use wakeful_domain::agent::{AgentEvent, AgentState};
+use wakeful_domain::agent::{AgentEvent, AgentState, AgentStatus};
 use wakeful_domain::id::{AgentId, WakeupId};
 use wakeful_domain::outcome::Outcome;
 use wakeful_domain::task::TaskStatus;
 use wakeful_domain::wakeup::WakeupStatus;
 use wakeful_store::Refusal;
+use wakeful_store::ops::agents::AgentFilter;
 use wakeful_store::ops::{agents, companies, request_keys, tasks, tokens, wakeups};
 
 use crate::wishes::batch;
@@ -92,8 +93,39 @@ fn a_deleted_agent_is_hidden_and_lets_its_open_tasks_go() {
         assert_eq!(world.get_task(open).await.assignee, None);
         assert_eq!(world.get_task(done).await.assignee, Some(agent));
         assert_eq!(world.get_agent(agent).await.state, AgentState::Terminated, "its row stays readable");
-        let list = world.db.read("list", world.company, |tx, id| Box::pin(agents::list(tx, *id, None, None, 10)));
-        assert!(list.await.unwrap().items.is_empty());
+        assert!(listed(world, AgentFilter::default()).await.is_empty());
+    });
+}
+
+/// The names of the agents that a filter lists, newest first.
+async fn listed(world: &World, filter: AgentFilter) -> Vec<String> {
+    let list = world
+        .db
+        .read("list", (world.company, filter), |tx, (id, filter)| Box::pin(agents::list(tx, *id, filter, None, 10)));
+    list.await.unwrap().items.into_iter().map(|agent| agent.name).collect()
+}
+
+#[test]
+fn agents_are_found_by_text_and_by_how_they_stand() {
+    on_both(async |world| {
+        world.agent_with("Coder-1", |agent| agent.title = Some("writes 100% of it".into())).await;
+        world.agent_with("waits", |agent| agent.state = AgentState::PendingApproval).await;
+        let busy = world.agent("busy").await;
+        world.wake(busy).await;
+        world.claim().await;
+        let text = |text: &str| AgentFilter { text: Some(text.into()), ..AgentFilter::default() };
+        let status = |status| AgentFilter { status: Some(status), ..AgentFilter::default() };
+        assert_eq!(listed(world, text("coder")).await, ["Coder-1"]);
+        assert_eq!(listed(world, text("100%")).await, ["Coder-1"]);
+        assert!(listed(world, text("co_er")).await.is_empty());
+        assert_eq!(listed(world, status(AgentStatus::PendingApproval)).await, ["waits"]);
+        assert_eq!(listed(world, status(AgentStatus::Running)).await, ["busy"]);
+        assert_eq!(listed(world, status(AgentStatus::Idle)).await, ["Coder-1"]);
+        for none in [AgentStatus::Parked, AgentStatus::Paused, AgentStatus::Terminated] {
+            assert!(listed(world, status(none)).await.is_empty(), "{none:?}");
+        }
+        let both = AgentFilter { text: Some("x".into()), ..status(AgentStatus::Running) };
+        assert!(listed(world, both).await.is_empty());
     });
 }
 

@@ -3,6 +3,7 @@
 use askama::Template;
 use serde::Deserialize;
 
+use super::agents::Agent;
 use super::{Shown, page};
 use crate::call::query;
 use crate::frame::{Frame, looks_back};
@@ -18,6 +19,7 @@ const SHOWN: &str = "50";
 struct InboxPage {
     frame: Frame,
     escalations: Vec<Escalation>,
+    approvals: Vec<Agent>,
     dead_letters: Vec<Wakeup>,
     mail: Vec<Mail>,
     deliveries: Vec<Delivery>,
@@ -72,6 +74,7 @@ impl Escalation {
 impl InboxPage {
     fn is_empty(&self) -> bool {
         self.escalations.is_empty()
+            && self.approvals.is_empty()
             && self.dead_letters.is_empty()
             && self.mail.is_empty()
             && self.deliveries.is_empty()
@@ -88,6 +91,8 @@ pub async fn show(visit: Visit) -> Shown {
     let back = looks_back(now);
     let of = |list: &str, pairs: &[(&str, &str)]| visit.of_company(&format!("{list}{}", query(pairs)));
     let escalations: List<Escalation> = calls.get(&of("escalations", &[("status", "open"), ("limit", SHOWN)])).await?;
+    let pending = [("status", "pending_approval"), ("limit", SHOWN)];
+    let approvals: List<Agent> = calls.get(&of("agents", &pending)).await?;
     let failed = [("status", "failed"), ("acknowledged", "false"), ("since", back.as_str()), ("limit", SHOWN)];
     let dead_letters: List<Wakeup> = calls.get(&of("wakeups", &failed)).await?;
     let mail: List<Mail> = calls.get(&of("messages", &[("to", "user"), ("unread", "true"), ("limit", SHOWN)])).await?;
@@ -102,6 +107,7 @@ pub async fn show(visit: Visit) -> Shown {
     page(&InboxPage {
         frame,
         escalations: escalations.items,
+        approvals: approvals.items,
         dead_letters: dead_letters.items,
         mail: mail.items,
         deliveries: deliveries.items,

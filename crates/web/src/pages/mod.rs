@@ -5,6 +5,7 @@ mod agent;
 mod agent_edit;
 mod agent_new;
 mod agents;
+mod channel_edit;
 mod channel_new;
 mod costs;
 mod health;
@@ -70,6 +71,7 @@ pub fn router(console: Console) -> Router {
         .route("/c/{company}/mail", get(mail::show))
         .route("/c/{company}/notifications", get(notifications::show))
         .route("/c/{company}/notifications/channels/new", get(channel_new::show))
+        .route("/c/{company}/notifications/channels/{id}/edit", get(channel_edit::show))
         .route("/c/{company}/now", get(now::show))
         .route("/c/{company}/costs", get(costs::show))
         .route("/c/{company}/health", get(health::show))

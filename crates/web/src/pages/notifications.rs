@@ -4,7 +4,7 @@ use askama::Template;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Shown, page};
+use super::{Shown, channel_edit, page};
 use crate::call::query;
 use crate::choices;
 use crate::frame::Frame;
@@ -54,12 +54,12 @@ struct Notification {
 
 /// Where notifications go besides the inbox.
 #[derive(Debug, Deserialize)]
-struct Channel {
-    id: String,
-    name: String,
+pub struct Channel {
+    pub id: String,
+    pub name: String,
     /// One pair: the kind, and its settings. What only its owner may know stands there by name.
-    target: Value,
-    filter: Value,
+    pub target: Value,
+    pub filter: Value,
     state: String,
     state_reason: Option<String>,
 }
@@ -94,9 +94,8 @@ impl Notification {
 }
 
 impl Channel {
-    fn kind(&self) -> &str {
-        let target = self.target.as_object().and_then(|target| target.keys().next());
-        target.map_or("unknown", String::as_str)
+    pub fn kind(&self) -> &str {
+        channel_edit::kind_of(&self.target)
     }
 
     /// What it lets through, in JSON; empty for all.
@@ -106,7 +105,7 @@ impl Channel {
     }
 
     fn target_text(&self) -> String {
-        self.target[self.kind()].to_string()
+        channel_edit::shown(&self.target)
     }
 }
 

@@ -10,8 +10,8 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
 use super::{
-    Shown, agent, agent_edit, costs, health, inbox, notifications, plan, run, schedule, schedule_form, schedules,
-    timeline, wakes, wakeup,
+    Shown, agent, agent_edit, agents, costs, health, inbox, notifications, plan, run, schedule, schedule_form,
+    schedules, timeline, wakes, wakeup,
 };
 use crate::call::Calls;
 use crate::visit::Visit;
@@ -84,6 +84,17 @@ fn run_events() -> Value {
         json!({"seq": seq, "at": "2026-11-22T05:00:05.000Z", "type": kind, "level": "info", "message": message, "data": data})
     });
     events.collect()
+}
+
+/// An agent that nobody has approved yet.
+fn an_agent_to_approve() -> Value {
+    json!({
+        "id": "agt_1", "name": format!("ada {EVIL}"), "title": EVIL, "adapter": {"type": "claude"},
+        "state": "pending_approval", "state_reason": EVIL, "status": "pending_approval",
+        "liveness": {"status": "paused", "reason": null, "since": null}, "live_runs": 0, "max_concurrent_runs": 1,
+        "pending_wakeups": 0, "last_run": null, "totals": {"runs": 0, "tokens": 0, "cost_micros": 0},
+        "created_at": "2026-11-22T05:00:00.000Z",
+    })
 }
 
 fn a_schedule(id: &str, state: &str) -> Value {
@@ -170,15 +181,14 @@ fn a_delivery() -> Value {
 
 fn attention() -> Value {
     let missed = json!({"schedule": "sch_1", "name": EVIL, "count": 3, "last_at": "2026-11-22T05:00:00Z"});
-    json!({"escalations": 1, "dead_letters": 90, "mail": 2, "deliveries": 4, "missed": [missed]})
+    json!({"escalations": 1, "approvals": 1, "dead_letters": 90, "mail": 2, "deliveries": 4, "missed": [missed]})
 }
 
 /// What the API says to a path; its rules are tested elsewhere.
 fn said(path: &str) -> Option<Value> {
     let slot = json!({"slot_at": "2026-11-22T08:00:00Z", "count": 1, "status": "fired", "reason": EVIL,
         "wakeup": "wak_1", "task": null, "answer": null, "at": "2026-11-22T08:00:01Z"});
-    let planned =
-        json!({"slot_at": "2026-11-23T08:00:00Z", "schedule": "sch_1", "name": EVIL, "skipped": "quiet_hours"});
+    let planned = json!({"slot_at": "2026-11-23T08:00:00Z", "schedule": "sch_1", "name": EVIL, "skipped": "quiet_hours", "count": 1});
     let budget = json!({"id": "bud_1", "scope": "agent", "agent": "agt_1", "task": null, "schedule": null,
         "window": "day", "metric": "cost_micros", "limit": 5_000_000, "spent": 4_500_000, "level": "warned",
         "window_ends_at": "2026-11-23T00:00:00Z"});
@@ -208,7 +218,9 @@ fn said(path: &str) -> Option<Value> {
         "/companies/acme/names" => {
             list(json!([{"id": "agt_1", "name": format!("ada {EVIL}")}, {"id": "chn_1", "name": "ops"}]))
         }
-        "/companies/acme/agents" => list(json!([{"id": "agt_1", "name": format!("ada {EVIL}")}])),
+        "/companies/acme/agents" => list(json!([an_agent_to_approve()])),
+        "/companies/acme/projects" => list(json!([])),
+        "/companies/acme/goals" => list(json!([{"id": "gol_1", "title": EVIL}])),
         "/companies/acme/wakeups" => list(json!([a_wakeup("wak_1", "pending"), a_wakeup("wak_2", "failed")])),
         "/wakeups/wak_1" => a_wakeup("wak_1", "pending"),
         "/wakeups/wak_2" => a_wakeup("wak_2", "failed"),
@@ -303,7 +315,7 @@ fn the_inbox_lets_a_stopped_agent_start_again() {
         &html,
         &["/c/acme/runs/run_01m80tmn6pevjtt1x2br3d4sr5", "<time data-clock datetime=\"2026-11-22T05:00:00.123Z\">"],
     );
-    check(&html, &[">ops</a>", "404 ", "Missed while down", "title=\"needs a person\">98</b>"]);
+    check(&html, &[">ops</a>", "404 ", "Missed while down", "title=\"needs a person\">99</b>"]);
 }
 
 #[test]
@@ -390,13 +402,28 @@ fn the_plan_is_by_day() {
 }
 
 #[test]
+fn the_inbox_has_agents_approved() {
+    let html = rendered(inbox::show, "", "");
+    check(&html, &["Agents to approve", "/agents/agt_1/approve", "/agents/agt_1/terminate", "needs approval"]);
+    let primary = html.split("/agents/agt_1/approve").nth(1).unwrap();
+    assert!(primary.starts_with("\" data-method=\"POST\"") && primary.contains("button primary"), "{primary}");
+}
+
+#[test]
+fn agents_that_were_not_looked_through_are_said_to_be_more() {
+    let html = rendered(agents::show, "", "state=failing");
+    check(&html, &["Only the next 2000 agents were looked through", "Look further"]);
+    check(&rendered(agents::show, "", "name=ada"), &["Older agents", "/agents/agt_1/approve"]);
+}
+
+#[test]
 fn forms_send_the_shape_of_the_api() {
     let made = rendered(schedule_form::new, "", "");
     check(
         &made,
         &["action=\"/api/v1/companies/acme/schedules\"", "name=\"trigger.cron\"", "name=\"target.wake.agent\""],
     );
-    check(&rendered(schedule_form::new, "", "does=task"), &["name=\"target.task\"", "{{date}}"]);
+    check(&rendered(schedule_form::new, "", "does=task"), &["name=\"target.task.title\"", "{{date}}"]);
     let changed = rendered(schedule_form::edit, "sch_1", "");
     check(&changed, &["data-method=\"PATCH\"", "0 9 * * *", "value=\"agt_1\" selected", "data-method=\"DELETE\""]);
 }

@@ -1,18 +1,30 @@
 //! The form that makes a schedule, and the one that changes it. Both send what the API takes, in its own shape.
 
 use askama::Template;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::Value;
 use wakeful_domain::schedule::{CatchUp, Overlap};
 
+use super::tasks::PRIORITIES;
 use super::{Shown, page};
 use crate::choices::{self, Choice};
 use crate::failure::Failure;
 use crate::frame::Frame;
-use crate::seen::Schedule;
+use crate::seen::{List, Schedule};
 use crate::visit::Visit;
 
 /// What a schedule can do: how the address names it, and how people do.
 const KINDS: &[(&str, &str)] = &[("wake", "Wake an agent"), ("task", "Make a task"), ("action", "Carry out an action")];
+
+/// Actions that are built in, and what they say.
+const BUILT_IN: &[(&str, &str)] = &[
+    ("task-scan", "every 5 minutes: new tasks that nobody has and the agent can do; min_reward, capabilities, wake"),
+    ("daily-summary", "at 9: what was done, what failed, what it cost"),
+    ("portfolio-monitor", "every hour: tasks that are late, stuck or were rejected"),
+];
+/// What is filled in in the texts of a task.
+const VARIABLES: &[&str] = &["date", "time", "weekday", "week", "month", "slot", "schedule", "fire", "time_zone"];
+const DOLLAR: f64 = 1_000_000.0;
 
 #[derive(Template)]
 #[template(path = "schedule_form.html")]
@@ -21,6 +33,10 @@ struct SchedulePageForm {
     /// The one that is changed.
     schedule: Option<Schedule>,
     agents: Vec<Choice>,
+    projects: Vec<Choice>,
+    goals: Vec<Choice>,
+    /// Names of actions: those that are built in, and those of other schedules.
+    actions: Vec<String>,
     /// Of [`KINDS`].
     kind: &'static str,
 }
@@ -68,14 +84,35 @@ impl SchedulePageForm {
         }
     }
 
-    /// The whole target of its kind, as it is or as an example.
-    fn aim_whole(&self) -> String {
-        let example = match self.kind {
-            "task" => json!({"title": "Report of {{date}}", "description": "What happened since yesterday."}),
-            _ => json!({"name": "daily-summary"}),
-        };
-        let schedule = self.schedule.as_ref().filter(|schedule| schedule.kind() == self.kind);
-        pretty(schedule.map_or(&example, Schedule::aim))
+    /// A word that the target says under a key; empty if it says none.
+    fn aim_word(&self, key: &str) -> &str {
+        self.aim(key).as_str().unwrap_or_default()
+    }
+
+    fn aim_word_or<'a>(&'a self, key: &str, otherwise: &'a str) -> &'a str {
+        Some(self.aim_word(key)).filter(|word| !word.is_empty()).unwrap_or(otherwise)
+    }
+
+    fn aim_list(&self, key: &str) -> String {
+        let words = self.aim(key).as_array().into_iter().flatten().filter_map(Value::as_str);
+        words.collect::<Vec<_>>().join(", ")
+    }
+
+    /// An amount as people write it.
+    fn reward(&self) -> String {
+        self.aim("reward").as_i64().map(|micros| (micros as f64 / DOLLAR).to_string()).unwrap_or_default()
+    }
+
+    fn priorities(&self) -> &'static [&'static str] {
+        PRIORITIES
+    }
+
+    fn built_in(&self) -> &'static [(&'static str, &'static str)] {
+        BUILT_IN
+    }
+
+    fn variables(&self) -> &'static [&'static str] {
+        VARIABLES
     }
 
     fn overlap(&self) -> &str {
@@ -120,7 +157,30 @@ async fn form(visit: &Visit, schedule: Option<Schedule>) -> Shown {
     let frame = Frame::around(visit, "schedules", "").await?.titled(title);
     let agents = choices::agents(visit).await?;
     let kind = kind_of(&visit.asked("does"), schedule.as_ref().map_or("wake", Schedule::kind));
-    page(&SchedulePageForm { frame, schedule, agents, kind })
+    let (mut projects, mut goals, mut actions) = (Vec::new(), Vec::new(), Vec::new());
+    match kind {
+        "task" => (projects, goals) = (choices::projects(visit).await?, choices::goals(visit).await?),
+        "action" => actions = action_names(visit).await?,
+        _ => {}
+    }
+    page(&SchedulePageForm { frame, schedule, agents, projects, goals, actions, kind })
+}
+
+/// A schedule, of which only what it does matters.
+#[derive(Debug, Deserialize)]
+struct Aimed {
+    target: Value,
+}
+
+/// The actions that are built in, and the company's own as far as other schedules carry them out.
+async fn action_names(visit: &Visit) -> Result<Vec<String>, Failure> {
+    let found: List<Aimed> = visit.calls.get(&visit.of_company("schedules?limit=200")).await?;
+    let own = found.items.iter().filter_map(|schedule| schedule.target["action"]["name"].as_str());
+    let mut own: Vec<String> =
+        own.filter(|name| BUILT_IN.iter().all(|(other, _)| other != name)).map(str::to_owned).collect();
+    own.sort_unstable();
+    own.dedup();
+    Ok(BUILT_IN.iter().map(|(name, _)| (*name).to_owned()).chain(own).collect())
 }
 
 /// Shows the form for a schedule to be made.

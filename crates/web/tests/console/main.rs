@@ -5,12 +5,15 @@
 mod access;
 mod accessibility;
 mod browser;
+mod fields;
 mod first_run;
 mod forms;
 mod hostile;
 mod images;
 mod keyboard;
 mod live;
+mod log;
 mod pages;
+mod views;
 
 use wakeful_test_server as support;

@@ -16,12 +16,13 @@ pub struct Made {
     live_run: String,
     failed_wakeup: String,
     thread: String,
+    channel: String,
 }
 
 impl Made {
     /// Every page, in its main states.
     pub fn pages(&self) -> Vec<String> {
-        let Made { agent, task, schedule, failed_run, live_run, failed_wakeup, thread } = self;
+        let Made { agent, task, schedule, failed_run, live_run, failed_wakeup, thread, channel } = self;
         let mut pages: Vec<String> = LISTS.iter().map(|page| (*page).to_owned()).collect();
         pages.extend([
             "runs?status=lost".to_owned(),
@@ -42,6 +43,7 @@ impl Made {
             format!("tasks/{task}"),
             format!("tasks/{task}/edit"),
             format!("mail?thread={thread}"),
+            format!("notifications/channels/{channel}/edit"),
         ]);
         pages
     }
@@ -63,6 +65,8 @@ const LISTS: &[&str] = &[
     "tasks/new",
     "schedules",
     "schedules/new",
+    "schedules/new?does=task",
+    "schedules/new?does=action",
     "schedules/plan",
     "subscriptions",
     "subscriptions/new",
@@ -124,7 +128,9 @@ pub async fn furnish(server: &Server) -> Made {
     let (status, secret) =
         server.post("/companies/default/secrets", &json!({ "name": "deploy_key", "value": "s3cret-value" })).await;
     assert_eq!(status, 201, "{secret}");
-    Made { agent, task, schedule, failed_run, live_run, failed_wakeup, thread }
+    let hook = json!({ "url": "https://hooks.example/T/k3y", "headers": { "x-key": "s3cret-value" } });
+    let channel = made(server, "channels", json!({ "name": "ops", "target": { "webhook": hook } })).await;
+    Made { agent, task, schedule, failed_run, live_run, failed_wakeup, thread, channel }
 }
 
 /// What a tool returns on [`spoken`]'s page: tags, a colour, a mark that turns text around, and a word too long for any
