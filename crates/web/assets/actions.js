@@ -262,9 +262,13 @@
     return null;
   }
 
+  const capital = (word) => word.charAt(0).toUpperCase() + word.slice(1);
+
   /** What is said when it is done: words, and whether it went wrong after all. */
-  function wordsOf(form, watched) {
-    const done = said(form, 'done');
+  function wordsOf(form, answer, watched) {
+    // `data-done-by` names the member of the answer that decides which of several `data-done-…` is said.
+    const by = said(form, 'doneBy');
+    const done = (by && said(form, `done${capital(String(dig(answer, by)))}`)) ?? said(form, 'done');
     if (!watched) return { done, isBad: false };
     if (watched.status === said(form, 'good')) return { done, isBad: false };
     const why = watched.log?.at(-1)?.detail;
@@ -310,7 +314,7 @@
     wakeful.setClean?.(form);
     form.dispatchEvent(new CustomEvent('wakeful:done', { bubbles: true, detail: answer }));
     // What is not known yet is shown by the page that comes.
-    const { done, isBad } = watched === null ? {} : wordsOf(form, watched);
+    const { done, isBad } = watched === null ? {} : wordsOf(form, answer, watched);
     const then = said(form, 'then') ?? 'stay';
     const revealed = said(form, 'reveal');
     if (revealed) reveal(`${done ?? 'Found'}: it is shown once`, dig(answer, revealed) ?? answer);

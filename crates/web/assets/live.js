@@ -9,7 +9,8 @@
   const SILENCE_MS = 45_000; // the server writes a comment every 15 s
   const HIDDEN_MS = 5_000;
   const POLL_MS = 5_000;
-  const PATIENCE = 10; // a page rests this many times as long as it took to come
+  const PATIENCE = 10; // a page rests this many times as long as it took to come,
+  const REST_MAX_MS = 5_000; // and no longer than this
   const SETTLED_MS = 20_000; // a stream that lived this long has not failed
 
   const sleep = (ms, signal) =>
@@ -243,7 +244,7 @@
   function due() {
     plan.isDue = true;
     if (plan.timer || plan.running || document.hidden || live.isPaused) return;
-    const pause = Math.max(1_000, PATIENCE * plan.tookMs);
+    const pause = Math.min(REST_MAX_MS, Math.max(1_000, PATIENCE * plan.tookMs));
     const wait = Math.max(150, plan.lastAt + pause - performance.now()) + Math.random() * 300;
     plan.timer = setTimeout(() => {
       plan.timer = 0;

@@ -13,7 +13,6 @@ pub const COUNTED_MAX: i64 = 100;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attention {
     pub escalations: i64,
-    /// Wakeups that failed for good and that nobody has left at that.
     pub dead_letters: i64,
     /// Mail to people that nobody has read.
     pub mail: i64,

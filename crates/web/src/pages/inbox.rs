@@ -88,11 +88,12 @@ pub async fn show(visit: Visit) -> Shown {
     let back = looks_back(now);
     let of = |list: &str, pairs: &[(&str, &str)]| visit.of_company(&format!("{list}{}", query(pairs)));
     let escalations: List<Escalation> = calls.get(&of("escalations", &[("status", "open"), ("limit", SHOWN)])).await?;
-    let failed = [("status", "failed"), ("acknowledged", "false"), ("since", back.as_str()), ("limit", SHOWN)];
+    let unseen = ("acknowledged", "false");
+    let failed = [("status", "failed"), unseen, ("since", back.as_str()), ("limit", SHOWN)];
     let dead_letters: List<Wakeup> = calls.get(&of("wakeups", &failed)).await?;
     let mail: List<Mail> = calls.get(&of("messages", &[("to", "user"), ("unread", "true"), ("limit", SHOWN)])).await?;
-    let deliveries: List<Delivery> =
-        calls.get(&of("deliveries", &[("status", "failed"), ("acknowledged", "false"), ("limit", SHOWN)])).await?;
+    let failed = [("status", "failed"), unseen, ("limit", SHOWN)];
+    let deliveries: List<Delivery> = calls.get(&of("deliveries", &failed)).await?;
     let agents: List<One> = calls.get(&of("agents", &[("limit", "1")])).await?;
     let ids =
         dead_letters.items.iter().flat_map(|wakeup| [Some(wakeup.agent.as_str()), wakeup.task.as_deref()]).flatten();

@@ -285,6 +285,45 @@ fn a_wakeup_says_what_it_waits_for() {
 }
 
 #[test]
+fn a_transcript_has_each_call_with_what_it_returned() {
+    let html = rendered(run::show, "run_1", "tab=transcript");
+    let (_, shown) = html.split_once("<ol class=\"transcript\">").unwrap();
+    let (shown, _) = shown.split_once("</ol>").unwrap();
+    let entries: Vec<&str> = shown.split("<li ").skip(1).collect();
+    assert_eq!(entries.len(), 4, "{shown}");
+    // A stranger's words, folded: nothing of them is a tag, and what would turn the text around is named.
+    check(
+        entries[1],
+        &[
+            "id=\"e2\"",
+            "Read: page.html",
+            "id=\"e4\"",
+            "#succeeded",
+            ">done<",
+            "<details class=\"text\"><summary>&#60;script&#62;",
+        ],
+    );
+    check(entries[1], &["⟦U+202E⟧&#60;/div&#62;&#60;/details&#62;&#60;a href=&#34;javascript:"]);
+    assert!(!entries[1].contains('\u{1b}') && entries[1].matches("</details>").count() == 1, "{}", entries[1]);
+    check(
+        entries[2],
+        &[
+            "id=\"e3\"",
+            "id=\"e5\"",
+            "s-failed",
+            "#failed",
+            ">failed<",
+            "exit status 101",
+            "<div class=\"text\">no such test",
+        ],
+    );
+    check(entries[3], &["id=\"e6\"", "No result yet"]);
+    assert_eq!(html.matches("No result yet").count(), 1);
+    let events = rendered(run::show, "run_1", "tab=events");
+    check(&events, &["tool_result", "<details class=\"text\"><summary>&#60;script&#62;"]);
+}
+
+#[test]
 fn a_failed_end_is_drawn_as_one() {
     check(&rendered(wakeup::show, "wak_1", ""), &["<li class=\"k-plain\">", "<li class=\"k-bad\">"]);
 }
@@ -326,45 +365,6 @@ fn a_notification_of_an_escalation_is_as_loud_as_the_escalation() {
     let html = rendered(notifications::show, "", "delivery=dlv_1");
     check(&html, &[">high</span>", "It was not taken: 404 "]);
     assert!(!html.contains(">critical</span>"));
-}
-
-#[test]
-fn a_transcript_has_each_call_with_what_it_returned() {
-    let html = rendered(run::show, "run_1", "tab=transcript");
-    let (_, shown) = html.split_once("<ol class=\"transcript\">").unwrap();
-    let (shown, _) = shown.split_once("</ol>").unwrap();
-    let entries: Vec<&str> = shown.split("<li ").skip(1).collect();
-    assert_eq!(entries.len(), 4, "{shown}");
-    // A stranger's words, folded: nothing of them is a tag, and what would turn the text around is named.
-    check(
-        entries[1],
-        &[
-            "id=\"e2\"",
-            "Read: page.html",
-            "id=\"e4\"",
-            "#succeeded",
-            ">done<",
-            "<details class=\"text\"><summary>&#60;script&#62;",
-        ],
-    );
-    check(entries[1], &["⟦U+202E⟧&#60;/div&#62;&#60;/details&#62;&#60;a href=&#34;javascript:"]);
-    assert!(!entries[1].contains('\u{1b}') && entries[1].matches("</details>").count() == 1, "{}", entries[1]);
-    check(
-        entries[2],
-        &[
-            "id=\"e3\"",
-            "id=\"e5\"",
-            "s-failed",
-            "#failed",
-            ">failed<",
-            "exit status 101",
-            "<div class=\"text\">no such test",
-        ],
-    );
-    check(entries[3], &["id=\"e6\"", "No result yet"]);
-    assert_eq!(html.matches("No result yet").count(), 1);
-    let events = rendered(run::show, "run_1", "tab=events");
-    check(&events, &["tool_result", "<details class=\"text\"><summary>&#60;script&#62;"]);
 }
 
 #[test]

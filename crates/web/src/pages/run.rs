@@ -37,10 +37,15 @@ struct RunPage {
     tab: &'static str,
     bars: Vec<Bar>,
     processes: Vec<Process>,
+    /// What came for the lane while this run is live, and waits.
+    held_back: Vec<Wakeup>,
     /// Runs of the same lane before and behind this one.
     before: Option<String>,
     behind: Option<String>,
 }
+
+/// Wakeups that wait for the lane of a live run, shown at most.
+const HELD_BACK_SHOWN: &str = "20";
 
 /// A line of the waterfall: something that took time.
 #[derive(Debug)]
@@ -119,6 +124,7 @@ pub async fn show(visit: Visit) -> Shown {
         true => calls.find::<List<Process>>(&format!("/runs/{}/processes", run.id)).await?.map(|list| list.items),
         false => None,
     };
+    let held_back = if run.is_live() { held_back(&visit, &run).await? } else { Vec::new() };
     let (before, behind) = neighbours(&visit, &run).await?;
     let ids = [Some(run.agent.as_str()), run.task.as_deref()].into_iter().flatten().collect();
     let names = Names::of(calls, &visit.company, ids).await?;
@@ -136,9 +142,18 @@ pub async fn show(visit: Visit) -> Shown {
         tab,
         bars,
         processes,
+        held_back,
         before,
         behind,
     })
+}
+
+/// The newest wakeups that wait for the lane of a live run.
+async fn held_back(visit: &Visit, run: &Run) -> Result<Vec<Wakeup>, Failure> {
+    let task = run.task.as_deref().unwrap_or_default();
+    let of_lane = query(&[("agent", &run.agent), ("task", task), ("status", "pending"), ("limit", HELD_BACK_SHOWN)]);
+    let waiting: List<Wakeup> = visit.calls.get(&visit.of_company(&format!("wakeups{of_lane}"))).await?;
+    Ok(waiting.items.into_iter().filter(|wakeup| wakeup.task == run.task).collect())
 }
 
 /// The events behind the one that the address names, and where they go on.
