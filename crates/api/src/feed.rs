@@ -12,6 +12,7 @@ use axum::response::sse::Event;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use wakeful_domain::id::{CompanyId, EventId};
+use wakeful_engine::clock;
 use wakeful_store::ops::events::{self, Cursor};
 use wakeful_store::ops::retention;
 
@@ -62,7 +63,7 @@ impl Feeds {
                 Some(look) => look.answer.clone(),
                 None => {
                     let answer = ask(api.clone(), company, cursor).boxed().shared();
-                    looks.insert(company, Look { cursor, hint, at: Instant::now(), answer: answer.clone() });
+                    looks.insert(company, Look { cursor, hint, at: clock::monotonic(), answer: answer.clone() });
                     answer
                 }
             }

@@ -56,7 +56,7 @@ impl Client {
     }
 
     /// Resolves when they may listen no more: their token was revoked, or their session is over.
-    async fn is_refused(self, api: Api) {
+    async fn refusal(self, api: Api) {
         loop {
             tokio::time::sleep(CHECKED_EVERY).await;
             let found = access::principal(&api, &Method::GET, &self.0).await;
@@ -75,7 +75,7 @@ where
     let Some(open) = api.http.stream(access::token_hash(api, &client.0)?) else {
         return Err(Problem::too_many("this token has as many streams open as one may have", WAIT));
     };
-    let stream = stream.take_until(Box::pin(client.is_refused(api.clone())));
+    let stream = stream.take_until(Box::pin(client.refusal(api.clone())));
     let stream = stream.inspect(move |_| {
         // It lives as long as the stream.
         let _ = &open;

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use crate::sqlite::{SqliteTx, control, guarded};
+use crate::sqlite::{IN_MEMORY, SqliteTx, control, guarded};
 use crate::{Error, Operation, Refusal, Tx};
 
 /// What becomes of a commit.
@@ -29,7 +29,7 @@ pub struct Direct {
 impl Direct {
     /// A store that is gone with this value.
     pub fn in_memory() -> Result<Direct, Error> {
-        Direct::open(Path::new(":memory:"))
+        Direct::open(Path::new(IN_MEMORY))
     }
 
     /// Opens the file, makes it if need be, and brings the schema up to date.

@@ -298,17 +298,22 @@ fn changes(tx: &Tx) -> u64 {
     }
 }
 
+/// What SQLite calls a store that has no file.
+pub(crate) const IN_MEMORY: &str = ":memory:";
+
 impl SqliteTx {
     /// Opens the file for writing, makes it if need be, and brings the schema up to date.
     pub fn open(path: &Path) -> Result<SqliteTx, Error> {
-        // For us alone; what stands beside it gets the same mode.
-        OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .map_err(|error| failed("open its file", error))?;
+        if path != Path::new(IN_MEMORY) {
+            // For us alone; what stands beside it gets the same mode.
+            OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(path)
+                .map_err(|error| failed("open its file", error))?;
+        }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut tx = SqliteTx::connect(path, flags)?;
         tx.batch("pragma journal_mode = wal; pragma synchronous = full; pragma journal_size_limit = 67108864;")?;

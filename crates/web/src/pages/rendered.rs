@@ -92,8 +92,8 @@ fn an_agent_to_approve() -> Value {
         "id": "agt_1", "name": format!("ada {EVIL}"), "title": EVIL, "adapter": {"type": "claude"},
         "state": "pending_approval", "state_reason": EVIL, "status": "pending_approval",
         "liveness": {"status": "paused", "reason": null, "since": null}, "live_runs": 0, "max_concurrent_runs": 1,
-        "pending_wakeups": 0, "last_run": null, "totals": {"runs": 0, "tokens": 0, "cost_micros": 0},
-        "created_at": "2026-11-22T05:00:00.000Z",
+        "pending_wakeups": 0, "last_run": null, "open_circuits": [],
+        "totals": {"runs": 0, "tokens": 0, "cost_micros": 0}, "created_at": "2026-11-22T05:00:00.000Z",
     })
 }
 
