@@ -46,7 +46,7 @@ impl Watch {
         }
     }
 
-    fn look(&self, dir: &Path) {
+    fn look_at_processes(&self) {
         let values = self.values.lock().unwrap().clone();
         for pid in every_pid() {
             let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
@@ -62,6 +62,10 @@ impl Watch {
                 }
             }
         }
+    }
+
+    fn look_at_files(&self, dir: &Path) {
+        let values = self.values.lock().unwrap().clone();
         for file in files_below(dir) {
             // It is the agent's own, and holds what the agent writes to it, until its run is over.
             if file.ends_with("result.json") && !self.is_over.load(Ordering::Relaxed) {
@@ -103,11 +107,20 @@ async fn canary(scale: Scale, seed: u64) -> Measured {
     let (status, _) = server.put("/companies/default/secrets/canary", &json!({ "value": secret })).await;
     assert_eq!(status, 200);
     let watch = Arc::new(Watch { values: Mutex::new(vec![secret.clone()]), ..Watch::default() });
-    let watching = {
+    // Apart: files take longer to look at than some processes live.
+    let at_processes = {
+        let watch = watch.clone();
+        thread::spawn(move || {
+            while !watch.is_over.load(Ordering::Relaxed) {
+                watch.look_at_processes();
+            }
+        })
+    };
+    let at_files = {
         let (watch, dir) = (watch.clone(), server.outside().to_owned());
         thread::spawn(move || {
             while !watch.is_over.load(Ordering::Relaxed) {
-                watch.look(&dir);
+                watch.look_at_files(&dir);
             }
         })
     };
@@ -143,8 +156,10 @@ async fn canary(scale: Scale, seed: u64) -> Measured {
     nothing_is_left(&server).await;
     // Once more when all has been written, packed logs too.
     watch.is_over.store(true, Ordering::Relaxed);
-    watching.join().unwrap();
-    watch.look(server.outside());
+    for watching in [at_processes, at_files] {
+        watching.join().unwrap();
+    }
+    watch.look_at_files(server.outside());
     let found = watch.found.lock().unwrap().clone();
     assert!(found.is_empty(), "seen in: {found:?}");
     let own = watch.in_own_environment.load(Ordering::Relaxed);
@@ -170,12 +185,12 @@ mod tests {
         fs::create_dir(dir.path().join("a")).unwrap();
         fs::write(dir.path().join("a/b"), "xx canary-4711 xx").unwrap();
         let watch = Watch { values: Mutex::new(vec!["canary-4711".into()]), ..Watch::default() };
-        watch.look(dir.path());
+        watch.look_at_files(dir.path());
         assert_eq!(watch.found.lock().unwrap().len(), 1);
         let own = fs::read("/proc/self/cmdline").unwrap();
         let word = String::from_utf8_lossy(own.split(|byte| *byte == 0).next().unwrap()).into_owned();
         let watch = Watch { values: Mutex::new(vec![word]), ..Watch::default() };
-        watch.look(&dir.path().join("none"));
+        watch.look_at_processes();
         assert!(watch.found.lock().unwrap().iter().any(|place| place.contains(&std::process::id().to_string())));
     }
 }
