@@ -231,6 +231,11 @@ impl LogWriter {
         self.on_disk
     }
 
+    /// Whether something was lost of which the log says nothing yet.
+    pub fn has_unmarked_loss(&self) -> bool {
+        self.unmarked.bytes > 0
+    }
+
     /// Writes the tail, syncs the file and sums up. Waits for the disk.
     pub fn finish(&mut self) -> LogSummary {
         if let Some(tail) = self.tail.take() {

@@ -228,7 +228,7 @@ fn leave(
     mut servers: Servers,
     mut patience: Patience,
 ) {
-    let mut is_told = false;
+    let (mut is_told, mut had_room) = (false, false);
     for attempt in 0..EXIT_RECORD_ATTEMPTS_MAX {
         if let Some(log) = log.as_mut().filter(|_| !is_told && record.log.lost_bytes > 0) {
             // There may be room for the mark of what was lost by now.
@@ -246,6 +246,10 @@ fn leave(
                 wait_for_newcomers(&servers, Duration::from_secs(1));
                 let told = is_told.then(|| Report::Exited(Box::new(record.clone())));
                 servers.accept(told.as_slice());
+            }
+            // The room that there is now may have come a moment behind the log's last try: it has another.
+            Ok(()) if !had_room && !is_told && log.as_ref().is_some_and(LogWriter::has_unmarked_loss) => {
+                had_room = true
             }
             Ok(()) | Err(_) => break,
         }
