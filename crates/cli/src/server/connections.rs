@@ -19,8 +19,9 @@ use tokio::task::JoinSet;
 
 /// Without a limit of the system's own.
 const CONNECTIONS_MAX: usize = 10_000;
-/// Wait for the head of a request, the first or the next.
-const HEAD_WITHIN: Duration = Duration::from_secs(30);
+/// Wait for the head of a request, the first or the next. Longer than clients keep idle connections (90 s is usual), so that none
+/// is closed while a request is on its way.
+const HEAD_WITHIN: Duration = Duration::from_secs(100);
 /// After an accept that failed, as for want of open files.
 const PAUSE: Duration = Duration::from_secs(1);
 
