@@ -29,8 +29,8 @@ struct AttentionQuery {
     since: Option<Timestamp>,
 }
 
-/// Counts what needs a person, each up to 100: open escalations, what failed for good, unread mail to people,
-/// notifications that a channel did not take, schedules with missed slots.
+/// Counts what needs a person, each up to 100: open escalations, agents to approve, what failed for good, unread mail to people,
+/// notifications that a channel did not take (of these two, what nobody has acknowledged), schedules with missed slots.
 #[utoipa::path(get, path = "/companies/{company}/attention", tag = "companies",
     params(("company" = String, Path, description = "id or slug"),
         ("since" = Option<String>, Query, description = "of what failed and was missed; a week ago by default")),
